@@ -1,0 +1,179 @@
+"""Run the steps of a plan, and publish them all at once. The only writer."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, assert_never
+
+from featdsl import engine, frames
+from featdsl.diff import headline
+from featdsl.errors import DataError, Problem, StalePlanError
+from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
+from featdsl.plan import (
+    BuildTable,
+    CheckRows,
+    DropView,
+    Forget,
+    OpenSource,
+    Plan,
+    PutView,
+    Record,
+    ReleaseTable,
+    Step,
+)
+from featdsl.snapshot import Head, HistoryEntry, Snapshot
+from featdsl.stores.lock import user
+
+if TYPE_CHECKING:
+    from featdsl.project import Project
+    from featdsl.stores import Store, Writer
+
+_SHOWN_ROWS = 5
+
+
+def apply(
+    plan: Plan, project: Project, store: Store, *, listen: Listener, rows: Mapping[str, Any] | None = None
+) -> Head:
+    """Run a plan on a store and return the new head; after an error the store is as it was.
+
+    `rows` holds the frames of sources in memory by their hash. Raises StalePlanError when the store has moved on,
+    DataError when data break a rule, StoreLockedError when another writer stays for too long.
+    """
+    begun = time.monotonic()
+    timeout = project.lock_timeout
+    with store.writing(lambda holder: listen(Waiting(holder, timeout))) as writer:
+        _refuse_stale(plan, writer.snapshot)
+        for name, frame in (rows or {}).items():
+            frames.keep(writer.connection, frame, store.frames, name)
+        listen(Started(len(plan.steps)))
+        built = 0
+        for number, step in enumerate(plan.steps):
+            built += _step(step, number, project, store, writer, listen)
+        entry = _entry(plan, project, built, time.monotonic() - begun)
+        head = writer.publish(entry)
+    listen(Published(head.serial, built, time.monotonic() - begun))
+    return head
+
+
+def _refuse_stale(plan: Plan, snapshot: Snapshot) -> None:
+    if plan.base != snapshot.head:
+        ahead = snapshot.head.serial - plan.base.serial
+        what = f"The plan was made for state {plan.base.serial} of the store, which is now at {snapshot.head.serial}"
+        what += f", {ahead} applies later." if ahead > 1 else ", one apply later." if ahead == 1 else " of another store."
+        raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
+
+
+def _step(step: Step, number: int, project: Project, store: Store, writer: Writer, listen: Listener) -> int:
+    """Run one step; return how many rows it built."""
+    label = describe(step)
+    started = time.monotonic()
+    listen(StepStarted(number, label))
+    rows = _run(step, project, store, writer)
+    listen(StepFinished(number, label, rows, time.monotonic() - started))
+    return rows or 0
+
+
+def _run(step: Step, project: Project, store: Store, writer: Writer) -> int | None:  # noqa: C901 - one line a kind
+    match step:
+        case OpenSource():
+            engine.attach(writer.connection, step.source, project.root)
+            select = engine.reading(step.source, project.root, store.frames)
+            _in_words(step, lambda: engine.define(writer.connection, step.source, select))
+        case BuildTable():
+            return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads))
+        case CheckRows():
+            _check(step, writer)
+        case PutView():
+            writer.put_view(step.name, step.sql)
+        case DropView():
+            writer.drop_view(step.name)
+        case Record():
+            writer.record(step.definition)
+        case Forget():
+            writer.forget(step.kind, step.address, step.fingerprint)
+        case ReleaseTable():
+            writer.release(step.table)
+        case _:
+            assert_never(step)
+    return None
+
+
+def _in_words(step: OpenSource | BuildTable, run: Any) -> Any:
+    """Run what reads real data, and tell what the engine says of it in our words."""
+    import duckdb
+
+    try:
+        return run()
+    except duckdb.Error as error:
+        name = f"source {step.source.name}" if isinstance(step, OpenSource) else f"group {step.group}"
+        said = "\n".join(str(error).splitlines()[:3])
+        what = f"{name}: {said}"
+        summary = "Data cannot be computed" if isinstance(step, BuildTable) else "Source cannot be read"
+        problem = Problem(summary, what, mend="Nothing was published. Mend the data or the SQL, then apply again.")
+        raise DataError(problem) from None
+
+
+def _check(step: CheckRows, writer: Writer) -> None:
+    writer.open(step.table)
+    cursor = writer.connection.execute(f"SELECT *, count(*) OVER () AS total FROM ({step.sql}) LIMIT {_SHOWN_ROWS}")
+    columns = [column[0] for column in cursor.description or ()][:-1]
+    found = cursor.fetchall()
+    if not found:
+        return
+    total = found[0][-1]
+    shown = [", ".join(f"{name} = {value}" for name, value in zip(columns, row, strict=False)) for row in found]
+    more = [f"and {total - len(found)} more"] if total > len(found) else []
+    what = f"{step.address}: {total} {'rows break' if total > 1 else 'row breaks'} the rule: {step.rule}"
+    listed = "\n".join(f"  {line}" for line in [*shown, *more])
+    raise DataError(Problem("Check failed", f"{what}\n{listed}", mend=f"Nothing was published. {step.mend}"))
+
+
+def describe(step: Step) -> str:
+    """Return one step in a few words."""
+    match step:
+        case OpenSource():
+            return f"open source {step.source.name}"
+        case BuildTable():
+            return f"build {step.group}"
+        case CheckRows():
+            return f"check {step.address}: {step.rule}"
+        case PutView():
+            return f"publish prod.{step.name}"
+        case DropView():
+            return f"drop prod.{step.name}"
+        case Record():
+            return f"record {step.definition.kind} {getattr(step.definition, 'address', step.definition.name)}"
+        case Forget():
+            return f"forget {step.kind} {step.address}"
+        case ReleaseTable():
+            return f"release table {step.table}"
+        case _:
+            assert_never(step)
+
+
+def _entry(plan: Plan, project: Project, rows: int, seconds: float) -> HistoryEntry:
+    changes = tuple(headline(planned.change) for planned in plan.changes)
+    return HistoryEntry(
+        serial=plan.base.serial + 1,
+        applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        project=plan.project,
+        user=user(),
+        commit=_commit(project),
+        summary=f"{len(changes)} changes",
+        changes=changes,
+        rows=rows,
+        seconds=round(seconds, 3),
+    )
+
+
+def _commit(project: Project) -> str:
+    """Return the git commit of the project's folder, or nothing where there is none."""
+    try:
+        command = ["git", "-C", str(project.root), "rev-parse", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,325 @@
+"""Check a catalogue against the real schemas: DuckDB binds every expression without running it.
+
+Each source's files are looked at once; everything else binds against empty tables of their schemas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featdsl import engine, frames, graph, sql
+from featdsl.definitions import Catalog, Column, FeatureDefinition, GroupDefinition, SourceDefinition
+from featdsl.dtypes import gives, is_instant
+from featdsl.errors import DeclarationError, Origin, Problem
+from featdsl.names import EVENT_TIMESTAMP, did_you_mean, quote
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_UNKNOWN_COLUMN = re.compile(r'Referenced column "(.*?)" (?:not found|was not found)')
+_UNKNOWN_FUNCTION = re.compile(r"Function with name (\S+) does not exist")
+
+
+@dataclass
+class _Check:
+    connection: DuckDBPyConnection
+    root: Path
+    frame_folder: Path
+    rows: Mapping[str, Any]
+    catalog: Catalog
+    sources: dict[str, SourceDefinition] = field(default_factory=dict)
+    features: dict[str, FeatureDefinition] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    dtypes: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, summary: str, what: str, where: Origin, mend: str = "") -> None:
+        self.problems.append(Problem(summary, what, where, mend))
+
+
+def bind(
+    catalog: Catalog, connection: DuckDBPyConnection, *, root: Path, frame_folder: Path, rows: Mapping[str, Any]
+) -> Catalog:
+    """Return the catalogue with the schemas and the column lineage that were found.
+
+    `rows` holds frames by their hash; applied ones are files in `frame_folder`. Raises DeclarationError with every
+    column that does not exist, type that does not fit and SQL that does not bind.
+    """
+    check = _Check(connection, root, frame_folder, rows, catalog)
+    for name in graph.ordered({source.name: source.inputs for source in catalog.sources.values()}):
+        _check_source(check, catalog.sources[name])
+    for name in graph.ordered({group.name: _inputs(catalog, group) for group in catalog.groups.values()}):
+        _check_group(check, catalog.groups[name])
+    if check.problems:
+        raise DeclarationError(sorted(check.problems, key=lambda problem: (problem.where or Origin("", 0), problem.what)))
+    return replace(catalog, sources=check.sources, features=check.features)
+
+
+def _inputs(catalog: Catalog, group: GroupDefinition) -> list[str]:
+    return sorted({item.feature.partition(".")[0] for f in catalog.members_of(group.name) for item in f.inputs})
+
+
+# Sources
+
+
+def _check_source(check: _Check, source: SourceDefinition) -> None:
+    if any(name not in check.sources for name in source.inputs):
+        return
+    columns = _schema(check, source)
+    if columns is None:
+        return
+    found = {column.name.lower(): column for column in columns}
+    for role, wanted in (("timestamp", source.timestamp), ("tie_break", source.tie_break)):
+        if wanted is None:
+            continue
+        column = found.get(wanted.lower())
+        if column is None:
+            what = f"source {source.name} has no column {wanted!r}, its {role}=."
+            check.refuse("Missing column", what, source.origin, _columns_hint(wanted, columns))
+        elif role == "timestamp" and not is_instant(column.dtype):
+            what = f"source {source.name}: its timestamp {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
+            mend = f"Cast it in a Source(sql=...), such as: SELECT * REPLACE ({wanted}::TIMESTAMP AS {wanted}) FROM ..."
+            check.refuse("Wrong type", what, source.origin, mend)
+    check.sources[source.name] = replace(source, columns=columns, lineage=_lineage(check, source))
+
+
+def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
+    import duckdb
+
+    select = engine.reading(source, check.root, check.frame_folder)
+    try:
+        engine.attach(check.connection, source, check.root)
+        frame = check.rows.get(source.location[0]) if source.format == "frame" else None
+        relation = check.connection.sql(select) if frame is None else frames.scan(check.connection, frame)
+    except duckdb.Error as error:
+        check.problems.append(_source_problem(check, source, error))
+        return None
+    columns = tuple(
+        Column(name=name, dtype=str(dtype)) for name, dtype in zip(relation.columns, relation.types, strict=True)
+    )
+    if source.format == "sql":
+        engine.define(check.connection, source, select)
+    else:
+        _define_stub(check.connection, source.name, columns)
+    return columns
+
+
+def _define_stub(connection: DuckDBPyConnection, name: str, columns: Sequence[Column]) -> None:
+    listed = ", ".join(f"{quote(column.name)} {_creatable(column.dtype)}" for column in columns)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.SOURCE_SCHEMA}")
+    connection.execute(f"CREATE TABLE {sql.SOURCE_SCHEMA}.{quote(name)} ({listed})")
+
+
+def _creatable(dtype: str) -> str:
+    return "INTEGER" if dtype == '"NULL"' else dtype
+
+
+def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -> Problem:
+    import duckdb
+
+    address = f"source {source.name}"
+    if source.format == "sql":
+        inputs = [column.name for name in source.inputs for column in check.sources[name].columns]
+        return _sql_problem(address, error, inputs, source.origin)
+    where = ", ".join(source.location)
+    if isinstance(error, duckdb.IOException) and "No files found" in str(error):
+        return Problem("Missing file", f"{address}: no file matches {where}.", source.origin, "Check path=.")
+    if source.format == "table" and not (check.root / source.location[0]).exists():
+        return Problem("Missing file", f"{address}: there is no database {source.location[0]}.", source.origin)
+    return Problem("Source cannot be read", f"{address}: {_first_line(error)}", source.origin)
+
+
+def _lineage(check: _Check, source: SourceDefinition) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if source.format != "sql":
+        return ()
+    schemas = {
+        name: {column.name: column.dtype for column in check.sources[name].columns} for name in source.inputs
+    }
+    return tuple(sorted(sql.trace(sql.query(source.sql), schemas).items()))
+
+
+# Groups
+
+
+def _check_group(check: _Check, group: GroupDefinition) -> None:
+    members = check.catalog.members_of(group.name)
+    scope = _scope(check, group, members)
+    if scope is None:
+        return
+    _check_keys(check, group, scope)
+    if not _all_bind(check, members, scope):
+        for feature in members:
+            _check_feature(check, feature, scope)
+    _check_expectations(check, group, members)
+    for feature in members:
+        check.features[feature.address] = replace(feature, roots=_roots(check, group, feature))
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Columns that expressions may use, and what may stand after FROM to bind them."""
+
+    columns: Sequence[Column]
+    relation: str
+
+
+def _scope(check: _Check, group: GroupDefinition, members: Sequence[FeatureDefinition]) -> _Scope | None:
+    if group.source is not None:
+        if group.source not in check.sources:
+            return None
+        relation = f"{sql.SOURCE_SCHEMA}.{quote(group.source)}"
+        return _Scope(check.sources[group.source].columns, relation)
+    inputs = {item.column: item.feature for feature in members for item in feature.inputs}
+    if any(address not in check.features for address in inputs.values()):
+        return None
+    columns = [Column(name=name, dtype=check.features[address].dtype) for name, address in sorted(inputs.items())]
+    return _Scope(columns, _nulls(columns))
+
+
+def _nulls(columns: Sequence[Column]) -> str:
+    listed = ", ".join(f"NULL::{column.dtype} AS {quote(column.name)}" for column in columns)
+    return f"(SELECT {listed or '1'})"
+
+
+def _check_keys(check: _Check, group: GroupDefinition, scope: _Scope) -> None:
+    if group.source is None or group.entity is None:
+        return
+    found = {column.name.lower(): column for column in scope.columns}
+    renamed = dict(group.keys)
+    for key in check.catalog.entities[group.entity].keys:
+        wanted = renamed.get(key.name, key.name)
+        column = found.get(wanted.lower())
+        if column is None:
+            what = f"group {group.name}: source {group.source} has no column {wanted!r} for its key {key.name}."
+            mend = _columns_hint(wanted, scope.columns) + f'\nOr say which column it is: keys={{"{key.name}": "..."}}.'
+            check.refuse("Missing column", what, group.origin, mend)
+        elif not gives(column.dtype, key.dtype):
+            what = f"group {group.name}: key {key.name} is {key.dtype}, but {wanted} is {column.dtype}."
+            check.refuse("Wrong type", what, group.origin, "Cast it in a Source(sql=...), or change the entity's key.")
+
+
+def _all_bind(check: _Check, members: Sequence[FeatureDefinition], scope: _Scope) -> bool:
+    """Return whether every feature binds and fits its type, in one statement; it tells no more than that."""
+    import duckdb
+
+    if not scope.columns or any(sql.is_aggregate(sql.expression(feature.sql)) for feature in members):
+        return False
+    # Aliases that no SQL of a user can hold keep one feature from seeing another.
+    listed = [f"(\n{feature.sql}\n) AS {quote(f'#{i}')}" for i, feature in enumerate(members)]
+    anchor = quote(scope.columns[0].name)
+    try:
+        types = check.connection.sql(f"SELECT {', '.join(listed)}, {anchor} FROM {scope.relation}").types
+        return all(
+            gives(str(found), _dtype(check, feature.dtype)) for found, feature in zip(types, members, strict=False)
+        )
+    except duckdb.Error:
+        return False
+
+
+def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> None:
+    import duckdb
+
+    address = f"feature {feature.address}"
+    if sql.is_aggregate(sql.expression(feature.sql)):
+        check.problems.append(_aggregate_problem(address, feature))
+        return
+    anchor = quote(scope.columns[0].name) if scope.columns else "1"
+    try:
+        declared = _dtype(check, feature.dtype)
+    except duckdb.Error:
+        check.refuse("Unknown type", f"{address}: DuckDB has no type {feature.dtype}.", feature.origin)
+        return
+    try:
+        relation = check.connection.sql(f"SELECT (\n{feature.sql}\n) AS \"#0\", {anchor} FROM {scope.relation}")
+    except duckdb.Error as error:
+        if "GROUP BY" in str(error):
+            check.problems.append(_aggregate_problem(address, feature))
+        else:
+            names = [column.name for column in scope.columns]
+            check.problems.append(_sql_problem(address, error, names, feature.origin))
+        return
+    found = str(relation.types[0])
+    if not gives(found, declared):
+        what = f"{address} is declared {declared}, but its SQL gives {found}."
+        check.refuse("Wrong type", what, feature.origin, f"Declare that type, or cast: CAST(... AS {declared}).")
+
+
+def _dtype(check: _Check, dtype: str) -> str:
+    """Return a type as DuckDB writes it. Raises duckdb.Error when there is none."""
+    if dtype not in check.dtypes:
+        check.dtypes[dtype] = str(check.connection.sql(f"SELECT NULL::{dtype}").types[0])
+    return check.dtypes[dtype]
+
+
+def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
+    what = f"{address} aggregates over many rows, but a feature is computed from one row: {feature.sql}"
+    return Problem("Aggregate misused", what, feature.origin, "Aggregate in a Source(sql=...) with GROUP BY or OVER.")
+
+
+def _check_expectations(check: _Check, group: GroupDefinition, members: Sequence[FeatureDefinition]) -> None:
+    import duckdb
+
+    columns = [*members[0].keys] if members else []
+    columns += [Column(name=EVENT_TIMESTAMP, dtype="TIMESTAMP")] if members and members[0].timed else []
+    columns += [Column(name=feature.name, dtype=feature.dtype) for feature in members]
+    for feature in members:
+        for condition in feature.expect:
+            address = f"expect of {feature.address}"
+            try:
+                found = str(check.connection.sql(f"SELECT (\n{condition}\n) FROM {_nulls(columns)}").types[0])
+            except duckdb.Error as error:
+                names = [column.name for column in columns]
+                check.problems.append(_sql_problem(address, error, names, feature.origin))
+                continue
+            if found != "BOOLEAN":
+                check.refuse("Wrong type", f"{address} is {found}, not a condition: {condition}", feature.origin)
+
+
+def _roots(check: _Check, group: GroupDefinition, feature: FeatureDefinition) -> tuple[str, ...]:
+    """Return the columns of stored data that a feature is made of, through inputs and queries."""
+    if group.source is None:
+        upstream = [check.features[item.feature] for item in feature.inputs]
+        return tuple(sorted({root for f in upstream for root in f.roots}))
+    return tuple(sorted(_stored(check.sources, group.source, feature.reads)))
+
+
+def _stored(sources: Mapping[str, SourceDefinition], name: str, columns: Sequence[str]) -> set[str]:
+    lineage = dict(sources[name].lineage)
+    if sources[name].format != "sql":
+        return {f"{name}.{column}" for column in columns}
+    found: set[str] = set()
+    for leaf in (leaf for column in columns for leaf in lineage.get(column, ())):
+        upstream, _, column = leaf.partition(".")
+        found |= _stored(sources, upstream, [column]) if upstream in sources else {leaf}
+    return found
+
+
+# What DuckDB says, told with our names
+
+
+def _sql_problem(address: str, error: Exception, known: Sequence[str], where: Origin) -> Problem:
+    text = str(error)
+    if match := _UNKNOWN_COLUMN.search(text):
+        what = f"{address} reads the column {match[1]!r}, which does not exist."
+        return Problem("Unknown column", what, where, _names_hint(match[1], known))
+    if match := _UNKNOWN_FUNCTION.search(text):
+        hint = text.partition("Did you mean")[2].strip().strip("?")
+        mend = f"Did you mean {hint}?" if hint else ""
+        return Problem("Unknown function", f"{address} calls {match[1]}(), which DuckDB does not have.", where, mend)
+    return Problem("Invalid SQL", f"{address}: {_first_line(error)}", where)
+
+
+def _columns_hint(wrong: str, columns: Sequence[Column]) -> str:
+    return _names_hint(wrong, [column.name for column in columns])
+
+
+def _names_hint(wrong: str, known: Sequence[str]) -> str:
+    return did_you_mean(wrong, known) or f"Its columns are: {', '.join(known)}."
+
+
+def _first_line(error: Exception) -> str:
+    first = str(error).splitlines()[0]
+    return re.sub(r"^[A-Za-z ]*(?:Error|Exception): ", "", first)

@@ -1,0 +1,208 @@
+"""The command line. Each command imports what it needs when it runs, so that --help is quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from featdsl.plan import Plan
+    from featdsl.project import Project
+
+_FORMATS = click.Choice(["text", "json"])
+
+
+class _Group(click.Group):
+    """A group whose usage errors exit with 1, because 2 means that changes are pending."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        from featdsl.errors import FeatdslError
+
+        try:
+            super().main(*args, **{**extra, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            sys.exit(1)
+        except click.Abort:
+            click.echo("Stopped. Nothing was published.", err=True)
+            sys.exit(1)
+        except FeatdslError as error:
+            click.echo(_told(error), err=True)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(1)
+        sys.exit(0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="featdsl", prog_name="featdsl")
+@click.option(
+    "-C", "--directory", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Run as if started there."
+)
+@click.pass_context
+def main(context: click.Context, directory: Path | None) -> None:
+    """Declare ML features, review what changes, share them across teams.
+
+    \b
+    featdsl init my_project     start a project
+    featdsl plan                see what apply would do
+    featdsl apply               do it
+    featdsl search income       find a feature that another team made
+    """
+    context.obj = directory
+
+
+@main.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for featdsl apply.")
+@click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
+@click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
+@click.option("--sql", is_flag=True, help="Show the SQL of tables and views.")
+@click.pass_obj
+def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:
+    """Show what apply would create, change, recompute and remove, and whom it touches.
+
+    \b
+    featdsl plan --sql
+    featdsl plan --out plan.json --format markdown > comment.md
+    """
+    from featdsl import frames, pipeline, render
+    from featdsl import plan as plans
+    from featdsl.stores import open_store
+
+    project = _project(directory)
+    store = open_store(project)
+    planned = pipeline.make_plan(project, store)
+    if out is not None:
+        frames.keep_all(planned.rows, store.frames, project)
+        _write(out, plans.to_json(planned.plan))
+    if format_ == "json":
+        click.echo(plans.to_json(planned.plan), nl=False)
+    elif format_ == "markdown":
+        click.echo(render.markdown(planned.plan), nl=False)
+    else:
+        click.echo(_text(planned.plan, sql=sql), nl=False)
+        if out is not None:
+            click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
+    if check and not planned.plan.empty:
+        sys.exit(2)
+
+
+@main.command()
+@click.argument("plan_file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@click.pass_obj
+def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: str) -> None:
+    """Materialize what is declared, all at once; or run exactly a saved plan.
+
+    \b
+    featdsl apply --yes
+    featdsl apply plan.json
+    """
+    from featdsl import pipeline
+    from featdsl.apply import apply as run
+    from featdsl.progress import showing
+    from featdsl.stores import open_store
+
+    project = _project(directory)
+    store = open_store(project)
+    planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store)
+    if format_ == "text":
+        click.echo(_text(planned.plan, sql=False), nl=False)
+    if planned.plan.empty:
+        _applied(format_, store.read().head.serial, planned.plan)
+        return
+    if plan_file is None and not yes:
+        _confirm()
+    with showing() as listen:
+        head = run(planned.plan, project, store, listen=listen, rows=planned.rows)
+    _applied(format_, head.serial, planned.plan)
+
+
+def _saved(plan_file: Path, project: Project) -> Any:
+    from featdsl import plan as plans
+    from featdsl.errors import PlanFileError, Problem
+    from featdsl.pipeline import Planned
+
+    try:
+        text = plan_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanFileError(
+            Problem("Plan cannot be read", f"{plan_file}: {error}.", mend="Make one: featdsl plan --out plan.json")
+        ) from None
+    found = plans.from_json(text, name=str(plan_file))
+    if found.project != project.name:
+        what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
+        raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))
+    return Planned(found, {})
+
+
+def _confirm() -> None:
+    from featdsl.errors import ConfirmationError, Problem
+
+    if not sys.stdin.isatty():
+        what = "This is no terminal, so nobody can be asked whether to go on."
+        mend = "Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes)."
+        raise ConfirmationError(Problem("Not confirmed", what, mend=mend))
+    click.confirm("\nApply this plan?", abort=True)
+
+
+def _applied(format_: str, serial: int, plan: Plan) -> None:
+    if format_ == "json":
+        _print_json({"serial": serial, "changes": len(plan.changes), "steps": len(plan.steps)})
+    elif not plan.empty:
+        click.echo(f"Applied. The store is at state {serial}.")
+
+
+# What commands share
+
+
+def _project(directory: Path | None) -> Project:
+    from featdsl.project import load
+
+    return load(directory)
+
+
+def _text(plan: Plan, *, sql: bool) -> str:
+    from featdsl import render
+
+    if not sys.stdout.isatty():
+        return render.text(plan, sql=sql)
+    return render.text(plan, sql=sql, width=_width(), paint=_paint)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def _paint(text: str, colour: str) -> str:
+    return click.style(text, bold=True) if colour == "bold" else click.style(text, fg=colour)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        from featdsl.errors import PlanFileError, Problem
+
+        raise PlanFileError(Problem("File cannot be written", f"{path}: {error.strerror}.")) from None
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _told(error: Exception) -> str:
+    problems = getattr(error, "problems", ())
+    count = f"\n\n{len(problems)} problems found." if len(problems) > 1 else ""
+    return f"{error}{count}"

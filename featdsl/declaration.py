@@ -1,0 +1,195 @@
+"""What every declaration shares: checked where it is written, its place remembered, pickled by reference."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+from weakref import WeakValueDictionary
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
+
+from featdsl.dtypes import duckdb_type
+from featdsl.errors import DeclarationError, Origin, Problem
+from featdsl.names import did_you_mean, is_column, is_name, snake_case
+
+_PACKAGE = str(Path(__file__).parent)
+_NOT_WRITTEN_BY_USERS = (_PACKAGE, str(Path(sys.modules["pydantic"].__file__ or "").parent), "<frozen")
+
+
+@dataclass
+class Collector:
+    """Every declaration made while it is active, and every mistake in them."""
+
+    declarations: list[Declaration] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+_collector: ContextVar[Collector | None] = ContextVar("featdsl_collector", default=None)
+_by_reference: WeakValueDictionary[tuple[str, str, str], Declaration] = WeakValueDictionary()
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Gather declarations and their mistakes instead of raising at the first one."""
+    collector = Collector()
+    token = _collector.set(collector)
+    try:
+        yield collector
+    finally:
+        _collector.reset(token)
+
+
+class Declaration(BaseModel):
+    """A named thing that a team writes down. Compared by identity: two declarations are never the same one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    kind: ClassVar[str]
+    title: ClassVar[str] = ""
+
+    _origin: Origin = PrivateAttr(default=Origin("", 0))
+    _module: str = PrivateAttr(default="")
+    _valid: bool = PrivateAttr(default=True)
+
+    def __init__(self, fields: Mapping[str, object], *, placed: Origin | None = None) -> None:
+        origin, module = _caller()
+        problems: list[Problem] = []
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            problems = self._problems(fields, error, placed or origin)
+            self._keep_unchecked(fields)
+        self._origin, self._module, self._valid = placed or origin, module, not problems
+        collector = _collector.get()
+        if collector is not None:
+            collector.problems += problems
+            collector.declarations.append(self)
+        elif problems:
+            raise DeclarationError(problems)
+        else:
+            _by_reference[(module, self.kind, self.address)] = self
+
+    @property
+    def address(self) -> str:
+        """The name that others use for it."""
+        return str(getattr(self, "name", ""))
+
+    @property
+    def origin(self) -> Origin:
+        """Where it is written."""
+        return self._origin
+
+    @property
+    def valid(self) -> bool:
+        """Whether it passed its own checks; a collector keeps invalid ones so that imports go on."""
+        return self._valid
+
+    def _problems(self, fields: Mapping[str, object], error: ValidationError, where: Origin) -> list[Problem]:
+        title = " ".join(part for part in (self.title or type(self).__name__, _shown(fields.get("name"))) if part)
+        return [_problem(title, detail, type(self).model_fields, where) for detail in error.errors()]
+
+    def _keep_unchecked(self, fields: Mapping[str, object]) -> None:
+        defaults = {name: info.get_default() for name, info in type(self).model_fields.items()}
+        object.__setattr__(self, "__dict__", {**defaults, **fields})
+        object.__setattr__(self, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(self, "__pydantic_extra__", None)
+        self.__pydantic_private__ = {"_origin": Origin("", 0), "_module": "", "_valid": False}
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return recall, (self._module, self.kind, self.address)
+
+    def __copy__(self) -> Declaration:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Declaration:
+        return self
+
+
+def recall(module: str, kind: str, address: str) -> Declaration:
+    """Return the declaration that a pickle names, importing its module when needed."""
+    found = _by_reference.get((module, kind, address))
+    if found is None:
+        importlib.import_module(module)
+        found = _by_reference.get((module, kind, address))
+    if found is None:
+        raise DeclarationError(
+            Problem(
+                "Declaration not found",
+                f"The pickle names the {kind} {address} of module {module}, which no longer declares it.",
+                mend="Pickle it again from the code that declares it now.",
+            )
+        )
+    return found
+
+
+def remember(declaration: Declaration) -> None:
+    """Let pickles find a declaration that got its address only after it was made."""
+    if _collector.get() is None:
+        _by_reference[(declaration._module, declaration.kind, declaration.address)] = declaration  # noqa: SLF001
+
+
+def _caller() -> tuple[Origin, str]:
+    frame = sys._getframe(1)  # noqa: SLF001 - the public way, inspect.stack, reads source files
+    while frame.f_back and frame.f_code.co_filename.startswith(_NOT_WRITTEN_BY_USERS):
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno), str(frame.f_globals.get("__name__", ""))
+
+
+def _problem(title: str, detail: Any, fields: Mapping[str, Any], where: Origin) -> Problem:
+    location = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return Problem("Unknown option", f"{title} has no option {location!r}.", where, did_you_mean(location, fields))
+    if detail["type"] == "missing":
+        return Problem("Missing option", f"{title} needs {location}=.", where)
+    reason = detail["msg"].removeprefix("Value error, ")
+    return Problem("Invalid declaration", f"{title}: {location}: {reason}" if location else f"{title}: {reason}", where)
+
+
+def _shown(name: object) -> str:
+    return repr(name) if name is not None else ""
+
+
+def _checked_name(text: str) -> str:
+    if not is_name(text):
+        near = "".join(c if c.isalnum() else "_" for c in snake_case(text)).strip("_0123456789")
+        hint = f", such as {near!r}" if is_name(near) else ""
+        raise ValueError(f"{text!r} is not a name: use lower-case letters, digits and underscores{hint}")
+    return text
+
+
+def _checked_column(text: str) -> str:
+    if not is_column(text):
+        raise ValueError(f"{text!r} is not a column name: use letters, digits and underscores")
+    return text
+
+
+def _many(value: object) -> object:
+    # A set has no order of its own, and a plan must not depend on one.
+    return (value,) if isinstance(value, str) else tuple(sorted(value)) if isinstance(value, set | frozenset) else value
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+"""The name of an entity, source, group, feature, set or model."""
+ColumnName = Annotated[str, AfterValidator(_checked_column)]
+"""The name of a key column."""
+DType = Annotated[str, BeforeValidator(duckdb_type)]
+"""A Python type or a DuckDB type's text, kept as the latter."""
+Texts = Annotated[tuple[str, ...], BeforeValidator(_many)]
+"""One text or several."""

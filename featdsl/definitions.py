@@ -1,0 +1,257 @@
+"""The canonical form of what teams declare: plain frozen data, the same in a catalogue, the registry and a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+from featdsl.errors import Origin
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column and its DuckDB type."""
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityDefinition:
+    """What features describe, with its key columns in the order of declaration."""
+
+    kind: Literal["entity"] = "entity"
+    name: str
+    project: str
+    owner: str
+    description: str
+    keys: tuple[Column, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceDefinition:
+    """Rows to compute from.
+
+    `location` holds path globs, or a database and its table, or the hash of a frame; `sql` is rendered, and names
+    other sources as `source.<name>`. `columns` is the schema that was found when it was last planned, and `lineage`
+    tells for each column of a query which columns of its inputs it is made of.
+    """
+
+    kind: Literal["source"] = "source"
+    name: str
+    project: str
+    owner: str
+    description: str
+    format: SourceFormat
+    location: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+    sql: str = ""
+    inputs: tuple[str, ...] = ()
+    timestamp: str | None
+    tie_break: str | None
+    fingerprint: str
+    columns: tuple[Column, ...] = ()
+    lineage: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A feature that another is derived from: under `column` in the SQL, at one fingerprint."""
+
+    column: str
+    feature: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureDefinition:
+    """One feature at one fingerprint, with all that a reader needs to look its values up.
+
+    `keys` are the entity's key columns, `timed` whether values have event timestamps, `ttl` in seconds, `table` the
+    stored table. A derived feature has `inputs` and is computed when read; `reads` names the columns of the source
+    or of the inputs that its SQL uses, `roots` the columns of stored data that these come from.
+    """
+
+    kind: Literal["feature"] = "feature"
+    name: str
+    group: str
+    project: str
+    owner: str
+    description: str
+    tags: tuple[str, ...]
+    dtype: str
+    sql: str
+    expect: tuple[str, ...]
+    reads: tuple[str, ...]
+    roots: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    entity: str | None
+    keys: tuple[Column, ...]
+    timed: bool
+    ttl: int | None
+    adhoc: bool = False
+    fingerprint: str
+    table: str
+    origin: Origin
+
+    @property
+    def address(self) -> str:
+        """Its name for everyone: `user_profile.age`."""
+        return f"{self.group}.{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A feature and its fingerprint, under the name that a group or a set gives it.
+
+    `keys` renames key columns of the entity: `(("airport", "dest"),)` looks the airport up by the column `dest`.
+    """
+
+    column: str
+    feature: str
+    fingerprint: str
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDefinition:
+    """Features of one owner, stored in one table. `keys` maps entity keys to differently named source columns."""
+
+    kind: Literal["group"] = "group"
+    name: str
+    project: str
+    owner: str
+    description: str
+    tags: tuple[str, ...]
+    entity: str | None
+    source: str | None
+    keys: tuple[tuple[str, str], ...]
+    ttl: int | None
+    adhoc: bool = False
+    members: tuple[Member, ...]
+    table: str
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetDefinition:
+    """One version of a set, with the fingerprint of each feature that it was applied with."""
+
+    kind: Literal["set"] = "set"
+    name: str
+    version: int
+    project: str
+    owner: str
+    description: str
+    members: tuple[Member, ...]
+    origin: Origin
+
+    @property
+    def address(self) -> str:
+        """Its name for everyone: `credit_risk@1`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def view(self) -> str:
+        """Its view for analysts: `credit_risk_v1`."""
+        return f"{self.name}_v{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDefinition:
+    """A consumer of one version of a set."""
+
+    kind: Literal["model"] = "model"
+    name: str
+    project: str
+    owner: str
+    description: str
+    features: str
+    origin: Origin
+
+
+Definition = (
+    EntityDefinition | SourceDefinition | FeatureDefinition | GroupDefinition | SetDefinition | ModelDefinition
+)
+KINDS = ("entity", "source", "group", "feature", "set", "model")
+"""Every kind, those that others are made of first."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that is declared, or everything that is applied: the two sides that a plan compares.
+
+    Each mapping is by address. Features are the current ones; the registry keeps older versions beside.
+    """
+
+    entities: Mapping[str, EntityDefinition] = field(default_factory=dict)
+    sources: Mapping[str, SourceDefinition] = field(default_factory=dict)
+    groups: Mapping[str, GroupDefinition] = field(default_factory=dict)
+    features: Mapping[str, FeatureDefinition] = field(default_factory=dict)
+    sets: Mapping[str, SetDefinition] = field(default_factory=dict)
+    models: Mapping[str, ModelDefinition] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Definition]:
+        """Yield every definition, by kind and then by address."""
+        for mapping in fields(self):
+            by_address: Mapping[str, Definition] = getattr(self, mapping.name)
+            for name in sorted(by_address):
+                yield by_address[name]
+
+    def members_of(self, group: str) -> list[FeatureDefinition]:
+        """Return the features of a group, in its order."""
+        return [self.features[member.feature] for member in self.groups[group].members]
+
+    def of_project(self, project: str) -> Catalog:
+        """Return what belongs to one project."""
+        return self.of(definition for definition in self if definition.project == project)
+
+    @classmethod
+    def of(cls, definitions: Iterable[Definition]) -> Catalog:
+        """Return the catalogue of these definitions."""
+        catalog = {mapping.name: {} for mapping in fields(cls)}  # type: dict[str, dict[str, Any]]
+        for definition in definitions:
+            catalog[_MAPPINGS[definition.kind]][address(definition)] = definition
+        return cls(**catalog)
+
+
+_MAPPINGS = {
+    "entity": "entities", "source": "sources", "group": "groups", "feature": "features", "set": "sets",
+    "model": "models",
+}  # fmt: skip
+
+
+def address(definition: Definition) -> str:
+    """Return the name that others use for a definition."""
+    return definition.address if isinstance(definition, FeatureDefinition | SetDefinition) else definition.name
+
+
+def moved(definition: Definition, origin: Origin) -> Definition:
+    """Return the same definition, written elsewhere."""
+    return replace(definition, origin=origin)
+
+
+@cache
+def _adapter() -> TypeAdapter[Definition]:
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Union[Definition], Field(discriminator="kind")])  # noqa: UP007 - pydantic reads it
+
+
+def to_json(definition: Definition) -> str:
+    """Return a definition as JSON text."""
+    return _adapter().dump_json(definition).decode()
+
+
+def from_json(text: str | bytes) -> Definition:
+    """Return the definition that `to_json` wrote. Raises pydantic.ValidationError for anything else."""
+    return _adapter().validate_json(text)

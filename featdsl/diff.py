@@ -1,0 +1,197 @@
+"""Compare what is declared with what is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from featdsl import durations, sql
+from featdsl.definitions import (
+    Catalog,
+    Definition,
+    EntityDefinition,
+    FeatureDefinition,
+    GroupDefinition,
+    Member,
+    ModelDefinition,
+    SetDefinition,
+    SourceDefinition,
+    address,
+)
+
+Action = Literal["create", "change", "recompute", "remove"]
+ChangeClass = Literal["metadata", "additive", "definition", "breaking", "upstream"]
+"""What a change does to those who use the thing: nothing, nothing yet, new values, a break, or values by way of inputs."""
+
+SYMBOLS: dict[Action, str] = {"create": "+", "change": "~", "recompute": "↻", "remove": "-"}
+_SEVERITY: tuple[ChangeClass, ...] = ("metadata", "additive", "upstream", "definition", "breaking")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why something counts as changed: a constant code, and the two sides as text."""
+
+    code: str
+    change_class: ChangeClass
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One difference, with its reasons."""
+
+    action: Action
+    kind: Literal["entity", "source", "group", "feature", "set", "model"]
+    address: str
+    owner: str
+    change_class: ChangeClass
+    reasons: tuple[Reason, ...] = ()
+
+
+def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
+    """Return every difference, by kind and then in address order. Equal definitions yield nothing."""
+    applied = {(definition.kind, address(definition)): definition for definition in before}
+    declared = {(definition.kind, address(definition)): definition for definition in after}
+    kinds = ("entity", "source", "group", "feature", "set", "model")
+    keys = sorted(applied.keys() | declared.keys(), key=lambda key: (kinds.index(key[0]), key[1]))
+    found = (_change(before, after, applied.get(key), declared.get(key)) for key in keys)
+    return tuple(change for change in found if change is not None)
+
+
+def headline(change: Change) -> str:
+    """Return a change in one line: `~ feature user_profile.income (definition)`."""
+    return f"{SYMBOLS[change.action]} {change.kind} {change.address} ({change.change_class})"
+
+
+def _change(before: Catalog, after: Catalog, old: Definition | None, new: Definition | None) -> Change | None:
+    if old is None:
+        return _made("create", new, "additive") if new is not None else None
+    if new is None:
+        return _made("remove", old, "breaking")
+    reasons = tuple(_reasons(before, after, old, new))
+    if not reasons:
+        return None
+    worst = max((reason.change_class for reason in reasons), key=_SEVERITY.index)
+    return _made("recompute" if worst == "upstream" else "change", new, worst, reasons)
+
+
+def _made(action: Action, definition: Definition, worst: ChangeClass, reasons: tuple[Reason, ...] = ()) -> Change:
+    return Change(
+        action=action,
+        kind=definition.kind,
+        address=address(definition),
+        owner=definition.owner,
+        change_class=worst,
+        reasons=reasons,
+    )
+
+
+def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) -> Iterable[Reason]:
+    match old, new:
+        case EntityDefinition(), EntityDefinition():
+            yield from _if_other("keys", "breaking", _keys(old), _keys(new))
+        case SourceDefinition(), SourceDefinition():
+            yield from _source_reasons(before, after, old, new)
+        case GroupDefinition(), GroupDefinition():
+            yield from _if_other("entity", "breaking", old.entity or "none", new.entity or "none")
+            yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
+        case FeatureDefinition(), FeatureDefinition():
+            yield from _feature_reasons(before, after, old, new)
+        case SetDefinition(), SetDefinition():
+            yield from _if_other("features", "breaking", _members(old.members), _members(new.members))
+        case ModelDefinition(), ModelDefinition():
+            yield from _if_other("features", "metadata", old.features, new.features)
+        case _:
+            raise AssertionError(f"{old.kind} compared with {new.kind}")
+    yield from _if_other("owner", "metadata", old.owner, new.owner)
+    yield from _if_other("description", "metadata", old.description, new.description)
+
+
+def _if_other(code: str, change_class: ChangeClass, before: str, after: str) -> Iterable[Reason]:
+    if before != after:
+        yield Reason(code=code, change_class=change_class, before=before, after=after)
+
+
+def _source_reasons(
+    before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition
+) -> Iterable[Reason]:
+    if old.fingerprint == new.fingerprint:
+        return
+    own = [
+        *_if_other("format", "definition", old.format, new.format),
+        *_if_other("location", "definition", ", ".join(old.location), ", ".join(new.location)),
+        *_if_other("options", "definition", _pairs(old.options), _pairs(new.options)),
+        *_if_other("timestamp", "definition", old.timestamp or "none", new.timestamp or "none"),
+        *_if_other("tie_break", "definition", old.tie_break or "none", new.tie_break or "none"),
+    ]
+    if _meaning(old.sql, query=True) != _meaning(new.sql, query=True):
+        own.append(Reason(code="sql", change_class="definition", before=old.sql, after=new.sql))
+    yield from own
+    for name in new.inputs:
+        if name in before.sources and before.sources[name].fingerprint != after.sources[name].fingerprint:
+            yield Reason(code="upstream", change_class="upstream", after=f"source {name}")
+
+
+def _feature_reasons(
+    before: Catalog, after: Catalog, old: FeatureDefinition, new: FeatureDefinition
+) -> Iterable[Reason]:
+    if old.fingerprint != new.fingerprint:
+        yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
+        yield from _if_other("keys", "breaking", _keys(old), _keys(new))
+        yield from _if_other("ttl", "definition", _ttl(old), _ttl(new))
+        if _meaning(old.sql) != _meaning(new.sql):
+            yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
+        yield from _upstream_reasons(before, after, old, new)
+    yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
+    yield from _if_other("expect", "metadata", "; ".join(old.expect), "; ".join(new.expect))
+
+
+def _upstream_reasons(
+    before: Catalog, after: Catalog, old: FeatureDefinition, new: FeatureDefinition
+) -> Iterable[Reason]:
+    old_source, new_source = before.groups[old.group].source, after.groups[new.group].source
+    yield from _if_other("source", "definition", old_source or "inputs", new_source or "inputs")
+    old_keys, new_keys = before.groups[old.group].keys, after.groups[new.group].keys
+    yield from _if_other("key columns", "definition", _pairs(old_keys), _pairs(new_keys))
+    if old_source == new_source and new_source is not None:
+        if before.sources[new_source].fingerprint != after.sources[new_source].fingerprint:
+            yield Reason(code="upstream", change_class="upstream", after=f"source {new_source}")
+    was = {item.column: item for item in old.inputs}
+    for item in new.inputs:
+        earlier = was.get(item.column)
+        if earlier is None or earlier.feature != item.feature:
+            said = earlier.feature if earlier else "none"
+            yield Reason(code="input", change_class="definition", before=said, after=item.feature)
+        elif earlier.fingerprint != item.fingerprint:
+            yield Reason(code="upstream", change_class="upstream", after=f"feature {item.feature}")
+
+
+def _meaning(text: str, *, query: bool = False) -> str:
+    if not text:
+        return ""
+    return sql.canonical(sql.query(text) if query else sql.expression(text))
+
+
+def _keys(definition: EntityDefinition | FeatureDefinition) -> str:
+    return ", ".join(f"{key.name} {key.dtype}" for key in definition.keys)
+
+
+def _ttl(feature: FeatureDefinition) -> str:
+    return durations.written(feature.ttl) if feature.ttl else "none"
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{left} = {right}" for left, right in pairs)
+
+
+def _members(members: Iterable[Member]) -> str:
+    return ", ".join(sorted(member_text(member) for member in members))
+
+
+def member_text(member: Member) -> str:
+    """Return how a set lists a feature: its address, and its other name and role when it has them."""
+    role = f" by {_pairs(member.keys)}" if member.keys else ""
+    name = f" as {member.column}" if member.column != member.feature.rpartition(".")[2] else ""
+    return f"{member.feature}{name}{role}"

@@ -1,0 +1,97 @@
+"""DuckDB: a session with the project's limits, and how each source is read in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featdsl.definitions import SourceDefinition
+from featdsl.names import literal, quote
+from featdsl.sql import SOURCE_SCHEMA
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from featdsl.project import Project
+
+_READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
+
+
+def connect(project: Project) -> DuckDBPyConnection:
+    """Return a session in memory: UTC everywhere, nothing installed unasked, the project's limits."""
+    import duckdb
+
+    settings = project.settings.engine
+    config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+    if settings.memory_limit is not None:
+        config["memory_limit"] = settings.memory_limit
+    if settings.threads is not None:
+        config["threads"] = settings.threads
+    if settings.temp_directory is not None:
+        config["temp_directory"] = str(project.root / settings.temp_directory)
+    connection = duckdb.connect(config=config)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def version() -> str:
+    """Return the version of the engine, which is kept with each table that it builds."""
+    import duckdb
+
+    return duckdb.__version__
+
+
+def files(source: SourceDefinition, root: Path, frames: Path) -> list[str]:
+    """Return the absolute path globs that a source of files or of a frame reads."""
+    if source.format == "frame":
+        return [str(frames / f"{source.location[0]}.parquet")]
+    return [str(root / path) for path in source.location]
+
+
+def reading(source: SourceDefinition, root: Path, frames: Path) -> str:
+    """Return the SQL that reads a source; relative paths start at `root`, frames lie in `frames`."""
+    if source.format == "sql":
+        return source.sql
+    if source.format == "table":
+        database, table = source.location
+        parts = ".".join(quote(part) for part in table.split("."))
+        return f"SELECT * FROM {quote(attached_name(root / database))}.{parts}"
+    reader = _READERS.get(source.format, "read_parquet")
+    paths = ", ".join(literal(path) for path in files(source, root, frames))
+    options = [f"{name} = {_option(json.loads(value))}" for name, value in source.options]
+    if source.format == "json" and "format" not in dict(source.options):
+        options.append("format = 'newline_delimited'")
+    return f"SELECT * FROM {reader}({', '.join([f'[{paths}]', *options])})"
+
+
+def attach(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> None:
+    """Open the database that a source's table is in, read-only."""
+    if source.format == "table":
+        path = root / source.location[0]
+        connection.execute(
+            f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(attached_name(path))} (READ_ONLY)"
+        )
+
+
+def define(connection: DuckDBPyConnection, source: SourceDefinition, select: str) -> None:
+    """Let SQL in this session name a source as `source.<name>`."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
+    connection.execute(f"CREATE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
+
+
+def attached_name(database: Path) -> str:
+    """Return the name that an attached database has in a session."""
+    return f"database {database}"
+
+
+def _option(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_option(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(str(key))}: {_option(item)}" for key, item in value.items()) + "}"
+    return literal(str(value))

@@ -1,0 +1,110 @@
+"""What can go wrong, each told as: what, why, where, and how to mend it.
+
+FeatdslError
+├── DeclarationError        a declaration, a setting or an SQL text is wrong; carries every problem found
+├── FeatureNotFoundError    a name that nothing applied answers to (also a LookupError)
+├── AmbiguousFeatureError   a bare name that several groups use (also a LookupError)
+├── RequestError            a spine, a key or an argument of a read does not fit
+├── DataError               the data breaks a rule: duplicate rows, a failed check
+├── StoreError              the store cannot be read or written
+│   └── StoreLockedError    another process holds the lock
+├── PlanFileError           a plan file is damaged, of another project or of a newer format
+├── StalePlanError          the store has moved on since the plan was made (exit code 4)
+└── ConfirmationError       apply was not told that it may write
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+
+@dataclass(frozen=True, order=True)
+class Origin:
+    """The file and line where something was written."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def relative_to(self, root: Path) -> Origin:
+        """Return the same place, seen from `root` when it lies below it."""
+        path = Path(self.file)
+        return replace(self, file=path.relative_to(root).as_posix()) if path.is_relative_to(root) else self
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: a constant summary, then the particulars."""
+
+    summary: str
+    what: str
+    where: Origin | None = None
+    mend: str = ""
+
+    def __str__(self) -> str:
+        particulars = [*self.what.splitlines(), str(self.where) if self.where else "", *self.mend.splitlines()]
+        return "\n".join([self.summary, *(f"  {line}" for line in particulars if line)])
+
+    def seen_from(self, root: Path) -> Problem:
+        """Return the same problem with its place relative to `root`."""
+        return replace(self, where=self.where.relative_to(root)) if self.where else self
+
+
+class FeatdslError(Exception):
+    """A mistake that its author can mend; `problems` holds every one that was found."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems: Sequence[Problem] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[FeatdslError], tuple[Sequence[Problem]]]:
+        return type(self), (self.problems,)
+
+
+class DeclarationError(FeatdslError):
+    """Declarations, settings or SQL that cannot be planned."""
+
+
+class FeatureNotFoundError(FeatdslError, LookupError):
+    """A name that nothing in the registry answers to."""
+
+
+class AmbiguousFeatureError(FeatdslError, LookupError):
+    """A bare name that features of several groups answer to."""
+
+
+class RequestError(FeatdslError):
+    """A read that was asked for in a way that cannot be answered."""
+
+
+class DataError(FeatdslError):
+    """Data that breaks a declared rule; nothing was published."""
+
+
+class StoreError(FeatdslError):
+    """A store that cannot be read or written."""
+
+
+class StoreLockedError(StoreError):
+    """A store that another process keeps locked."""
+
+
+class PlanFileError(FeatdslError):
+    """A plan file that cannot be used."""
+
+
+class StalePlanError(FeatdslError):
+    """A plan whose base is no longer the head of the store."""
+
+    exit_code = 4
+
+
+class ConfirmationError(FeatdslError):
+    """An apply that nobody confirmed."""

@@ -1,0 +1,103 @@
+"""Versioned selections of features: the contract between the teams that own them and those that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, ClassVar, Never
+
+from pydantic import AfterValidator, Field, SkipValidation
+
+from featdsl.declaration import Declaration, Name
+from featdsl.feature import Feature
+from featdsl.group import FeatureGroup, Reference, references
+
+Selected = Reference | type[FeatureGroup]
+"""One feature, or a group that stands for all of its features."""
+
+
+def _some(selected: tuple[Reference, ...]) -> tuple[Reference, ...]:
+    if not selected:
+        raise ValueError("the set is empty; list at least one feature")
+    return selected
+
+
+class FeatureSet(Declaration):
+    """A named, versioned, pinned selection of features for a purpose.
+
+        credit_risk_v1 = FeatureSet("credit_risk", version=1, features=[UserProfile.age, UserProfile.income])
+        credit_risk_v2 = credit_risk_v1.evolve(version=2, add=[Affordability.spend_to_income])
+
+    A set may span entities: a spine then carries all their keys. Raises DeclarationError for what does not fit.
+    """
+
+    kind: ClassVar[str] = "set"
+    title: ClassVar[str] = "FeatureSet"
+
+    name: Name
+    version: Annotated[int, Field(ge=1, strict=True)]
+    features: Annotated[tuple[Reference, ...], SkipValidation, AfterValidator(references), AfterValidator(_some)]
+    description: str = ""
+
+    def __init__(
+        self, name: str, *, version: int, features: Collection[Selected], description: str = "", **unknown: Never
+    ) -> None:
+        # A Python set has no order of its own, and a plan must not depend on one.
+        listed = sorted(features, key=_sort_key) if isinstance(features, set | frozenset) else features
+        chosen = tuple(feature for selected in listed for feature in _features(selected))
+        given = {"name": name, "version": version, "features": chosen, "description": description}
+        super().__init__({**given, **unknown})
+
+    @property
+    def address(self) -> str:
+        """Its name for everyone: `credit_risk@1`."""
+        return f"{self.name}@{self.version}"
+
+    def evolve(
+        self,
+        *,
+        version: int,
+        add: Sequence[Selected] = (),
+        remove: Sequence[Selected] = (),
+        description: str | None = None,
+    ) -> FeatureSet:
+        """Return a further version of this set, with features added and removed.
+
+        A removed feature is named as it was selected: by object, or by its address or column name.
+        Raises DeclarationError when a feature to remove is not in the set.
+        """
+        gone = {column_of(feature) for selected in remove for feature in _features(selected)}
+        kept = [feature for feature in self.features if column_of(feature) not in gone]
+        return FeatureSet(
+            self.name,
+            version=version,
+            features=[*kept, *add],
+            description=self.description if description is None else description,
+        )
+
+
+class Model(Declaration):
+    """A declared consumer of one version of a set: `loan_default = Model("loan_default", features=credit_risk_v1)`."""
+
+    kind: ClassVar[str] = "model"
+
+    name: Name
+    features: FeatureSet
+    description: str = ""
+
+    def __init__(self, name: str, *, features: FeatureSet, description: str = "", **unknown: Never) -> None:
+        super().__init__({"name": name, "features": features, "description": description, **unknown})
+
+
+def column_of(reference: Reference) -> str:
+    """Return the name of the column that a selected feature gives."""
+    return reference.rpartition(".")[2] if isinstance(reference, str) else reference.name
+
+
+def _sort_key(selected: Any) -> str:
+    return str(getattr(selected, "address", None) or getattr(selected, "__name__", selected))
+
+
+def _features(selected: Any) -> Sequence[Reference]:
+    if isinstance(selected, type) and issubclass(selected, FeatureGroup):
+        return tuple(selected.declaration.features.values())
+    return (selected,)

@@ -1,0 +1,63 @@
+"""Hash exactly what decides values: the same bytes on every machine, under every hash seed and order.
+
+A fingerprint is the SHA-256 of a canonical JSON text, cut to 128 bits. Names, descriptions, owners, places and
+formatting are no part of it; upstream fingerprints are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from featdsl.definitions import Column, Input, Member
+
+_MEANING = 1
+"""Raised when the same declaration comes to mean other values."""
+_LAYOUT = 1
+"""Raised when the same values come to be stored in another shape."""
+
+
+def of(parts: Mapping[str, object]) -> str:
+    """Return the fingerprint of a JSON-like mapping."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def source(
+    *,
+    format: str,  # noqa: A002 - the field's word
+    location: Iterable[str],
+    options: Iterable[tuple[str, str]],
+    sql: str,
+    inputs: Mapping[str, str],
+    time: tuple[str | None, str | None],
+) -> str:
+    """Return a source's fingerprint; `inputs` maps the sources of a query to theirs."""
+    return of({
+        "meaning": _MEANING, "format": format, "location": list(location), "options": sorted(options), "sql": sql,
+        "inputs": dict(inputs), "time": time,
+    })  # fmt: skip
+
+
+def base_feature(*, dtype: str, sql: str, keys: Iterable[tuple[str, str, str]], source: str, ttl: int | None) -> str:
+    """Return the fingerprint of a feature over a source; `keys` are (key, type, source column)."""
+    return of({"meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted(keys), "source": source, "ttl": ttl})
+
+
+def derived_feature(
+    *, dtype: str, sql: str, keys: Iterable[Column], inputs: Iterable[Input], ttl: int | None
+) -> str:
+    """Return the fingerprint of a feature over others; only the inputs that it reads count."""
+    return of({
+        "meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted((key.name, key.dtype) for key in keys),
+        "inputs": {item.column: item.fingerprint for item in inputs}, "ttl": ttl,
+    })  # fmt: skip
+
+
+def table(members: Iterable[Member], *, keys: Iterable[Column], timed: bool) -> str:
+    """Return the fingerprint of the table that stores a group."""
+    return of({
+        "layout": _LAYOUT, "timed": timed, "keys": sorted((key.name, key.dtype) for key in keys),
+        "members": sorted((member.column, member.fingerprint) for member in members),
+    })  # fmt: skip

@@ -1,0 +1,157 @@
+"""Features that one team computes together."""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Never, Self
+
+from pydantic import AfterValidator, Field, PrivateAttr, SkipValidation, model_validator
+
+from featdsl.declaration import ColumnName, Declaration, Name, Texts, recall
+from featdsl.durations import seconds
+from featdsl.entity import Entity
+from featdsl.feature import Feature, FeatureAlias
+from featdsl.names import EVENT_TIMESTAMP, snake_case
+from featdsl.source import Source
+
+Reference = Feature[Any] | FeatureAlias[Any] | str
+"""A feature by object, under an alias, or by its address `group.feature`."""
+
+
+def references(given: tuple[Any, ...] | None) -> tuple[Reference, ...] | None:
+    """Return `given` when each of it names a feature. Raises ValueError."""
+    for item in given or ():
+        if not isinstance(item, Feature | FeatureAlias | str):
+            raise ValueError(f"{item!r} is not a feature; name features as UserProfile.age or 'user_profile.age'")  # noqa: TRY004 - pydantic turns ValueError into a problem
+    return given
+
+
+class _GroupType(type):
+    """The type of group classes: they print as their name and are pickled by reference."""
+
+    declaration: GroupDeclaration
+
+    def __repr__(cls) -> str:
+        return f"<FeatureGroup {cls.declaration.name}>" if "declaration" in cls.__dict__ else super().__repr__()
+
+
+class FeatureGroup(metaclass=_GroupType):
+    """Features with one owner, one entity, one table. Written as a class body:
+
+        class UserProfile(FeatureGroup, entity=user, source=accounts):
+            '''Who the account holder is.'''
+
+            age = Feature(int, sql="date_diff('year', birth_date, updated_at)")
+
+    - `entity`: what they describe, or None for values that belong to no entity;
+    - `source`: the rows they are computed from, or `inputs`: the features that they are derived from;
+    - `keys`: key columns that the source names differently, `{"airport": "origin"}`;
+    - `ttl`: how long a value holds, `"30 days"`; for good when left out;
+    - `name`: its name in the store, by default the class name in snake case;
+    - `features`: more features by name, for those that a loop makes.
+
+    Raises DeclarationError for what does not fit.
+    """
+
+    declaration: ClassVar[GroupDeclaration]
+
+    def __init_subclass__(  # noqa: PLR0913 - one flat class header is what people type
+        cls,
+        *,
+        entity: Entity | None,
+        source: Source | None = None,
+        inputs: Sequence[Reference] | None = None,
+        keys: Mapping[str, str] | None = None,
+        ttl: str | None = None,
+        name: str | None = None,
+        features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]] = (),
+        tags: str | Sequence[str] | set[str] | frozenset[str] = (),
+        **unknown: Never,
+    ) -> None:
+        super().__init_subclass__()
+        body = {attribute: value for attribute, value in vars(cls).items() if isinstance(value, Feature)}
+        listed = features if isinstance(features, Mapping) else {feature.name: feature for feature in features}
+        given: dict[str, object] = {
+            "name": name or snake_case(cls.__name__), "entity": entity, "source": source,
+            "inputs": None if inputs is None else tuple(inputs), "keys": dict(keys or {}), "ttl": ttl,
+            "description": _description(cls), "tags": tags,
+            "features": {**body, **listed}, **unknown,
+        }  # fmt: skip
+        cls.declaration = GroupDeclaration(given)
+        for feature_name, feature in cls.declaration.features.items():
+            feature.join(cls.declaration, feature_name)
+            setattr(cls, feature_name, feature)
+        cls.declaration.belongs_to(cls)
+
+    def __class_getitem__(cls, name: str) -> Feature[Any]:
+        """Return a feature by name, for those that a loop made: `Lags["delay_6h"]`."""
+        return cls.declaration.features[name]
+
+
+class GroupDeclaration(Declaration):
+    """What a group class says, checked."""
+
+    kind: ClassVar[str] = "group"
+    title: ClassVar[str] = "FeatureGroup"
+
+    name: Name
+    entity: Entity | None
+    source: Source | None = None
+    inputs: Annotated[tuple[Reference, ...] | None, SkipValidation, AfterValidator(references)] = None
+    keys: dict[ColumnName, ColumnName] = Field(default_factory=dict)
+    ttl: Annotated[str, AfterValidator(lambda text: text if seconds(text) else text)] | None = None
+    description: str = ""
+    tags: Texts = ()
+    features: dict[Name, Annotated[Feature[Any], SkipValidation]]
+
+    _class: type[FeatureGroup] | None = PrivateAttr(default=None)
+
+    def __init__(self, given: Mapping[str, object]) -> None:
+        super().__init__(given)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.source is None) == (self.inputs is None):
+            raise ValueError("give source= (rows to compute from) or inputs= (features to derive from), one of them")
+        if self.inputs is not None and not self.inputs:
+            raise ValueError("inputs= is empty; list the features to derive from")
+        if self.inputs is not None and (self.ttl or self.keys):
+            raise ValueError("ttl= and keys= belong to a group over a source; its inputs have theirs")
+        if not self.features:
+            raise ValueError("the group has no features")
+        keys = self.entity.keys if self.entity else {}
+        for taken in sorted({EVENT_TIMESTAMP, *keys} & self.features.keys()):
+            raise ValueError(f"{taken!r} is a column of the group's table already; give the feature another name")
+        for unknown in sorted(self.keys.keys() - keys):
+            raise ValueError(f"keys= renames {unknown!r}, which is no key of the entity; its keys are {sorted(keys)}")
+        return self
+
+    @property
+    def group_class(self) -> type[FeatureGroup] | None:
+        """The class that declares it."""
+        return self._class
+
+    def belongs_to(self, group_class: type[FeatureGroup]) -> None:
+        """Remember the class that declares it."""
+        self._class = group_class
+
+
+def _description(cls: type) -> str:
+    lines = [line.strip() for line in (cls.__doc__ or "").strip().splitlines()]
+    return "\n".join(lines)
+
+
+def _recall_class(module: str, address: str) -> type[FeatureGroup] | None:
+    declaration = recall(module, GroupDeclaration.kind, address)
+    return declaration.group_class if isinstance(declaration, GroupDeclaration) else None
+
+
+def _reduce_class(cls: _GroupType) -> str | tuple[Any, ...]:
+    if "declaration" not in cls.__dict__:
+        return cls.__qualname__
+    _, reference = cls.declaration.__reduce__()
+    return _recall_class, (reference[0], reference[2])
+
+
+copyreg.pickle(_GroupType, _reduce_class)

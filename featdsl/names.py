@@ -1,0 +1,64 @@
+"""The names that things may have, and the nearest one to a name that is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+EVENT_TIMESTAMP = "event_timestamp"
+"""The time column of every feature table; no feature may take its name."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_NEAR = 60  # of 100: two letters wrong in a short name
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def is_name(text: str) -> bool:
+    """Return whether `text` may name an entity, source, group, feature, set, model or team."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_column(text: str) -> bool:
+    """Return whether `text` may name a key column."""
+    return _COLUMN.fullmatch(text) is not None
+
+
+def snake_case(class_name: str) -> str:
+    """Return the name in the store of a class: `UserProfile` is `user_profile`."""
+    return _WORD_START.sub("_", class_name).lower()
+
+
+def quote(identifier: str) -> str:
+    """Return an SQL identifier that means exactly `identifier`."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return an SQL string literal that means exactly `text`."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def nearest(wrong: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
+    """Return up to `limit` of `known` that `wrong` may have meant, best first."""
+    from rapidfuzz import fuzz
+
+    def score(name: str) -> float:
+        # The whole name alone would miss a right name under a wrong group; the bare name counts too.
+        bare = fuzz.ratio(wrong.rpartition(".")[2].lower(), name.rpartition(".")[2].lower())
+        return max(fuzz.ratio(wrong.lower(), name.lower()), 0.95 * bare)
+
+    near = [(score(name), name) for name in set(known)]
+    best = sorted(near, key=lambda pair: (-pair[0], pair[1]))[:limit]
+    return [name for points, name in best if points >= _NEAR]
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return a sentence with the nearest names, or nothing when none is near."""
+    names = nearest(wrong, known)
+    return f"Did you mean {' or '.join(repr_name(name) for name in names)}?" if names else ""
+
+
+def repr_name(name: str) -> str:
+    """Return `name` as it is quoted in messages."""
+    return f'"{name}"'

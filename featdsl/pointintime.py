@@ -1,0 +1,178 @@
+"""One compiler for every read: the SQL that gives features their values at the times of a spine.
+
+A feature's value at time t is that of its latest stored row with event timestamp ≤ t, and > t − ttl where it has a
+ttl; a derived feature's is its expression over the values of its inputs at t. Training sets, online reads, the
+tables of derived groups and the views of sets are all compiled here, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from featdsl.definitions import FeatureDefinition
+from featdsl.names import EVENT_TIMESTAMP, quote
+
+ROW = "#row"
+"""The column of a spine that keeps its order."""
+
+Versions = Mapping[tuple[str, str], FeatureDefinition]
+"""Every known feature by address and fingerprint."""
+Roles = tuple[tuple[str, str], ...]
+"""Entity key and spine column, for each key of a feature, sorted."""
+
+
+@dataclass(frozen=True)
+class Want:
+    """One feature to read, and the output column for it. `keys` renames keys of its entity to spine columns."""
+
+    column: str
+    feature: FeatureDefinition
+    keys: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def roles(self) -> Roles:
+        """Which spine column each entity key is read from."""
+        renamed = dict(self.keys)
+        return tuple((key.name, renamed.get(key.name, key.name)) for key in self.feature.keys)
+
+
+@dataclass(frozen=True)
+class Spine:
+    """Entity keys and times that values are wanted for.
+
+    `sql` is what may stand after FROM; `columns` come back as they are. `keys` maps each key column to its
+    expression in the type of the entity's key, `time` is the expression of the time in UTC, or None where no value
+    depends on time. `ordered` spines have a column `#row`. `few` says that few of the stored entities are asked for.
+    """
+
+    sql: str
+    columns: Sequence[str]
+    keys: Mapping[str, str]
+    time: str | None
+    ordered: bool = False
+    few: bool = False
+
+
+@dataclass
+class _Layers:
+    """The query while it is built: each layer adds columns to the one before, under names no SQL of a user can hold."""
+
+    spine: Spine
+    versions: Versions
+    names: dict[tuple[str, str, Roles], str] = field(default_factory=dict)
+    layers: list[str] = field(default_factory=list)
+
+    def name(self, feature: FeatureDefinition, roles: Roles) -> str:
+        return self.names.setdefault((feature.address, feature.fingerprint, roles), f"#f{len(self.names)}")
+
+
+def tables_of(features: Iterable[FeatureDefinition], versions: Versions) -> set[str]:
+    """Return the stored tables that the values of `features` are read from."""
+    return {base.table for feature in features for base, _ in _base(feature, (), versions)}
+
+
+def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions) -> str:
+    """Return the query that gives every row of the spine its columns and each wanted feature, in the spine's order."""
+    query = _Layers(spine, versions)
+    lookups: dict[tuple[str, Roles], list[FeatureDefinition]] = {}
+    for want in wants:
+        for feature, roles in _base(want.feature, want.roles, versions):
+            wanted = lookups.setdefault((feature.table, roles), [])
+            if feature not in wanted:
+                wanted.append(feature)
+    query.layers.append(_spine_layer(spine))
+    query.layers.append(_lookup_layer(query, lookups))
+    for want in wants:
+        _derive(query, want.feature, want.roles)
+    outputs = [f"{quote(f'#s{i}')} AS {quote(column)}" for i, column in enumerate(spine.columns)]
+    outputs += [f"{quote(query.name(want.feature, want.roles))} AS {quote(want.column)}" for want in wants]
+    steps = ",\n".join(f"l{i} AS (\n{layer}\n)" for i, layer in enumerate(query.layers))
+    order = f"\nORDER BY {quote(ROW)}" if spine.ordered else ""
+    return f"WITH {steps}\nSELECT {', '.join(outputs)}\nFROM l{len(query.layers) - 1}{order}"
+
+
+def _base(
+    feature: FeatureDefinition, roles: Roles, versions: Versions
+) -> Iterable[tuple[FeatureDefinition, Roles]]:
+    """Yield the stored features that a feature's value is made of."""
+    if not feature.inputs:
+        yield feature, roles
+    for upstream, upstream_roles in _inputs(feature, roles, versions):
+        yield from _base(upstream, upstream_roles, versions)
+
+
+def _inputs(
+    feature: FeatureDefinition, roles: Roles, versions: Versions
+) -> Iterable[tuple[FeatureDefinition, Roles]]:
+    for item in feature.inputs:
+        upstream = versions[item.feature, item.fingerprint]
+        keys = {key.name for key in upstream.keys}
+        yield upstream, tuple(role for role in roles if role[0] in keys)
+
+
+def _spine_layer(spine: Spine) -> str:
+    columns = [f"{quote(column)} AS {quote(f'#s{i}')}" for i, column in enumerate(spine.columns)]
+    columns += [f"{expression} AS {_key(name)}" for name, expression in spine.keys.items()]
+    columns += [f'{spine.time} AS "#time"'] if spine.time else []
+    columns += [quote(ROW)] if spine.ordered else []
+    return f"  SELECT {', '.join(columns)}\n  FROM {spine.sql}"
+
+
+def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[FeatureDefinition]]) -> str:
+    columns, joins = ["l0.*"], []
+    for number, ((table, roles), features) in enumerate(lookups.items()):
+        alias = f"t{number}"
+        columns += [f"{_value(alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
+        joins.append(_join(query.spine, table, alias, roles, features))
+    return "\n".join([f"  SELECT {', '.join(columns)}", "  FROM l0", *joins])
+
+
+def _join(spine: Spine, table: str, alias: str, roles: Roles, features: Sequence[FeatureDefinition]) -> str:
+    timed = features[0].timed
+    columns = [key for key, _ in roles] + ([EVENT_TIMESTAMP] if timed else [])
+    columns += [feature.name for feature in features]
+    stored = f'(SELECT {", ".join(quote(column) for column in columns)} FROM tables.{quote(table)}'
+    if spine.few and roles:
+        key, column = roles[0]
+        stored += f" WHERE {quote(key)} IN (SELECT {_key(column)} FROM l0)"
+    on = [f"l0.{_key(column)} = {alias}.{quote(key)}" for key, column in roles]
+    on += [f'l0."#time" >= {alias}.{EVENT_TIMESTAMP}'] if timed else []
+    return f"  {'ASOF LEFT' if timed else 'LEFT'} JOIN {stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
+
+
+def _value(alias: str, feature: FeatureDefinition) -> str:
+    value = f"{alias}.{quote(feature.name)}"
+    if feature.ttl is None or not feature.timed:
+        return value
+    young = f'{alias}.{EVENT_TIMESTAMP} > l0."#time" - to_seconds({feature.ttl})'
+    return f"CASE WHEN {young} THEN {value} END"
+
+
+def _derive(query: _Layers, feature: FeatureDefinition, roles: Roles) -> None:
+    """Add the layer that computes a derived feature, after those of its inputs."""
+    if not feature.inputs or (feature.address, feature.fingerprint, roles) in query.names:
+        return
+    inputs = list(_inputs(feature, roles, query.versions))
+    for upstream, upstream_roles in inputs:
+        _derive(query, upstream, upstream_roles)
+    columns = [item.column for item in feature.inputs]
+    scope = [
+        f"{quote(query.name(upstream, upstream_roles))} AS {quote(column)}"
+        for column, (upstream, upstream_roles) in zip(columns, inputs, strict=True)
+    ]
+    before = f"l{len(query.layers) - 1}"
+    inside = ", ".join(quote(column) for column in columns)
+    query.layers.append(
+        f"  SELECT * EXCLUDE ({inside}), {cast(feature)} AS {quote(query.name(feature, roles))}\n"
+        f"  FROM (SELECT *, {', '.join(scope)} FROM {before})"
+    )
+
+
+def cast(feature: FeatureDefinition) -> str:
+    """Return a feature's expression in its declared type; the line breaks keep a trailing comment harmless."""
+    return f"CAST((\n{feature.sql}\n) AS {feature.dtype})"
+
+
+def _key(column: str) -> str:
+    return quote(f"#k {column}")

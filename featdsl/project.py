@@ -1,0 +1,189 @@
+"""What featproject.toml says: the project's name, where its store is, its teams, variables and engine."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from featdsl.declaration import Name
+from featdsl.durations import seconds
+from featdsl.errors import DeclarationError, Origin, Problem
+from featdsl.names import did_you_mean
+
+FILE = "featproject.toml"
+
+Duration = Annotated[str, AfterValidator(lambda text: text if seconds(text) else text)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ProjectTable(_Table):
+    """`[project]`: who this is, and where its declarations are."""
+
+    name: Name
+    features: str = "features"
+
+
+class StoreTable(_Table):
+    """`[store]`: where applied features live, and how long to wait for another writer."""
+
+    path: str = ".featdsl"
+    lock_timeout: Duration = "60 seconds"
+
+
+class EngineTable(_Table):
+    """`[engine]`: what DuckDB may use; its own defaults when left out."""
+
+    memory_limit: str | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    temp_directory: str | None = None
+
+
+def _folders(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Settings(_Table):
+    """The whole of featproject.toml."""
+
+    project: ProjectTable
+    store: StoreTable = StoreTable()
+    engine: EngineTable = EngineTable()
+    teams: dict[Name, Annotated[list[str], BeforeValidator(_folders)]] = Field(default_factory=dict)
+    variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project: its root folder and its settings."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """The project's name, which scopes what a plan may remove."""
+        return self.settings.project.name
+
+    @property
+    def features(self) -> Path:
+        """The folder of the package that declares features."""
+        return self.root / self.settings.project.features
+
+    @property
+    def store(self) -> Path:
+        """The folder of the embedded store."""
+        return self.root / self.settings.store.path
+
+    @property
+    def lock_timeout(self) -> int:
+        """How long to wait for another writer, in seconds."""
+        return seconds(self.settings.store.lock_timeout)
+
+    def team_of(self, file: str) -> str:
+        """Return the team that owns a file: the one whose folder is nearest, else the folder's own name."""
+        path = self.root / file
+        owners = {
+            self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders
+        }
+        for parent in path.parents:
+            if parent in owners:
+                return owners[parent]
+        if path.is_relative_to(self.features) and len(inside := path.relative_to(self.features).parts) > 1:
+            return inside[0]
+        return self.name
+
+
+def load(start: Path | None = None) -> Project:
+    """Return the project of a folder or of the nearest one above it. Raises DeclarationError."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return Project(folder, _settings(folder / FILE))
+    raise DeclarationError(
+        Problem(
+            "No project here",
+            f"Neither {here} nor a folder above it has a {FILE}.",
+            mend="Go to your project's folder, or start one with: featdsl init",
+        )
+    )
+
+
+def _settings(file: Path) -> Settings:
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        settings = Settings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        where = Origin(FILE, getattr(error, "lineno", None) or _line_of_error(str(error)))
+        raise DeclarationError(Problem("Settings cannot be read", f"It is not valid TOML: {error}.", where)) from None
+    except ValidationError as error:
+        raise DeclarationError(_problem(text, detail) for detail in error.errors()) from None
+    problems = [_no_folder(file.parent, text, team, folder) for team, folder in _missing_folders(file.parent, settings)]
+    if problems:
+        raise DeclarationError(problems)
+    return settings
+
+
+def _missing_folders(root: Path, settings: Settings) -> list[tuple[str, str]]:
+    teams = sorted(settings.teams.items())
+    return [(team, folder) for team, folders in teams for folder in folders if not (root / folder).is_dir()]
+
+
+def _no_folder(root: Path, text: str, team: str, folder: str) -> Problem:
+    known = [path.relative_to(root).as_posix() for path in root.glob("*/*") if path.is_dir()]
+    return Problem(
+        "Unknown folder",
+        f'Team {team} owns "{folder}", which is no folder of this project.',
+        Origin(FILE, _line_of(text, ("teams", team))),
+        did_you_mean(folder, known),
+    )
+
+
+def _problem(text: str, detail: Any) -> Problem:
+    location = [str(part) for part in detail["loc"]]
+    where = Origin(FILE, _line_of(text, tuple(location)))
+    setting = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        return Problem("Unknown setting", f"There is no setting {setting}.", where, _known_setting(location))
+    if detail["type"] == "missing":
+        return Problem("Missing setting", f"{setting} is needed.", where, 'Add it, such as: name = "my_project"')
+    reason = detail["msg"].removeprefix("Value error, ")
+    return Problem("Invalid setting", f"{setting} = {detail['input']!r}: {reason}.", where)
+
+
+def _known_setting(location: list[str]) -> str:
+    table: type[BaseModel] = Settings
+    for part in location[:-1]:
+        inner = table.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ""
+        table = inner
+    return did_you_mean(location[-1], table.model_fields) or f"Known here: {', '.join(sorted(table.model_fields))}."
+
+
+def _line_of(text: str, location: tuple[str, ...]) -> int:
+    """Return the line of a setting: tomllib keeps none, so look for its table and then its key."""
+    line, inside = 1, ""
+    for number, content in enumerate(text.splitlines(), start=1):
+        stripped = content.strip()
+        if stripped.startswith("["):
+            inside = stripped.strip("[]").strip()
+            if location[0] == inside:
+                line = number
+        key = stripped.partition("=")[0].strip().strip('"')
+        if len(location) > 1 and (inside, key) == location[:2]:
+            return number
+        if not inside and key == location[0]:
+            return number
+    return line
+
+
+def _line_of_error(message: str) -> int:
+    digits = message.partition("line ")[2].partition(",")[0]
+    return int(digits) if digits.isdigit() else 1

@@ -1,0 +1,99 @@
+"""Rows that features are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Never, Self
+
+from pydantic import Field, model_validator
+
+from featdsl.declaration import ColumnName, Declaration, Name, Texts
+
+Format = Literal["parquet", "csv", "json"]
+
+_ENDINGS: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".jsonl.gz": "json",
+}
+
+
+class Source(Declaration):
+    """Rows to compute from. Say where they are in exactly one way:
+
+    - `path="data/accounts/*.parquet"`: Parquet, CSV or JSON-lines files, a glob relative to featproject.toml;
+      `format=` names the format where the ending does not, `options=` goes to DuckDB's reader;
+    - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file;
+    - `sql="SELECT ... FROM {{ other_source }}"`: a query over other sources, with Jinja;
+    - `frame=`: rows in memory (pandas, polars, pyarrow or a DuckDB relation), for tests and notebooks.
+
+    `timestamp` names the column that tells when a row became true: a DATE or TIMESTAMP, read as UTC when it has no
+    zone. Without one the rows hold at all times. Of two rows with the same entity and timestamp the one with the
+    greatest `tie_break` column wins; without it they are a data error.
+    """
+
+    kind: ClassVar[str] = "source"
+
+    name: Name
+    path: Texts | None = None
+    format: Format | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    table: str | None = None
+    database: str | None = None
+    sql: str | None = None
+    frame: Any = None
+    timestamp: ColumnName | None = None
+    tie_break: ColumnName | None = None
+    description: str = ""
+
+    def __init__(  # noqa: PLR0913 - one flat call is what people type
+        self,
+        name: str,
+        *,
+        path: str | list[str] | tuple[str, ...] | None = None,
+        format: Format | None = None,  # noqa: A002 - the field's word
+        options: Mapping[str, Any] | None = None,
+        table: str | None = None,
+        database: str | None = None,
+        sql: str | None = None,
+        frame: Any = None,
+        timestamp: str | None = None,
+        tie_break: str | None = None,
+        description: str = "",
+        **unknown: Never,
+    ) -> None:
+        given = {
+            "name": name, "path": path, "format": format, "options": options or {}, "table": table,
+            "database": database, "sql": sql, "frame": frame, "timestamp": timestamp, "tie_break": tie_break,
+            "description": description,
+        }  # fmt: skip
+        super().__init__({**given, **unknown})
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        places = [place for place in ("path", "table", "sql", "frame") if getattr(self, place) is not None]
+        if len(places) != 1:
+            said = f"{' and '.join(places)} are given" if places else "none is given"
+            raise ValueError(f"give one of path=, table=, sql= or frame=; {said}")
+        if (self.table is None) != (self.database is None):
+            raise ValueError("table= and database= go together: a table, and the DuckDB file that holds it")
+        if self.path is not None:
+            self.file_format()
+        if self.tie_break and not self.timestamp:
+            raise ValueError("tie_break= chooses between rows of one timestamp, so it needs timestamp=")
+        return self
+
+    def file_format(self) -> Format:
+        """Return the format of the files, by `format=` or by how their names end. Raises ValueError."""
+        if self.format is not None:
+            return self.format
+        for path in self.path or ():
+            for ending, found in _ENDINGS.items():
+                if path.endswith(ending):
+                    return found
+        raise ValueError(f"{self.path} does not tell its format; give format= one of parquet, csv, json")

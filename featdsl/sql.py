@@ -1,0 +1,165 @@
+"""Read SQL with a parser: one canonical text, the columns and tables that it uses, what it must not contain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+
+DIALECT = "duckdb"
+SOURCE_SCHEMA = "source"
+
+_CHANGING = frozenset({
+    "current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp",
+    "gen_random_uuid", "get_current_time", "get_current_timestamp", "localtime", "localtimestamp", "nextval", "now",
+    "rand", "random", "today", "transaction_timestamp", "uuid", "uuidv4", "uuidv7",
+})  # fmt: skip
+
+
+class SqlProblem(ValueError):
+    """SQL that cannot be used; `mend` says what to do."""
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(what)
+        self.mend = mend
+
+
+@lru_cache(maxsize=100_000)
+def expression(text: str) -> exp.Expression:
+    """Return the syntax tree of one expression over the columns of a row. Raises SqlProblem."""
+    tree = _one_statement(text)
+    if isinstance(tree, exp.Alias):
+        raise SqlProblem("AS gives it a second name.", "Leave AS out: the feature's name is the column's.")
+    if tree.find(exp.Query):
+        raise SqlProblem(
+            "It holds a query; a feature is an expression over the columns of its source.",
+            "Put the query into a Source(sql=...).",
+        )
+    if not isinstance(tree, exp.Condition | exp.Interval | exp.Tuple):
+        raise SqlProblem("It is no expression.", "Write what could stand between SELECT and FROM.")
+    if tree.find(exp.Window):
+        raise SqlProblem(
+            "OVER looks at other rows; a feature is an expression over one row.",
+            "Compute it in a Source(sql=...).",
+        )
+    if tree.find(exp.Star) and not tree.find(exp.AggFunc):
+        raise SqlProblem("A star is not one value.")
+    _refuse_changing(tree)
+    return tree
+
+
+@lru_cache(maxsize=10_000)
+def query(text: str) -> exp.Query:
+    """Return the syntax tree of one query. Raises SqlProblem."""
+    tree = _one_statement(text)
+    if not isinstance(tree, exp.Query):
+        raise SqlProblem("It is not a query.", "Write one SELECT.")
+    _refuse_changing(tree)
+    return tree
+
+
+def canonical(tree: exp.Expression) -> str:
+    """Return the one text of everything that means `tree`: formatting, comments and letter case are gone."""
+    plain = normalize_identifiers(tree.copy(), dialect=DIALECT)
+    return plain.sql(dialect=DIALECT, comments=False, normalize_functions="upper")
+
+
+def columns(tree: exp.Expression) -> tuple[str, ...]:
+    """Return the columns that an expression reads, in lower case, sorted; `a.b` of a struct reads `a`."""
+    return tuple(sorted({str(column.parts[0].name).lower() for column in tree.find_all(exp.Column)}))
+
+
+def is_aggregate(tree: exp.Expression) -> bool:
+    """Return whether an expression is known to look at many rows."""
+    return tree.find(exp.AggFunc) is not None
+
+
+def source_inputs(tree: exp.Query) -> tuple[str, ...]:
+    """Return the names of the sources that a query reads, sorted. Raises SqlProblem for any other table."""
+    names = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    inputs = set()
+    for table in tree.find_all(exp.Table):
+        if table.db.lower() == SOURCE_SCHEMA:
+            inputs.add(table.name)
+        elif not table.db and table.name.lower() in names:
+            continue
+        elif isinstance(table.this, exp.Func) and not _reads_files(table.this):
+            continue
+        else:
+            said = table.sql(dialect=DIALECT)
+            raise SqlProblem(
+                f"It reads {said}, which is no source.",
+                "Declare it as a Source and name it in Jinja: FROM {{ that_source }}.",
+            )
+    return tuple(sorted(inputs))
+
+
+def trace(tree: exp.Query, schemas: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return for each output column of a query the `source.column` names that it is made of, by column lineage.
+
+    `schemas` maps each source to its columns and their types. Where a query is beyond the tracer, every column of
+    its inputs counts: too much is safe, too little is not.
+    """
+    from sqlglot.lineage import lineage
+    from sqlglot.schema import MappingSchema
+
+    nested = {SOURCE_SCHEMA: {name: dict(columns) for name, columns in schemas.items()}}
+    everything = tuple(sorted(f"{name}.{column}" for name in schemas for column in schemas[name]))
+    try:
+        schema = MappingSchema(nested, dialect=DIALECT)
+        found = lineage(None, tree.copy(), schema=schema, dialect=DIALECT)
+    except (SqlglotError, ValueError, KeyError):
+        return dict.fromkeys((name.lower() for name in tree.named_selects), everything)
+    return {column.lower(): _leaves(node) for column, node in found.items()}
+
+
+def _leaves(node: object) -> tuple[str, ...]:
+    leaves = set()
+    for below in node.walk():  # type: ignore[attr-defined]
+        if not below.downstream and isinstance(below.expression, exp.Table):
+            leaves.add(f"{below.expression.name}.{below.name.rpartition('.')[2]}")
+    return tuple(sorted(leaves))
+
+
+def _one_statement(text: str) -> exp.Expression:
+    try:
+        statements = [tree for tree in sqlglot.parse(text, read=DIALECT) if tree is not None]
+    except SqlglotError as error:
+        raise SqlProblem(f"It does not parse: {_first_error(error)}") from None
+    if len(statements) > 1:
+        raise SqlProblem("It holds several statements.", "Write one expression, without a semicolon.")
+    if not statements:
+        raise SqlProblem("It is empty.")
+    return statements[0]
+
+
+def _first_error(error: SqlglotError) -> str:
+    details: list[dict[str, object]] = getattr(error, "errors", [])
+    if not details:
+        return str(error).splitlines()[0]
+    first = details[0]
+    near = f"{first['start_context'] or ''}{first['highlight'] or ''}"[-40:]
+    return f"{str(first['description']).rstrip('.')}, after {near!r}."
+
+
+def _calls(tree: exp.Expression) -> Iterator[str]:
+    for call in tree.find_all(exp.Func):
+        yield call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+
+
+def _refuse_changing(tree: exp.Expression) -> None:
+    changing = sorted(_CHANGING.intersection(_calls(tree)))
+    if changing:
+        raise SqlProblem(
+            f"{changing[0]}() gives another value at each run, so past values could not be told.",
+            "Use the row's own timestamp, or a variable: {{ var('name') }}.",
+        )
+
+
+def _reads_files(call: exp.Expression) -> bool:
+    name = call.name if isinstance(call, exp.Anonymous) else call.sql_name()  # type: ignore[attr-defined]
+    return name.lower().startswith(("read_", "parquet_", "glob", "sniff_", "query", "scan_", "sqlite_", "postgres_"))
