@@ -62,7 +62,9 @@ def _refuse_stale(plan: Plan, snapshot: Snapshot) -> None:
     if plan.base != snapshot.head:
         ahead = snapshot.head.serial - plan.base.serial
         what = f"The plan was made for state {plan.base.serial} of the store, which is now at {snapshot.head.serial}"
-        what += f", {ahead} applies later." if ahead > 1 else ", one apply later." if ahead == 1 else " of another store."
+        what += (
+            f", {ahead} applies later." if ahead > 1 else ", one apply later." if ahead == 1 else " of another store."
+        )
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
 
 

@@ -15,7 +15,7 @@ from featdsl import engine, frames, graph, sql
 from featdsl.definitions import Catalog, Column, FeatureDefinition, GroupDefinition, SourceDefinition
 from featdsl.dtypes import gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
-from featdsl.names import EVENT_TIMESTAMP, did_you_mean, quote
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, did_you_mean, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -54,7 +54,9 @@ def bind(
     for name in graph.ordered({group.name: _inputs(catalog, group) for group in catalog.groups.values()}):
         _check_group(check, catalog.groups[name])
     if check.problems:
-        raise DeclarationError(sorted(check.problems, key=lambda problem: (problem.where or Origin("", 0), problem.what)))
+        raise DeclarationError(
+            sorted(check.problems, key=lambda problem: (problem.where or Origin("", 0), problem.what))
+        )
     return replace(catalog, sources=check.sources, features=check.features)
 
 
@@ -109,8 +111,8 @@ def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | Non
 
 def _define_stub(connection: DuckDBPyConnection, name: str, columns: Sequence[Column]) -> None:
     listed = ", ".join(f"{quote(column.name)} {_creatable(column.dtype)}" for column in columns)
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.SOURCE_SCHEMA}")
-    connection.execute(f"CREATE TABLE {sql.SOURCE_SCHEMA}.{quote(name)} ({listed})")
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
+    connection.execute(f"CREATE TABLE {SOURCE_SCHEMA}.{quote(name)} ({listed})")
 
 
 def _creatable(dtype: str) -> str:
@@ -135,9 +137,7 @@ def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -
 def _lineage(check: _Check, source: SourceDefinition) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if source.format != "sql":
         return ()
-    schemas = {
-        name: {column.name: column.dtype for column in check.sources[name].columns} for name in source.inputs
-    }
+    schemas = {name: {column.name: column.dtype for column in check.sources[name].columns} for name in source.inputs}
     return tuple(sorted(sql.trace(sql.query(source.sql), schemas).items()))
 
 
@@ -170,7 +170,7 @@ def _scope(check: _Check, group: GroupDefinition, members: Sequence[FeatureDefin
     if group.source is not None:
         if group.source not in check.sources:
             return None
-        relation = f"{sql.SOURCE_SCHEMA}.{quote(group.source)}"
+        relation = f"{SOURCE_SCHEMA}.{quote(group.source)}"
         return _Scope(check.sources[group.source].columns, relation)
     inputs = {item.column: item.feature for feature in members for item in feature.inputs}
     if any(address not in check.features for address in inputs.values()):
@@ -233,7 +233,7 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
         check.refuse("Unknown type", f"{address}: DuckDB has no type {feature.dtype}.", feature.origin)
         return
     try:
-        relation = check.connection.sql(f"SELECT (\n{feature.sql}\n) AS \"#0\", {anchor} FROM {scope.relation}")
+        relation = check.connection.sql(f'SELECT (\n{feature.sql}\n) AS "#0", {anchor} FROM {scope.relation}')
     except duckdb.Error as error:
         if "GROUP BY" in str(error):
             check.problems.append(_aggregate_problem(address, feature))

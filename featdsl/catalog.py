@@ -398,9 +398,7 @@ def _member(draft: _Draft, address: str, reference: Reference, where: Origin) ->
         draft.refuse(address, "Unknown key", what, where, did_you_mean(unknown[0], [key.name for key in feature.keys]))
         return None
     column = feature.name if isinstance(reference, str) else reference.name
-    return Member(
-        column=column, feature=target, fingerprint=feature.fingerprint, keys=tuple(sorted(keys.items()))
-    )
+    return Member(column=column, feature=target, fingerprint=feature.fingerprint, keys=tuple(sorted(keys.items())))
 
 
 def _add_sets(draft: _Draft, sets: Sequence[FeatureSet]) -> None:

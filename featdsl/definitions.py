@@ -179,9 +179,7 @@ class ModelDefinition:
     origin: Origin
 
 
-Definition = (
-    EntityDefinition | SourceDefinition | FeatureDefinition | GroupDefinition | SetDefinition | ModelDefinition
-)
+Definition = EntityDefinition | SourceDefinition | FeatureDefinition | GroupDefinition | SetDefinition | ModelDefinition
 KINDS = ("entity", "source", "group", "feature", "set", "model")
 """Every kind, those that others are made of first."""
 

@@ -114,9 +114,7 @@ def _if_other(code: str, change_class: ChangeClass, before: str, after: str) -> 
         yield Reason(code=code, change_class=change_class, before=before, after=after)
 
 
-def _source_reasons(
-    before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition
-) -> Iterable[Reason]:
+def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
     if old.fingerprint == new.fingerprint:
         return
     own = [

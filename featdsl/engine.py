@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl.definitions import SourceDefinition
-from featdsl.names import literal, quote
-from featdsl.sql import SOURCE_SCHEMA
+from featdsl.names import SOURCE_SCHEMA, literal, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -69,9 +68,7 @@ def attach(connection: DuckDBPyConnection, source: SourceDefinition, root: Path)
     """Open the database that a source's table is in, read-only."""
     if source.format == "table":
         path = root / source.location[0]
-        connection.execute(
-            f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(attached_name(path))} (READ_ONLY)"
-        )
+        connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(attached_name(path))} (READ_ONLY)")
 
 
 def define(connection: DuckDBPyConnection, source: SourceDefinition, select: str) -> None:

@@ -45,9 +45,7 @@ def base_feature(*, dtype: str, sql: str, keys: Iterable[tuple[str, str, str]], 
     return of({"meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted(keys), "source": source, "ttl": ttl})
 
 
-def derived_feature(
-    *, dtype: str, sql: str, keys: Iterable[Column], inputs: Iterable[Input], ttl: int | None
-) -> str:
+def derived_feature(*, dtype: str, sql: str, keys: Iterable[Column], inputs: Iterable[Input], ttl: int | None) -> str:
     """Return the fingerprint of a feature over others; only the inputs that it reads count."""
     return of({
         "meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted((key.name, key.dtype) for key in keys),

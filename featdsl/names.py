@@ -8,6 +8,9 @@ from collections.abc import Iterable
 EVENT_TIMESTAMP = "event_timestamp"
 """The time column of every feature table; no feature may take its name."""
 
+SOURCE_SCHEMA = "source"
+"""The schema that SQL finds sources in: `source.accounts`."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NEAR = 60  # of 100: two letters wrong in a short name

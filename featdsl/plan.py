@@ -20,7 +20,7 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change, compare, member_text
 from featdsl.errors import DeclarationError, Origin, PlanFileError, Problem
-from featdsl.snapshot import Head, Snapshot
+from featdsl.snapshot import Drift, Head, Snapshot
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -148,24 +148,23 @@ class Plan:
         return not self.steps
 
 
-def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Iterable[str] = ()) -> Plan:
+def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = Drift()) -> Plan:  # noqa: B008 - frozen
     """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
 
-    `drift` names tables and views that the store has lost. Features that were registered from a notebook stay until
+    `drift` is what the store has lost. Features that were registered from a notebook stay until
     code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
     """
     _refuse_foreign_names(snapshot, catalog, project)
     target = _with_pins(snapshot, catalog)
     before = _own(snapshot.catalog, target, project)
     changes = compare(before, target)
-    lost = sorted(set(drift))
     return Plan(
         project=project,
         base=snapshot.head,
         changes=_planned(changes, before, target),
-        repairs=tuple(lost),
+        repairs=(*sorted(f"table {name}" for name in drift.tables), *sorted(f"view {name}" for name in drift.views)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if f.adhoc)),
-        steps=tuple(_steps(snapshot, before, target, changes, set(lost))),
+        steps=tuple(_steps(snapshot, before, target, changes, drift)),
     )
 
 
@@ -263,18 +262,18 @@ def _affected(name: str, before: Catalog, after: Catalog) -> Affected:
 
 
 def _steps(
-    snapshot: Snapshot, before: Catalog, target: Catalog, changes: Iterable[Change], lost: set[str]
+    snapshot: Snapshot, before: Catalog, target: Catalog, changes: Iterable[Change], drift: Drift
 ) -> Iterator[Step]:
     """Yield the steps in order: read and build, check, publish, record, let go."""
     versions = {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
-    stale = [name for name in _in_order(target) if _must_build(snapshot, target.groups[name], lost)]
+    stale = [name for name in _in_order(target) if _must_build(snapshot, target.groups[name], drift)]
     yield from _open_sources(target, stale)
     for name in stale:
-        yield _build_table(target, target.groups[name], versions, _why(snapshot, name, changes, lost))
+        yield _build_table(target, target.groups[name], versions, _why(snapshot, name, changes))
         yield from _uniqueness(target, target.groups[name])
     yield from _expectations(snapshot, target, stale)
     live = _live(snapshot, before, target, versions)
-    yield from _views(snapshot, before, target, versions, lost)
+    yield from _views(snapshot, before, target, versions, drift)
     yield from _records(before, target)
     for key in sorted(snapshot.versions.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
@@ -290,17 +289,19 @@ def _in_order(catalog: Catalog) -> list[str]:
     return graph.ordered(needs)
 
 
-def _must_build(snapshot: Snapshot, group: GroupDefinition, lost: set[str]) -> bool:
-    return group.table not in snapshot.tables or group.table in lost
+def _must_build(snapshot: Snapshot, group: GroupDefinition, drift: Drift) -> bool:
+    return group.table not in snapshot.tables or group.table in drift.tables
 
 
-def _why(snapshot: Snapshot, group: str, changes: Iterable[Change], lost: set[str]) -> str:
+def _why(snapshot: Snapshot, group: str, changes: Iterable[Change]) -> str:
     if group not in snapshot.catalog.groups:
         return "new"
     touched = [c for c in changes if c.kind == "feature" and c.address.partition(".")[0] == group]
     if not touched:
         return "lost from the store"
-    return ", ".join(f"{c.address.partition('.')[2]} {c.change_class if c.action == 'change' else c.action}" for c in touched)
+    return ", ".join(
+        f"{c.address.partition('.')[2]} {c.change_class if c.action == 'change' else c.action}" for c in touched
+    )
 
 
 def _open_sources(catalog: Catalog, groups: Iterable[str]) -> Iterator[OpenSource]:
@@ -387,16 +388,20 @@ def _views(
     before: Catalog,
     target: Catalog,
     versions: Mapping[tuple[str, str], FeatureDefinition],
-    lost: set[str],
+    drift: Drift,
 ) -> Iterator[PutView | DropView]:
-    wanted = {group.name: selects.group_view(group.table, target.members_of(group.name)) for group in target.groups.values()}
+    wanted = {
+        group.name: selects.group_view(group.table, target.members_of(group.name)) for group in target.groups.values()
+    }
     wanted |= {each.view: selects.set_view(each.members, versions) for each in target.sets.values()}
-    had = {group.name: selects.group_view(group.table, before.members_of(group.name)) for group in before.groups.values()}
+    had = {
+        group.name: selects.group_view(group.table, before.members_of(group.name)) for group in before.groups.values()
+    }
     had |= {each.view: selects.set_view(each.members, snapshot.versions) for each in before.sets.values()}
     for name in sorted(had.keys() - wanted.keys()):
         yield DropView(name=name)
     for name in sorted(wanted):
-        if wanted[name] != had.get(name) or name in lost:
+        if wanted[name] != had.get(name) or name in drift.views:
             yield PutView(name=name, sql=wanted[name])
 
 

@@ -92,9 +92,7 @@ def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions) -> str:
     return f"WITH {steps}\nSELECT {', '.join(outputs)}\nFROM l{len(query.layers) - 1}{order}"
 
 
-def _base(
-    feature: FeatureDefinition, roles: Roles, versions: Versions
-) -> Iterable[tuple[FeatureDefinition, Roles]]:
+def _base(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Iterable[tuple[FeatureDefinition, Roles]]:
     """Yield the stored features that a feature's value is made of."""
     if not feature.inputs:
         yield feature, roles
@@ -102,9 +100,7 @@ def _base(
         yield from _base(upstream, upstream_roles, versions)
 
 
-def _inputs(
-    feature: FeatureDefinition, roles: Roles, versions: Versions
-) -> Iterable[tuple[FeatureDefinition, Roles]]:
+def _inputs(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Iterable[tuple[FeatureDefinition, Roles]]:
     for item in feature.inputs:
         upstream = versions[item.feature, item.fingerprint]
         keys = {key.name for key in upstream.keys}
@@ -132,7 +128,7 @@ def _join(spine: Spine, table: str, alias: str, roles: Roles, features: Sequence
     timed = features[0].timed
     columns = [key for key, _ in roles] + ([EVENT_TIMESTAMP] if timed else [])
     columns += [feature.name for feature in features]
-    stored = f'(SELECT {", ".join(quote(column) for column in columns)} FROM tables.{quote(table)}'
+    stored = f"(SELECT {', '.join(quote(column) for column in columns)} FROM tables.{quote(table)}"
     if spine.few and roles:
         key, column = roles[0]
         stored += f" WHERE {quote(key)} IN (SELECT {_key(column)} FROM l0)"

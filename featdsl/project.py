@@ -89,9 +89,7 @@ class Project:
     def team_of(self, file: str) -> str:
         """Return the team that owns a file: the one whose folder is nearest, else the folder's own name."""
         path = self.root / file
-        owners = {
-            self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders
-        }
+        owners = {self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders}
         for parent in path.parents:
             if parent in owners:
                 return owners[parent]

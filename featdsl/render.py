@@ -33,7 +33,12 @@ Paint = Callable[[str, str], str]
 """Colours a text: called with the text and the name of a colour."""
 
 _COLOURS: dict[Action, str] = {"create": "green", "change": "yellow", "recompute": "cyan", "remove": "red"}
-_VERBS: dict[Action, str] = {"create": "to create", "change": "to change", "recompute": "to recompute", "remove": "to remove"}
+_VERBS: dict[Action, str] = {
+    "create": "to create",
+    "change": "to change",
+    "recompute": "to recompute",
+    "remove": "to remove",
+}
 _ORDER = ("entity", "source", "group", "feature", "set", "model")
 
 
@@ -271,7 +276,12 @@ def _markdown_lines(plan: Plan) -> Iterator[str]:
             change = planned.change
             summary = _summary(definitions[change.kind, change.address]) if change.action == "create" else ""
             said = summary or "; ".join(_reason_cell(reason) for reason in change.reasons)
-            cells = [f"`{SYMBOLS[change.action]}`", f"{change.kind} `{change.address}`", change.change_class, _cell(said)]
+            cells = [
+                f"`{SYMBOLS[change.action]}`",
+                f"{change.kind} `{change.address}`",
+                change.change_class,
+                _cell(said),
+            ]
             yield f"| {' | '.join(cells)} |"
     met = affected(plan)
     if met:

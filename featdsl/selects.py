@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
-from featdsl.names import EVENT_TIMESTAMP, quote
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, quote
 from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, tables_of
-from featdsl.sql import SOURCE_SCHEMA
 
 NOW = "now() AT TIME ZONE 'UTC'"
 
@@ -141,5 +140,3 @@ def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
 def _entities(want: Want) -> str:
     listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in want.roles)
     return f"SELECT {listed} FROM tables.{quote(want.feature.table)}"
-
-

@@ -48,6 +48,14 @@ class HistoryEntry:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """What the store has lost: data of tables, and views of the environment."""
+
+    tables: frozenset[str] = frozenset()
+    views: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything in the registry, of every project.
 

@@ -10,8 +10,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
+from featdsl.names import SOURCE_SCHEMA
+
 DIALECT = "duckdb"
-SOURCE_SCHEMA = "source"
 
 _CHANGING = frozenset({
     "current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp",

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions import Column, Definition
-from featdsl.snapshot import Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.snapshot import Drift, Head, HistoryEntry, Snapshot, StoredTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,14 +33,14 @@ class Store(Protocol):
     def history(self) -> list[HistoryEntry]:
         """Return every apply, the newest first."""
 
-    def drift(self, snapshot: Snapshot) -> list[str]:
-        """Return the names of tables and views that should be there and are not."""
+    def drift(self, snapshot: Snapshot) -> Drift:
+        """Return what should be there and is not."""
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
 
-    def open_views(self, connection: DuckDBPyConnection) -> None:
-        """Let SQL in this session name the published views as `prod.<name>`."""
+    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
+        """Let SQL in this session name published views as `prod.<name>`; names of none are passed over."""
 
     def writing(self, waiting: Callable[[str], None]) -> AbstractContextManager[Writer]:
         """Be the one writer. `waiting` is told who holds the store, once. Raises StoreLockedError."""

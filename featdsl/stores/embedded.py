@@ -26,7 +26,7 @@ from featdsl import engine
 from featdsl.definitions import Column, Definition, FeatureDefinition, address, from_json, to_json
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, Head, HistoryEntry, Snapshot, StoredTable, assemble
+from featdsl.snapshot import NOTHING, Drift, Head, HistoryEntry, Snapshot, StoredTable, assemble
 from featdsl.stores.lock import exclusive
 
 if TYPE_CHECKING:
@@ -86,21 +86,20 @@ class EmbeddedStore:
             rows = connection.execute("SELECT body FROM registry.history ORDER BY serial DESC").fetchall()
             return [_history_adapter().validate_json(body) for (body,) in rows]
 
-    def drift(self, snapshot: Snapshot) -> list[str]:
-        """Return the names of tables and views that should be there and are not."""
+    def drift(self, snapshot: Snapshot) -> Drift:
+        """Return what should be there and is not; in a folder that was moved every view points nowhere."""
         if snapshot.head == NOTHING:
-            return []
-        lost = {name for name, table in snapshot.tables.items() if not (self._folder / table.file).exists()}
-        wanted = {each.name for each in snapshot.catalog.groups.values()}
-        wanted |= {each.view for each in snapshot.catalog.sets.values()}
+            return Drift()
+        tables = {name for name, table in snapshot.tables.items() if not (self._folder / table.file).exists()}
+        wanted = {each.name: each.table for each in snapshot.catalog.groups.values()}
+        wanted |= {each.view: "" for each in snapshot.catalog.sets.values()}
         with self._catalogue() as connection:
-            rows = connection.execute(
-                "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
-            ).fetchall()
-        views = set(rows)
-        lost |= {name for name in wanted if ("prod", name) not in views}
-        lost |= {name for name in snapshot.tables if ("tables", name) not in views}
-        return sorted(lost)
+            query = "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
+            there = set(connection.execute(query).fetchall())
+            moved = connection.execute("SELECT value FROM registry.meta WHERE key = 'folder'").fetchone()
+        views = {name for name, table in wanted.items() if ("prod", name) not in there}
+        views |= {name for name, table in wanted.items() if table and ("tables", table) not in there}
+        return Drift(frozenset(tables), frozenset(views if moved == (str(self._folder),) else wanted))
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
@@ -115,11 +114,18 @@ class EmbeddedStore:
             name = quote(table.name)
             connection.execute(f"CREATE OR REPLACE VIEW tables.{name} AS SELECT * FROM {alias}.main.{name}")
 
-    def open_views(self, connection: DuckDBPyConnection) -> None:
-        """Let SQL in this session name the published views as `prod.<name>`."""
-        if self._path.exists():
-            connection.execute(f"ATTACH IF NOT EXISTS {literal(str(self._path))} AS store (READ_ONLY)")
-            connection.execute("SET search_path = 'memory.main,store.main'")
+    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
+        """Let SQL in this session name published views as `prod.<name>`; names of none are passed over."""
+        wanted = set(names)
+        if not wanted or not self._path.exists():
+            return
+        connection.execute(f"ATTACH IF NOT EXISTS {literal(str(self._path))} AS store (READ_ONLY)")
+        connection.execute("CREATE SCHEMA IF NOT EXISTS prod")
+        query = "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND schema_name = 'prod'"
+        for (name,) in connection.execute(query).fetchall():
+            if name in wanted:
+                view = f"prod.{quote(name)}"
+                connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM store.{view}")
 
     @contextlib.contextmanager
     def writing(self, waiting: Callable[[str], None]) -> Iterator[EmbeddedWriter]:
@@ -286,7 +292,12 @@ class EmbeddedWriter:
         """Point the view of each table at its file: of all tables when the folder has moved, else of new ones."""
         moved = connection.execute("SELECT value FROM registry.meta WHERE key = 'folder'").fetchone()
         tables = dict(self.snapshot.tables) if moved != (str(self._folder),) else {}
-        known = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables'").fetchall()}
+        known = {
+            name
+            for (name,) in connection.execute(
+                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables'"
+            ).fetchall()
+        }
         tables |= {name: table for name, table in self.snapshot.tables.items() if name not in known}
         for name, table in {**tables, **self._built}.items():
             if name in self._released:
@@ -326,7 +337,9 @@ def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
     if found is None or int(found[0]) > FORMAT:
         said = found[0] if found else "no format"
         what = f"{path} has format {said}; this featdsl reads up to {FORMAT}."
-        raise StoreError(Problem("Store of a newer format", what, mend="Install the featdsl that wrote it, or a newer one."))
+        raise StoreError(
+            Problem("Store of a newer format", what, mend="Install the featdsl that wrote it, or a newer one.")
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:
@@ -358,5 +371,3 @@ def _history_adapter() -> TypeAdapter[HistoryEntry]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(HistoryEntry)
-
-

@@ -1,0 +1,121 @@
+"""From what a reader names to applied features: by object, by address, by bare name, by set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from featdsl.definitions import SetDefinition
+from featdsl.errors import AmbiguousFeatureError, FeatureNotFoundError, Problem, RequestError
+from featdsl.feature import Feature, FeatureAlias
+from featdsl.featureset import FeatureSet
+from featdsl.names import did_you_mean
+from featdsl.pointintime import Want
+from featdsl.snapshot import Snapshot
+
+Selectable = Feature[Any] | FeatureAlias[Any] | str
+"""A feature by object or alias, by its address, by its bare name where that is unambiguous, or a set as `name@1`."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Features to read, in the order of their columns; `name` is the set's, where they are one's."""
+
+    wants: tuple[Want, ...]
+    name: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """The output columns."""
+        return [want.column for want in self.wants]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The key columns that a spine needs, and their types."""
+        return {
+            column: key.dtype
+            for want in self.wants
+            for key, (_, column) in zip(want.feature.keys, want.roles, strict=True)
+        }
+
+    @property
+    def timed(self) -> bool:
+        """Whether any value depends on time."""
+        return any(want.feature.timed for want in self.wants)
+
+
+def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selectable]) -> Selection:
+    """Return the applied features that `asked` names; a set version has the definitions that it pins.
+
+    Raises FeatureNotFoundError, with the nearest names, and AmbiguousFeatureError, with the candidates.
+    """
+    if isinstance(asked, FeatureSet):
+        return _of_set(snapshot, asked.address)
+    if isinstance(asked, str) and "@" in asked:
+        return _of_set(snapshot, asked)
+    listed = [asked] if isinstance(asked, str | Feature | FeatureAlias) else list(asked)
+    if not listed:
+        raise RequestError(Problem("Nothing asked for", "The list of features is empty."))
+    wants = [_want(snapshot, each) for each in listed]
+    _refuse_shared_columns(wants)
+    return Selection(tuple(wants))
+
+
+def _of_set(snapshot: Snapshot, address: str) -> Selection:
+    found = snapshot.catalog.sets.get(address)
+    if found is None:
+        known = snapshot.catalog.sets
+        raise FeatureNotFoundError(
+            Problem("Unknown feature set", f'No set version "{address}" has been applied.', mend=_hint(address, known))
+        )
+    return Selection(tuple(members(snapshot, found)), address)
+
+
+def members(snapshot: Snapshot, feature_set: SetDefinition) -> list[Want]:
+    """Return the features of an applied set version, at the fingerprints that it pins."""
+    return [
+        Want(member.column, snapshot.versions[member.feature, member.fingerprint], member.keys)
+        for member in feature_set.members
+    ]
+
+
+def _want(snapshot: Snapshot, asked: Selectable) -> Want:
+    if isinstance(asked, FeatureAlias):
+        feature = snapshot.catalog.features[resolve(snapshot, asked.feature.address)]
+        return Want(asked.name, feature, tuple(sorted(asked.keys.items())))
+    address = resolve(snapshot, asked if isinstance(asked, str) else asked.address)
+    feature = snapshot.catalog.features[address]
+    return Want(feature.name, feature)
+
+
+def resolve(snapshot: Snapshot, name: str) -> str:
+    """Return the address of an applied feature by its address or its bare name."""
+    features = snapshot.catalog.features
+    if name in features:
+        return name
+    candidates = [address for address in sorted(features) if address.endswith(f".{name}")]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        what = f'"{name}" is a feature of several groups: {", ".join(candidates)}.'
+        raise AmbiguousFeatureError(Problem("Ambiguous feature", what, mend="Say which, as group.feature."))
+    raise FeatureNotFoundError(
+        Problem("Unknown feature", f'No feature "{name}" has been applied.', mend=_hint(name, features))
+    )
+
+
+def _hint(name: str, known: Any) -> str:
+    if not known:
+        return "Nothing has been applied yet; run: featdsl apply"
+    return did_you_mean(name, known) or "See what there is: featdsl list"
+
+
+def _refuse_shared_columns(wants: Sequence[Want]) -> None:
+    first: dict[str, Want] = {}
+    for want in wants:
+        other = first.setdefault(want.column, want)
+        if other is not want:
+            what = f"{other.feature.address} and {want.feature.address} would both be the column {want.column}."
+            mend = f'Give one another name: .alias("{want.feature.group}_{want.column}").'
+            raise RequestError(Problem("Column used twice", what, mend=mend))

@@ -1,0 +1,111 @@
+"""Take a spine of any kind into the session, and check that it has the keys and the times that are needed."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featdsl import frames
+from featdsl.dtypes import family, is_instant
+from featdsl.errors import Problem, RequestError
+from featdsl.names import did_you_mean, literal, quote
+from featdsl.pointintime import ROW, Spine
+from featdsl.selection import Selection
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_READERS = {".parquet": "read_parquet", ".csv": "read_csv", ".json": "read_json", ".jsonl": "read_json"}
+
+
+def load(connection: DuckDBPyConnection, spine: Any) -> str:
+    """Return the name of a temporary table with the rows of a spine, in order. Raises RequestError."""
+    import duckdb
+
+    table = f"spine_{uuid.uuid4().hex[:8]}"
+    try:
+        if isinstance(spine, Path) or (isinstance(spine, str) and _is_path(spine)):
+            select = f"SELECT * FROM {_reader(str(spine))}({literal(str(spine))})"
+        elif isinstance(spine, str):
+            select = f"SELECT * FROM (\n{spine.strip().rstrip(';')}\n)"
+        else:
+            connection.register("featdsl_spine", frames.registrable(spine))
+            select = "SELECT * FROM featdsl_spine"
+        connection.execute(f"CREATE TEMP TABLE {table} AS {select}")
+    except duckdb.Error as error:
+        said = "\n".join(str(error).splitlines()[:3])
+        mend = "Give a frame, a relation, a SELECT, or the path of a Parquet or CSV file."
+        raise RequestError(Problem("Spine cannot be read", said, mend=mend)) from None
+    return table
+
+
+def views_named(spine: Any) -> set[str]:
+    """Return the names that the SQL text of a spine may read as `prod.<name>`."""
+    return set(re.findall(r'\bprod\s*\.\s*"?(\w+)', spine)) if isinstance(spine, str) else set()
+
+
+def _is_path(text: str) -> bool:
+    return "\n" not in text and Path(text).suffix in _READERS and " " not in Path(text).name
+
+
+def _reader(path: str) -> str:
+    return _READERS.get(Path(path).suffix, "read_parquet")
+
+
+def fit(connection: DuckDBPyConnection, table: str, selection: Selection, timestamp: str | None) -> Spine:
+    """Return the spine of a loaded table, its keys and times in the types of the features. Raises RequestError."""
+    relation = connection.table(table)
+    columns = dict(zip(relation.columns, map(str, relation.types), strict=True))
+    names = {name.lower(): name for name in columns}
+    keys = {key: _key(key, dtype, columns, names) for key, dtype in selection.keys.items()}
+    time = _time(timestamp, columns, names, selection)
+    taken = [column for column in selection.columns if column.lower() in names]
+    if taken:
+        what = f"The spine has a column {taken[0]!r} already, which would also be a feature's."
+        mend = f'Leave it out of the spine, or give the feature another name: .alias("{taken[0]}_feature").'
+        raise RequestError(Problem("Column used twice", what, mend=mend))
+    sql = f'(SELECT *, rowid AS "{ROW}" FROM {table})'
+    return Spine(sql=sql, columns=list(columns), keys=keys, time=time, ordered=True)
+
+
+def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, str]) -> str:
+    if key.lower() not in names:
+        raise _missing(f"The spine has no column {key!r}, a key of the features asked for.", key, columns)
+    column = names[key.lower()]
+    found = columns[column]
+    if found == dtype or found == '"NULL"':
+        return quote(column)
+    if family(found) == family(dtype):
+        return f"CAST({quote(column)} AS {dtype})"
+    if family(found) == "real" and family(dtype) == "integer":
+        # pandas turns a column of integers with a gap into floats; a fraction is no key at all.
+        return f"CASE WHEN {quote(column)} = trunc({quote(column)}) THEN TRY_CAST({quote(column)} AS {dtype}) END"
+    what = f"The spine's column {column!r} is {found}; the key is {dtype}."
+    raise RequestError(Problem("Wrong type of key", what, mend=f"Cast the column to {dtype} first."))
+
+
+def _time(
+    timestamp: str | None, columns: Mapping[str, str], names: Mapping[str, str], selection: Selection
+) -> str | None:
+    if timestamp is None:
+        if selection.timed:
+            instants = [name for name, dtype in columns.items() if is_instant(dtype)]
+            hint = f'timestamp="{instants[0]}"' if len(instants) == 1 else 'timestamp="..."'
+            what = "The features change over time, so each row of the spine needs the time at which it asks."
+            raise RequestError(Problem("Missing timestamp", what, mend=f"Say which column it is: {hint}."))
+        return None
+    if timestamp.lower() not in names:
+        raise _missing(f"The spine has no column {timestamp!r}, its timestamp=.", timestamp, columns)
+    column = names[timestamp.lower()]
+    if not is_instant(columns[column]):
+        what = f"The spine's timestamp {column!r} is {columns[column]}, not a DATE or TIMESTAMP."
+        raise RequestError(Problem("Wrong type of timestamp", what, mend="Parse it to timestamps first."))
+    return f"CAST({quote(column)} AS TIMESTAMP)"
+
+
+def _missing(what: str, wanted: str, columns: Mapping[str, str]) -> RequestError:
+    mend = did_you_mean(wanted, columns) or f"Its columns are: {', '.join(columns)}."
+    return RequestError(Problem("Missing column", what, mend=mend))

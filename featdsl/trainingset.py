@@ -1,0 +1,58 @@
+"""A spine with the features as they were known at its times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from featdsl.selection import Selection
+from featdsl.snapshot import Head
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+
+class TrainingSet:
+    """The rows of a spine, in order, with a column for each feature. Computed when it is asked for its rows."""
+
+    def __init__(self, connection: DuckDBPyConnection, sql: str, selection: Selection, head: Head) -> None:
+        self._connection = connection
+        self._selection = selection
+        self._head = head
+        self.sql = sql
+        """The query that gives the rows."""
+
+    @property
+    def relation(self) -> DuckDBPyRelation:
+        """The rows as a DuckDB relation."""
+        return self._connection.sql(self.sql)
+
+    def df(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame."""
+        return self.relation.df()
+
+    def pl(self) -> pl.DataFrame:
+        """Return the rows as a polars DataFrame."""
+        return self.relation.pl()
+
+    def arrow(self) -> pa.Table:
+        """Return the rows as a pyarrow Table."""
+        return self.relation.to_arrow_table()
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """What the rows were computed from, as small JSON to keep beside the model: the set, and each fingerprint."""
+        return {
+            "format": 1,
+            "set": self._selection.name or None,
+            "store": {"lineage": self._head.lineage, "serial": self._head.serial},
+            "features": {
+                want.column: {"feature": want.feature.address, "fingerprint": want.feature.fingerprint}
+                for want in self._selection.wants
+            },
+        }
+
+    def __repr__(self) -> str:
+        return f"<TrainingSet {self._selection.name or ', '.join(self._selection.columns)}>"

@@ -1,0 +1,136 @@
+"""Projects in temporary folders, run as people run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from featdsl.featurestore import FeatureStore
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project folder, and the command line run in it as a process of its own."""
+
+    root: Path
+
+    def write(self, files: Mapping[str, str]) -> Workspace:
+        """Write text files by path."""
+        for name, text in files.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return self
+
+    def parquet(self, name: str, query: str) -> Workspace:
+        """Write the rows of a query as a Parquet file."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        duckdb.connect().execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
+        return self
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run featdsl here with these arguments."""
+        return subprocess.run(
+            [sys.executable, "-m", "featdsl", *arguments],
+            cwd=self.root,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            timeout=120,
+        )
+
+    def apply(self) -> None:
+        """Apply, and fail the test with what was said when that does not work."""
+        done = self.run("apply", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    @property
+    def store(self) -> FeatureStore:
+        """What model code would use here."""
+        return FeatureStore(self.root)
+
+    def published(self, query: str) -> list[tuple[object, ...]]:
+        """Return the rows of a query that an analyst runs on the store file."""
+        connection = duckdb.connect(str(self.root / ".featdsl" / "store.duckdb"), read_only=True)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+
+BANK = {
+    "featproject.toml": '[project]\nname = "bank"\n',
+    "features/__init__.py": "",
+    "features/accounts/__init__.py": '''
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+accounts = Source("accounts", path="data/accounts.parquet", timestamp="updated_at")
+
+
+class UserProfile(FeatureGroup, entity=user, source=accounts):
+    """Who the account holder is."""
+
+    age = Feature(int, sql="date_diff('year', birth_date, updated_at)", description="Age in whole years.",
+                  expect="age BETWEEN 0 AND 120")
+    income = Feature(float, sql="annual_income", description="Gross income, USD per year.", tags={"money", "kyc"})
+''',
+    "features/lending/__init__.py": '''
+from featdsl import Feature, FeatureGroup, FeatureSet, Model
+from features.accounts import UserProfile, user
+
+
+class Affordability(FeatureGroup, entity=user, inputs=[UserProfile.income]):
+    """What an account holder can pay."""
+
+    monthly = Feature(float, sql="income / 12", description="Gross income, USD per month.")
+
+
+credit_risk_v1 = FeatureSet("credit_risk", version=1, features=[UserProfile.age, UserProfile.income])
+credit_risk_v2 = credit_risk_v1.evolve(version=2, add=[Affordability.monthly])
+loan_default = Model("loan_default", features=credit_risk_v1)
+''',
+}
+"""A small project: two teams, one source, a derived group, two set versions, a model."""
+
+ACCOUNTS = """
+    SELECT i % 4 AS user_id, TIMESTAMP '2026-01-01' + INTERVAL (i) DAY AS updated_at,
+           DATE '1990-06-15' + 400 * (i % 4)::INT AS birth_date, 1000.0 * i AS annual_income
+    FROM range(20) t(i)
+"""
+"""Five rows for each of four users, a day apart: user i % 4 has income 1000 i from day i on."""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty folder to work in."""
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def bank(workspace: Workspace) -> Workspace:
+    """The small project, not applied yet."""
+    return workspace.write(BANK).parquet("data/accounts.parquet", ACCOUNTS)
+
+
+@pytest.fixture
+def edit(workspace: Workspace) -> Callable[[str, str, str], None]:
+    """Replace a text in a file of the workspace; the text must be there."""
+
+    def replace(name: str, old: str, new: str) -> None:
+        path = workspace.root / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {name}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return replace
