@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
@@ -46,8 +47,7 @@ def apply(
     timeout = project.lock_timeout
     with store.writing(lambda holder: listen(Waiting(holder, timeout))) as writer:
         _refuse_stale(plan, writer.snapshot)
-        for name, frame in (rows or {}).items():
-            frames.keep(writer.connection, frame, store.frames, name)
+        frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
         for number, step in enumerate(plan.steps):
@@ -164,11 +164,18 @@ def _entry(plan: Plan, project: Project, rows: int, seconds: float) -> HistoryEn
         project=plan.project,
         user=user(),
         commit=_commit(project),
-        summary=f"{len(changes)} changes",
+        summary=_summary(plan),
         changes=changes,
         rows=rows,
         seconds=round(seconds, 3),
     )
+
+
+def _summary(plan: Plan) -> str:
+    done = {"create": "created", "change": "changed", "recompute": "recomputed", "remove": "removed"}
+    counts = Counter(planned.change.action for planned in plan.changes)
+    said = [f"{counts[action]} {past}" for action, past in done.items() if counts[action]]  # type: ignore[index]
+    return ", ".join([*said, *([f"{len(plan.repairs)} repaired"] if plan.repairs else [])])
 
 
 def _commit(project: Project) -> str:

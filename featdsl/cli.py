@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from featdsl.featurestore import FeatureStore
     from featdsl.plan import Plan
     from featdsl.project import Project
 
@@ -70,7 +72,7 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
     featdsl plan --sql
     featdsl plan --out plan.json --format markdown > comment.md
     """
-    from featdsl import frames, pipeline, render
+    from featdsl import pipeline, render
     from featdsl import plan as plans
     from featdsl.stores import open_store
 
@@ -78,7 +80,7 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
     store = open_store(project)
     planned = pipeline.make_plan(project, store)
     if out is not None:
-        frames.keep_all(planned.rows, store.frames, project)
+        pipeline.keep_rows(planned, project, store)
         _write(out, plans.to_json(planned.plan))
     if format_ == "json":
         click.echo(plans.to_json(planned.plan), nl=False)
@@ -159,7 +161,167 @@ def _applied(format_: str, serial: int, plan: Plan) -> None:
         click.echo(f"Applied. The store is at state {serial}.")
 
 
+@main.command("list")
+@click.option("--owner", help="Only features of this team.")
+@click.option("--tag", help="Only features with this tag.")
+@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@click.pass_obj
+def list_(directory: Path | None, owner: str | None, tag: str | None, format_: str) -> None:
+    """List the features that are applied.
+
+    \b
+    featdsl list
+    featdsl list --owner accounts --format json
+    """
+    from dataclasses import asdict
+
+    from featdsl import tell
+
+    found = [
+        each
+        for each in _store(directory).features()
+        if (owner is None or each.owner == owner) and (tag is None or tag in each.tags)
+    ]
+    if format_ == "json":
+        _print_json([asdict(each) for each in found])
+    else:
+        click.echo(tell.listing(found, _width()) if found else "No features here yet. Run: featdsl apply")
+
+
+@main.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(min=1), help="Show so many at most.")
+@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@click.pass_obj
+def search(directory: Path | None, words: tuple[str, ...], limit: int, format_: str) -> None:
+    """Find features by names, descriptions, tags, owners and columns; typing errors are forgiven.
+
+    \b
+    featdsl search income
+    featdsl search departure dealy
+    """
+    from dataclasses import asdict
+
+    from featdsl import tell
+
+    found = _store(directory).search(" ".join(words), limit=limit)
+    if format_ == "json":
+        _print_json([asdict(each) for each in found])
+    else:
+        click.echo(tell.results(found, _width()) if found else f"Nothing is like: {' '.join(words)}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@click.pass_obj
+def show(directory: Path | None, name: str, format_: str) -> None:
+    """Show all that is known of a feature, group, set, model, source or entity.
+
+    \b
+    featdsl show user_profile.age
+    featdsl show credit_risk@1 --format json
+    """
+    from featdsl import tell
+
+    found = _store(directory).describe(name)
+    if format_ == "json":
+        _print_json(found.to_dict())
+    else:
+        click.echo(tell.description(found, _width()), nl=False)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--format", "format_", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True)
+@click.pass_obj
+def lineage(directory: Path | None, name: str, format_: str) -> None:
+    """Show what a thing is made of, and what is made of it.
+
+    \b
+    featdsl lineage user_profile.income
+    featdsl lineage credit_risk@1 --format mermaid
+    """
+    found = _store(directory).lineage(name)
+    if format_ == "json":
+        _print_json(found.to_dict())
+    else:
+        click.echo(found.mermaid() if format_ == "mermaid" else found.tree(), nl=False)
+
+
+@main.command()
+@click.argument("features", nargs=-1, required=True)
+@click.option("--key", "keys", multiple=True, metavar="COLUMN=VALUE", help="A key of the entity; once for each key.")
+@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@click.pass_obj
+def get(directory: Path | None, features: tuple[str, ...], keys: tuple[str, ...], format_: str) -> None:
+    """Get the values that features have now, by bare name, address or set version.
+
+    \b
+    featdsl get age income --key user_id=42
+    featdsl get credit_risk@1 --key user_id=42 --format json
+    """
+    from featdsl import tell
+
+    wrong = [key for key in keys if "=" not in key]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not COLUMN=VALUE.", param_hint="--key")
+    given = dict(key.split("=", 1) for key in keys)
+    asked = features[0] if len(features) == 1 else list(features)
+    (found,) = _store(directory).get_features(asked, rows=[given])
+    if format_ == "json":
+        _print_json(found)
+    else:
+        click.echo(tell.values([found]), nl=False)
+
+
+@main.command()
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show so many at most.")
+@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@click.pass_obj
+def history(directory: Path | None, limit: int, format_: str) -> None:
+    """Show who applied what when, the newest first.
+
+    \b
+    featdsl history
+    featdsl history --limit 1 --format json
+    """
+    from dataclasses import asdict
+
+    from featdsl import tell
+    from featdsl.stores import open_store
+
+    entries = open_store(_project(directory)).history()[:limit]
+    if format_ == "json":
+        _print_json([asdict(entry) for entry in entries])
+    else:
+        click.echo(tell.history(entries, _width()) if entries else "Nothing has been applied yet.", nl=not entries)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
+def init(folder: Path) -> None:
+    """Start a project: two teams, one source, and everything to plan and apply at once.
+
+    \b
+    featdsl init my_project
+    cd my_project && featdsl apply
+    """
+    from featdsl import scaffold
+
+    for path in scaffold.start(folder):
+        click.echo(f"  {path}")
+    into = "" if folder == Path() else f"cd {folder} && "
+    click.echo(f"Next: {into}featdsl plan")
+
+
 # What commands share
+
+
+def _store(directory: Path | None) -> FeatureStore:
+    from featdsl.featurestore import FeatureStore
+
+    return FeatureStore(directory)
 
 
 def _project(directory: Path | None) -> Project:
@@ -177,8 +339,6 @@ def _text(plan: Plan, *, sql: bool) -> str:
 
 
 def _width() -> int:
-    import shutil
-
     return shutil.get_terminal_size((100, 24)).columns
 
 

@@ -14,64 +14,88 @@ from featdsl.names import literal, quote
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-    from featdsl.project import Project
-
-_VIEW = "featdsl_frame"
-
-
-def fingerprint(connection: DuckDBPyConnection, frame: Any) -> str:
-    """Return the hash of a frame's columns and rows, whatever their order and kind of frame."""
-    _register(connection, frame)
-    schema = connection.execute(f"DESCRIBE {_VIEW}").fetchall()
-    columns = sorted((str(row[0]), str(row[1])) for row in schema)
-    row = f"row({', '.join(quote(name) for name, _ in columns)})"
-    # A sum over per-row hashes does not depend on the order in which threads meet the rows.
-    totals = connection.execute(
-        f"SELECT count(*), sum(md5_number_lower({row}::VARCHAR)), sum(md5_number_upper({row}::VARCHAR)) FROM {_VIEW}"
-    ).fetchone()
-    connection.unregister(_VIEW)
-    return hashlib.sha256(repr((columns, totals)).encode()).hexdigest()[:32]
+VIEW = "featdsl_frame"
+"""The name that a registered frame has in its session."""
 
 
-def keep(connection: DuckDBPyConnection, frame: Any, folder: Path, name: str) -> Path:
-    """Write a frame as Parquet below `folder` unless it is there already; return its path."""
-    path = folder / f"{name}.parquet"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _register(connection, frame)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        connection.execute(f"COPY {_VIEW} TO {literal(str(partial))} (FORMAT parquet)")
-        connection.unregister(_VIEW)
-        partial.replace(path)
-    return path
+def register(connection: DuckDBPyConnection, frame: Any) -> None:
+    """Let SQL in this session read a frame as `featdsl_frame`. Raises RequestError for what is no frame.
+
+    A frame is a pandas or polars DataFrame, a pyarrow Table, a DuckDB relation, or a list of dicts.
+    """
+    connection.execute(f"DROP VIEW IF EXISTS {VIEW}")
+    if isinstance(frame, list) and frame and all(isinstance(row, dict) for row in frame):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {VIEW}_rows AS SELECT unnest($1, recursive := true)", [frame])
+        connection.execute(f"CREATE TEMP VIEW {VIEW} AS SELECT * FROM {VIEW}_rows")
+    else:
+        connection.register(VIEW, _scannable(frame))
 
 
 def scan(connection: DuckDBPyConnection, frame: Any) -> DuckDBPyRelation:
     """Return a frame as a relation of this session."""
-    _register(connection, frame)
-    return connection.table(_VIEW)
+    register(connection, frame)
+    return connection.sql(f"SELECT * FROM {VIEW}")
 
 
-def _register(connection: DuckDBPyConnection, frame: Any) -> None:
-    connection.register(_VIEW, registrable(frame))
+def fingerprint(connection: DuckDBPyConnection, frame: Any) -> str:
+    """Return the hash of a frame's columns and rows."""
+    register(connection, frame)
+    return digest(connection, f"SELECT * FROM {VIEW}")
 
 
-def registrable(frame: Any) -> Any:
-    """Return `frame` as something that DuckDB can scan. Raises RequestError for what is no frame."""
+def digest(connection: DuckDBPyConnection, select: str) -> str:
+    """Return the hash of the columns and rows of a query, whatever their order."""
+    relation = connection.sql(select)
+    columns = sorted(zip(relation.columns, map(str, relation.types), strict=True))
+    row = f"row({', '.join(quote(name) for name, _ in columns)})::VARCHAR"
+    # A sum over per-row hashes does not depend on the order in which threads meet the rows.
+    sums = f"sum(md5_number_lower({row})), sum(md5_number_upper({row}))"
+    totals = connection.execute(f"SELECT count(*), {sums} FROM ({select})").fetchone()
+    return hashlib.sha256(repr((columns, totals)).encode()).hexdigest()[:32]
+
+
+def keep(connection: DuckDBPyConnection, frame: Any, folder: Path, name: str) -> None:
+    """Write a frame as a Parquet file of this name below `folder`, unless it is there already."""
+    register(connection, frame)
+    write(connection, f"SELECT * FROM {VIEW}", folder, name)
+
+
+def keep_all(connection: DuckDBPyConnection, rows: Mapping[str, Any], folder: Path) -> None:
+    """Write frames by their hash, so that a saved plan can be applied by another process."""
+    for name, frame in rows.items():
+        keep(connection, frame, folder, name)
+
+
+def write(connection: DuckDBPyConnection, select: str, folder: Path, name: str) -> None:
+    """Write the rows of a query as a Parquet file of this name below `folder`, whole or not at all."""
+    path = folder / f"{name}.parquet"
+    if path.exists():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(Problem("Store cannot be written", f"{folder}: {error.strerror}.")) from None
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    connection.execute(f"COPY ({select}) TO {literal(str(partial))} (FORMAT parquet)")
+    partial.replace(path)
+
+
+def as_rows(data: Any, name: str) -> Any:
+    """Return `data` as a frame: one plain value becomes one row with the column `name`."""
+    if data is None or isinstance(data, bool | int | float | str):
+        return [{name: data}]
+    return data
+
+
+def _scannable(frame: Any) -> Any:
     import duckdb
 
     if isinstance(frame, duckdb.DuckDBPyRelation):
         return frame.to_arrow_table()
-    if hasattr(frame, "collect") and hasattr(frame, "lazy"):
-        frame = frame.lazy().collect()
-    if hasattr(frame, "to_arrow"):
-        return frame.to_arrow()
-    if hasattr(frame, "columns") or hasattr(frame, "schema") or hasattr(frame, "__arrow_c_stream__"):
+    if hasattr(frame, "lazy") and hasattr(frame, "collect_schema"):
+        return frame.lazy().collect().to_arrow()
+    if any(hasattr(frame, attribute) for attribute in ("columns", "schema", "__arrow_c_stream__")):
         return frame
-    if isinstance(frame, list) and frame and all(isinstance(row, dict) for row in frame):
-        import pyarrow as pa
-
-        return pa.Table.from_pylist(frame)
     raise RequestError(
         Problem(
             "Not a frame",
@@ -79,16 +103,3 @@ def registrable(frame: Any) -> Any:
             mend="Give a pandas or polars DataFrame, a pyarrow Table, a DuckDB relation, or a list of dicts.",
         )
     )
-
-
-def keep_all(rows: Mapping[str, Any], folder: Path, project: Project) -> None:
-    """Write frames by their hash, so that a saved plan can be applied by another process."""
-    if rows:
-        from featdsl import engine
-
-        connection = engine.connect(project)
-        try:
-            for name, frame in rows.items():
-                keep(connection, frame, folder, name)
-        finally:
-            connection.close()

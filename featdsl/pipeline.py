@@ -52,3 +52,13 @@ def _rows(project: Project, declarations: tuple[Declaration, ...]) -> dict[str, 
         return {each.name: (frames.fingerprint(connection, each.frame), each.frame) for each in with_frames}
     finally:
         connection.close()
+
+
+def keep_rows(planned: Planned, project: Project, store: Store) -> None:
+    """Keep the rows in memory that a plan builds from, so that another process can apply it."""
+    if planned.rows:
+        connection = engine.connect(project)
+        try:
+            frames.keep_all(connection, planned.rows, store.frames)
+        finally:
+            connection.close()

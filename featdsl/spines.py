@@ -32,8 +32,8 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
         elif isinstance(spine, str):
             select = f"SELECT * FROM (\n{spine.strip().rstrip(';')}\n)"
         else:
-            connection.register("featdsl_spine", frames.registrable(spine))
-            select = "SELECT * FROM featdsl_spine"
+            frames.register(connection, spine)
+            select = f"SELECT * FROM {frames.VIEW}"
         connection.execute(f"CREATE TEMP TABLE {table} AS {select}")
     except duckdb.Error as error:
         said = "\n".join(str(error).splitlines()[:3])

@@ -1,0 +1,297 @@
+"""Find features that others made, and see whether they can be trusted."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from featdsl import durations
+from featdsl.definitions import (
+    Definition,
+    EntityDefinition,
+    FeatureDefinition,
+    GroupDefinition,
+    Member,
+    ModelDefinition,
+    SetDefinition,
+    SourceDefinition,
+    address,
+)
+from featdsl.errors import FeatureNotFoundError, Problem
+from featdsl.lineage import neighbours
+from featdsl.names import EVENT_TIMESTAMP, did_you_mean, quote
+from featdsl.selection import resolve
+from featdsl.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Session = Callable[[set[str]], "DuckDBPyConnection"]
+"""Opens stored tables and returns a session that reads them as `tables.<name>`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One feature in a list."""
+
+    address: str
+    dtype: str
+    entity: str | None
+    owner: str
+    description: str
+    tags: tuple[str, ...]
+    adhoc: bool
+
+
+def listed(snapshot: Snapshot) -> list[Listed]:
+    """Return every current feature, in order of address."""
+    features = snapshot.catalog.features
+    return [_listed(features[name]) for name in sorted(features)]
+
+
+def _listed(feature: FeatureDefinition) -> Listed:
+    return Listed(
+        address=feature.address,
+        dtype=feature.dtype,
+        entity=feature.entity,
+        owner=feature.owner,
+        description=feature.description,
+        tags=feature.tags,
+        adhoc=feature.adhoc,
+    )
+
+
+# Search
+
+_WORDS = re.compile(r"[a-z0-9]+")
+_FUZZY_FROM = 75  # of 100: one wrong letter in four
+_EXACT, _PREFIX = 1.0, 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One result of a search; a higher score is a better match."""
+
+    kind: str
+    address: str
+    owner: str
+    description: str
+    score: float
+
+
+def search(snapshot: Snapshot, words: str, *, limit: int) -> list[Found]:
+    """Return what `words` may mean, the best first.
+
+    A word counts by where it is found (a name more than a description) and by how well (whole, as a beginning, or
+    mistyped). What matches more of the words comes first.
+    """
+    asked = _WORDS.findall(words.lower())
+    index = _index(snapshot)
+    scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for word in asked:
+        for token, likeness in _alike(word, index).items():
+            for key, weight in index[token].items():
+                scores[key][word] = max(scores[key].get(word, 0.0), likeness * weight)
+    definitions = {(each.kind, address(each)): each for each in snapshot.catalog}
+    ranked = sorted(scores.items(), key=lambda item: (-len(item[1]), -sum(item[1].values()), item[0][1], item[0][0]))
+    return [_found(definitions[key], sum(parts.values())) for key, parts in ranked[:limit]]
+
+
+def _found(definition: Definition, score: float) -> Found:
+    return Found(
+        kind=definition.kind,
+        address=address(definition),
+        owner=definition.owner,
+        description=definition.description,
+        score=round(score, 2),
+    )
+
+
+def _index(snapshot: Snapshot) -> dict[str, dict[tuple[str, str], float]]:
+    """Return for each word the things that hold it, with the weight of the best place."""
+    index: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    for definition in snapshot.catalog:
+        key = (definition.kind, address(definition))
+        for weight, texts in _places(definition):
+            for token in _WORDS.findall(" ".join(texts).lower()):
+                index[token][key] = max(index[token].get(key, 0.0), weight)
+    return index
+
+
+def _places(definition: Definition) -> Iterable[tuple[float, Iterable[str]]]:
+    # A feature is what people look for: the same word counts a little more there than in what is around it,
+    # and more where it is the whole name than where it is one word of three.
+    share = 1 / len(definition.name.split("_"))
+    yield (10.0 if definition.kind == "feature" else 9.0) * (0.7 + 0.3 * share), definition.name.split("_")
+    yield 3.0, [definition.description]
+    yield 4.0, [definition.owner]
+    match definition:
+        case FeatureDefinition():
+            yield 6.0, definition.tags
+            yield 5.0, [definition.group, definition.entity or ""]
+            yield 2.0, [*definition.reads, *definition.roots]
+        case GroupDefinition():
+            yield 6.0, definition.tags
+            yield 4.0, [definition.entity or ""]
+        case EntityDefinition():
+            yield 4.0, [key.name for key in definition.keys]
+        case SourceDefinition():
+            yield 2.0, [column.name for column in definition.columns]
+        case SetDefinition():
+            yield 2.0, [member.feature for member in definition.members]
+        case ModelDefinition():
+            yield 2.0, [definition.features]
+
+
+def _alike(word: str, tokens: Iterable[str]) -> dict[str, float]:
+    """Return the known words that `word` may mean, with how alike they are, at most 1."""
+    from rapidfuzz import fuzz, process
+
+    known = list(tokens)
+    alike = {token: score / 100 * 0.7 for token, score, _ in process.extract(
+        word, known, scorer=fuzz.ratio, score_cutoff=_FUZZY_FROM, limit=None
+    )}  # fmt: skip
+    alike |= {token: _PREFIX for token in known if token.startswith(word)}
+    if word in alike:
+        alike[word] = _EXACT
+    return alike
+
+
+# Description
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """All that is known of one thing. `definition` and `data` hold what its kind has; `data` is measured now."""
+
+    kind: str
+    address: str
+    owner: str
+    description: str
+    adhoc: bool
+    declared_at: str
+    definition: Mapping[str, Any]
+    data: Mapping[str, Any]
+    made_of: tuple[str, ...]
+    used_by: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
+    """Return all that is known of what `name` names. Raises FeatureNotFoundError."""
+    definition = find(snapshot, name)
+    adhoc = isinstance(definition, FeatureDefinition | GroupDefinition) and definition.adhoc
+    made_of, used_by = neighbours(snapshot.catalog, definition)
+    return Described(
+        kind=definition.kind,
+        address=address(definition),
+        owner=definition.owner,
+        description=definition.description,
+        adhoc=adhoc,
+        declared_at=str(definition.origin),
+        definition=_definition(snapshot, definition),
+        data=_data(snapshot, definition, session),
+        made_of=made_of,
+        used_by=used_by,
+    )
+
+
+def find(snapshot: Snapshot, name: str) -> Definition:
+    """Return the definition of a feature, by address or bare name, or of a group, set, model, source or entity."""
+    catalog = snapshot.catalog
+    for mapping in (catalog.features, catalog.groups, catalog.sets, catalog.models, catalog.sources, catalog.entities):
+        if name in mapping:
+            return mapping[name]
+    if any(address.endswith(f".{name}") for address in catalog.features):
+        return catalog.features[resolve(snapshot, name)]
+    known = {address(definition) for definition in catalog}
+    mend = did_you_mean(name, known) if known else "Nothing has been applied yet; run: featdsl apply"
+    raise FeatureNotFoundError(Problem("Unknown name", f'Nothing called "{name}" has been applied.', mend=mend))
+
+
+def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
+    match definition:
+        case FeatureDefinition():
+            return {
+                "dtype": definition.dtype, "group": definition.group, "entity": definition.entity,
+                "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
+                "columns": list(definition.roots), "expect": list(definition.expect), "tags": list(definition.tags),
+                "ttl": durations.written(definition.ttl) if definition.ttl else None,
+                "fingerprint": definition.fingerprint,
+            }  # fmt: skip
+        case GroupDefinition():
+            features = snapshot.catalog.members_of(definition.name)
+            return {
+                "entity": definition.entity, "source": definition.source, "tags": list(definition.tags),
+                "features": {feature.name: feature.dtype for feature in features},
+                "view": f"prod.{definition.name}",
+            }  # fmt: skip
+        case SetDefinition():
+            return {"members": [_member(snapshot, member) for member in definition.members],
+                    "view": f"prod.{definition.view}"}  # fmt: skip
+        case ModelDefinition():
+            return {"features": definition.features}
+        case SourceDefinition():
+            return {
+                "format": definition.format, "location": list(definition.location), "sql": definition.sql,
+                "timestamp": definition.timestamp, "columns": _columns(definition.columns),
+            }  # fmt: skip
+        case EntityDefinition():
+            return {"keys": _columns(definition.keys)}
+
+
+def _columns(columns: Iterable[Any]) -> dict[str, str]:
+    return {column.name: column.dtype for column in columns}
+
+
+def _member(snapshot: Snapshot, member: Member) -> dict[str, Any]:
+    current = snapshot.catalog.features.get(member.feature)
+    return {
+        "column": member.column,
+        "feature": member.feature,
+        "dtype": snapshot.versions[member.feature, member.fingerprint].dtype,
+        "keys": dict(member.keys),
+        "current": current is not None and current.fingerprint == member.fingerprint,
+    }
+
+
+def _data(snapshot: Snapshot, definition: Definition, session: Session) -> dict[str, Any]:
+    if isinstance(definition, FeatureDefinition):
+        return _figures(snapshot, definition, session)
+    if isinstance(definition, GroupDefinition):
+        features = snapshot.catalog.members_of(definition.name)
+        return _table(snapshot, definition.table) | _newest(features[0], session)
+    return {}
+
+
+def _table(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    table = snapshot.tables[name]
+    return {"rows": table.rows, "built_at": table.built_at, "engine": table.engine}
+
+
+def _newest(feature: FeatureDefinition, session: Session) -> dict[str, Any]:
+    if not feature.timed:
+        return {"newest": None}
+    query = f"SELECT max({EVENT_TIMESTAMP}) FROM tables.{quote(feature.table)}"
+    (newest,) = session({feature.table}).execute(query).fetchone() or (None,)
+    return {"newest": newest}
+
+
+def _figures(snapshot: Snapshot, feature: FeatureDefinition, session: Session) -> dict[str, Any]:
+    column, table = quote(feature.name), f"tables.{quote(feature.table)}"
+    connection = session({feature.table})
+    (rows, nulls) = connection.execute(f"SELECT count(*), count(*) - count({column}) FROM {table}").fetchone() or (0, 0)
+    sample = f"SELECT DISTINCT {column} FROM (SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 10000)"
+    samples = connection.execute(f"SELECT * FROM ({sample}) ORDER BY 1 LIMIT 5").fetchall()
+    return {
+        **_table(snapshot, feature.table),
+        **_newest(feature, session),
+        "null_share": nulls / rows if rows else None,
+        "samples": [value for (value,) in samples],
+    }

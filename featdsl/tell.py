@@ -1,0 +1,117 @@
+"""Show what was found to people at a terminal: lists, descriptions, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from featdsl.discovery import Described, Found, Listed
+from featdsl.snapshot import HistoryEntry
+
+
+def listing(features: Sequence[Listed], width: int) -> str:
+    """Return features as a table of at most `width` columns."""
+    rows = [
+        (each.address, each.dtype, each.entity or "(global)", _owner(each.owner, adhoc=each.adhoc), each.description)
+        for each in features
+    ]
+    return table(("feature", "type", "of", "owner", "description"), rows, width)
+
+
+def results(found: Sequence[Found], width: int) -> str:
+    """Return search results as a table, the best first."""
+    rows = [(f"{each.kind} {each.address}", each.owner, each.description) for each in found]
+    return table(("what", "owner", "description"), rows, width)
+
+
+def history(entries: Sequence[HistoryEntry], width: int) -> str:
+    """Return applies as a table, the newest first."""
+    rows = [(str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", e.summary) for e in entries]
+    return table(("state", "applied at", "by", "commit", "rows", "changes"), rows, width)
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:
+    """Return rows under their titles in aligned columns; the last column is cut where the line would be too long."""
+    firsts = [[_first_line(cell) for cell in row] for row in [titles, *rows]]
+    widths = [max(len(row[column]) for row in firsts) for column in range(len(titles))]
+    lines = []
+    for row in firsts:
+        line = "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip()
+        lines.append(line if len(line) <= width else f"{line[: width - 1].rstrip()}…")
+    return "\n".join(lines) + "\n"
+
+
+def description(found: Described, width: int) -> str:
+    """Return all that is known of one thing, a fact a line."""
+    dtype = found.definition.get("dtype", "")
+    lines = [f"{found.kind} {found.address}  {dtype}".rstrip()]
+    lines += [f"  {line}" for line in found.description.splitlines()]
+    facts = dict(_facts(found))
+    wide = max(len(name) for name in facts)
+    for name, value in facts.items():
+        first, *rest = str(value).splitlines() or [""]
+        lines.append(
+            _cut(f"  {name.ljust(wide)}  {first}", width) if name != "sql" else f"  {name.ljust(wide)}  {first}"
+        )
+        lines += [f"  {' ' * wide}  {line}" for line in rest]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(found: Described) -> Iterator[tuple[str, str]]:
+    yield "owner", _owner(found.owner, adhoc=found.adhoc)
+    yield "declared", found.declared_at
+    for name, value in found.definition.items():
+        if name != "dtype" and value not in (None, [], {}, ""):
+            yield name, _value(value)
+    data = found.data
+    if data:
+        null_share = data.get("null_share")
+        nulls = f", {100 * null_share:.1f} % null" if null_share is not None else ""
+        yield "rows", f"{data['rows']:,}{nulls}"
+        yield "newest", _time(data["newest"]) if data["newest"] else "holds at all times"
+        yield "built", f"{data['built_at']} by {data['engine']}"
+    if data.get("samples"):
+        yield "samples", ", ".join(str(value) for value in data["samples"])
+    yield "made of", "\n".join(found.made_of) or "nothing else"
+    yield "used by", "\n".join(found.used_by) or "nobody yet"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "\n".join(map(_member, value)) if isinstance(value[0], Mapping) else ", ".join(map(str, value))
+    return str(value)
+
+
+def _member(member: Mapping[str, Any]) -> str:
+    name = f"{member['column']} = " if member["column"] != member["feature"].rpartition(".")[2] else ""
+    role = f" by {_value(member['keys'])}" if member["keys"] else ""
+    older = "" if member["current"] else "  (pinned: its definition has changed since)"
+    return f"{name}{member['feature']}{role}  {member['dtype']}{older}"
+
+
+def _owner(owner: str, *, adhoc: bool) -> str:
+    return f"{owner} (ad hoc)" if adhoc else owner
+
+
+def _time(value: Any) -> str:
+    return value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
+
+
+def values(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return feature values, a feature a line and an entity a block."""
+    blocks = []
+    for row in rows:
+        wide = max((len(name) for name in row), default=0)
+        blocks.append("\n".join(f"{name.ljust(wide)}  {value}" for name, value in row.items()))
+    return "\n\n".join(blocks) + "\n"
