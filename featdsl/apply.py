@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from featdsl import engine, frames
 from featdsl.diff import headline
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _SHOWN_ROWS = 5
 
+T = TypeVar("T")
+
 
 def apply(
     plan: Plan, project: Project, store: Store, *, listen: Listener, rows: Mapping[str, Any] | None = None
@@ -50,8 +53,9 @@ def apply(
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
+        run = _Run(project, store, writer)
         for number, step in enumerate(plan.steps):
-            built += _step(step, number, project, store, writer, listen)
+            built += _told(step, number, run, listen)
         entry = _entry(plan, project, built, time.monotonic() - begun)
         head = writer.publish(entry)
     listen(Published(head.serial, built, time.monotonic() - begun))
@@ -68,21 +72,31 @@ def _refuse_stale(plan: Plan, snapshot: Snapshot) -> None:
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
 
 
-def _step(step: Step, number: int, project: Project, store: Store, writer: Writer, listen: Listener) -> int:
-    """Run one step; return how many rows it built."""
+@dataclass(frozen=True)
+class _Run:
+    """What the steps of one apply work with."""
+
+    project: Project
+    store: Store
+    writer: Writer
+
+
+def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
+    """Run one step and tell of it; return how many rows it built."""
     label = describe(step)
     started = time.monotonic()
     listen(StepStarted(number, label))
-    rows = _run(step, project, store, writer)
+    rows = _step(step, run)
     listen(StepFinished(number, label, rows, time.monotonic() - started))
     return rows or 0
 
 
-def _run(step: Step, project: Project, store: Store, writer: Writer) -> int | None:  # noqa: C901 - one line a kind
+def _step(step: Step, run: _Run) -> int | None:
+    writer = run.writer
     match step:
         case OpenSource():
-            engine.attach(writer.connection, step.source, project.root)
-            select = engine.reading(step.source, project.root, store.frames)
+            engine.attach(writer.connection, step.source, run.project.root)
+            select = engine.reading(step.source, run.project.root, run.store.frames)
             _in_words(step, lambda: engine.define(writer.connection, step.source, select))
         case BuildTable():
             return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads))
@@ -103,7 +117,7 @@ def _run(step: Step, project: Project, store: Store, writer: Writer) -> int | No
     return None
 
 
-def _in_words(step: OpenSource | BuildTable, run: Any) -> Any:
+def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
     """Run what reads real data, and tell what the engine says of it in our words."""
     import duckdb
 
@@ -133,7 +147,7 @@ def _check(step: CheckRows, writer: Writer) -> None:
     raise DataError(Problem("Check failed", f"{what}\n{listed}", mend=f"Nothing was published. {step.mend}"))
 
 
-def describe(step: Step) -> str:
+def describe(step: Step) -> str:  # noqa: PLR0911 - one line a kind
     """Return one step in a few words."""
     match step:
         case OpenSource():

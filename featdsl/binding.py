@@ -153,7 +153,7 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
     if not _all_bind(check, members, scope):
         for feature in members:
             _check_feature(check, feature, scope)
-    _check_expectations(check, group, members)
+    _check_expectations(check, members)
     for feature in members:
         check.features[feature.address] = replace(feature, roots=_roots(check, group, feature))
 
@@ -259,7 +259,7 @@ def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
     return Problem("Aggregate misused", what, feature.origin, "Aggregate in a Source(sql=...) with GROUP BY or OVER.")
 
 
-def _check_expectations(check: _Check, group: GroupDefinition, members: Sequence[FeatureDefinition]) -> None:
+def _check_expectations(check: _Check, members: Sequence[FeatureDefinition]) -> None:
     import duckdb
 
     columns = [*members[0].keys] if members else []

@@ -242,7 +242,7 @@ def _add_group(draft: _Draft, group: GroupDeclaration) -> None:
     inputs = _inputs_of(draft, group)
     if group.entity and group.entity.name not in draft.entities:
         _refuse_foreign(draft, address, "entity", group.entity.name, group.origin)
-    if address in draft.broken or source is None and group.source is not None:
+    if address in draft.broken or (source is None and group.source is not None):
         draft.broken.update({address, *(f"feature {group.name}.{name}" for name in group.features)})
         return
     scope = _Scope(

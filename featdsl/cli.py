@@ -65,7 +65,7 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
 @click.option("--sql", is_flag=True, help="Show the SQL of tables and views.")
 @click.pass_obj
-def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:
+def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:  # noqa: FBT001 - click's flags
     """Show what apply would create, change, recompute and remove, and whom it touches.
 
     \b
@@ -99,7 +99,7 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
 @click.pass_obj
-def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: str) -> None:
+def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: str) -> None:  # noqa: FBT001 - click's flag
     """Materialize what is declared, all at once; or run exactly a saved plan.
 
     \b

@@ -139,6 +139,19 @@ def recall(module: str, kind: str, address: str) -> Declaration:
     return found
 
 
+def refuse(problem: Problem) -> None:
+    """Tell the collector of a mistake; raise DeclarationError where nobody collects."""
+    collector = _collector.get()
+    if collector is None:
+        raise DeclarationError(problem)
+    collector.problems.append(problem)
+
+
+def place() -> Origin:
+    """Return the file and line of the user's code that is running."""
+    return _caller()[0]
+
+
 def remember(declaration: Declaration) -> None:
     """Let pickles find a declaration that got its address only after it was made."""
     if _collector.get() is None:
@@ -153,12 +166,14 @@ def _caller() -> tuple[Origin, str]:
 
 
 def _problem(title: str, detail: Any, fields: Mapping[str, Any], where: Origin) -> Problem:
-    location = ".".join(str(part) for part in detail["loc"])
+    location = ".".join(str(part) for part in detail["loc"] if part != "[key]")
     if detail["type"] == "extra_forbidden":
         return Problem("Unknown option", f"{title} has no option {location!r}.", where, did_you_mean(location, fields))
     if detail["type"] == "missing":
         return Problem("Missing option", f"{title} needs {location}=.", where)
     reason = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "is_instance_of":
+        reason = f"{detail['input']!r} is no {detail['ctx']['class']}"
     return Problem("Invalid declaration", f"{title}: {location}: {reason}" if location else f"{title}: {reason}", where)
 
 

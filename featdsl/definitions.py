@@ -216,7 +216,7 @@ class Catalog:
     @classmethod
     def of(cls, definitions: Iterable[Definition]) -> Catalog:
         """Return the catalogue of these definitions."""
-        catalog = {mapping.name: {} for mapping in fields(cls)}  # type: dict[str, dict[str, Any]]
+        catalog: dict[str, dict[str, Any]] = {mapping.name: {} for mapping in fields(cls)}
         for definition in definitions:
             catalog[_MAPPINGS[definition.kind]][address(definition)] = definition
         return cls(**catalog)

@@ -153,9 +153,9 @@ def _upstream_reasons(
     yield from _if_other("source", "definition", old_source or "inputs", new_source or "inputs")
     old_keys, new_keys = before.groups[old.group].keys, after.groups[new.group].keys
     yield from _if_other("key columns", "definition", _pairs(old_keys), _pairs(new_keys))
-    if old_source == new_source and new_source is not None:
-        if before.sources[new_source].fingerprint != after.sources[new_source].fingerprint:
-            yield Reason(code="upstream", change_class="upstream", after=f"source {new_source}")
+    same = new_source if old_source == new_source else None
+    if same is not None and before.sources[same].fingerprint != after.sources[same].fingerprint:
+        yield Reason(code="upstream", change_class="upstream", after=f"source {same}")
     was = {item.column: item for item in old.inputs}
     for item in new.inputs:
         earlier = was.get(item.column)

@@ -95,7 +95,7 @@ def search(snapshot: Snapshot, words: str, *, limit: int) -> list[Found]:
         for token, likeness in _alike(word, index).items():
             for key, weight in index[token].items():
                 scores[key][word] = max(scores[key].get(word, 0.0), likeness * weight)
-    definitions = {(each.kind, address(each)): each for each in snapshot.catalog}
+    definitions: dict[tuple[str, str], Definition] = {(d.kind, address(d)): d for d in snapshot.catalog}
     ranked = sorted(scores.items(), key=lambda item: (-len(item[1]), -sum(item[1].values()), item[0][1], item[0][0]))
     return [_found(definitions[key], sum(parts.values())) for key, parts in ranked[:limit]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import types
 import typing
 import uuid
@@ -14,10 +14,10 @@ _PYTHON_TYPES: dict[object, str] = {
     float: "DOUBLE",
     str: "VARCHAR",
     bytes: "BLOB",
-    datetime.datetime: "TIMESTAMP",
-    datetime.date: "DATE",
-    datetime.time: "TIME",
-    datetime.timedelta: "INTERVAL",
+    dt.datetime: "TIMESTAMP",
+    dt.date: "DATE",
+    dt.time: "TIME",
+    dt.timedelta: "INTERVAL",
     uuid.UUID: "UUID",
 }
 _PYTHON_NAMES = {"bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bytes": "BLOB"}

@@ -16,6 +16,12 @@ def seconds(written: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
+def checked(text: str) -> str:
+    """Return `text` when it is a length of time. Raises ValueError."""
+    seconds(text)
+    return text
+
+
 def written(length: int) -> str:
     """Return `length` seconds in the largest whole unit: `2592000` is `"30 days"`."""
     unit = next(unit for unit in ("day", "hour", "minute", "second") if length % _SECONDS[unit] == 0)

@@ -62,7 +62,7 @@ class Feature(Declaration, Generic[T]):
         name: str | None = ...,
     ) -> None: ...
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one flat call is what people type
         self,
         dtype: type[T] | str,
         *,
@@ -101,8 +101,8 @@ class Feature(Declaration, Generic[T]):
         return self._group
 
     def join(self, group: GroupDeclaration, name: str) -> None:
-        """Make this feature `name` of `group`; a feature belongs to one group for good."""
-        self._group, self._name = group, name
+        """Make this feature `name` of `group`, and pickle it by the module of its group."""
+        self._group, self._name, self._module = group, name, group._module  # noqa: SLF001 - the same private field
         remember(self)
 
     def alias(self, name: str | None = None, *, keys: Mapping[str, str] | None = None) -> FeatureAlias[T]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Never
 from pydantic import AfterValidator, Field, SkipValidation
 
 from featdsl.declaration import Declaration, Name
-from featdsl.feature import Feature
 from featdsl.group import FeatureGroup, Reference, references
 
 Selected = Reference | type[FeatureGroup]

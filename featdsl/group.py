@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Never, Self
 from pydantic import AfterValidator, Field, PrivateAttr, SkipValidation, model_validator
 
 from featdsl.declaration import ColumnName, Declaration, Name, Texts, recall
-from featdsl.durations import seconds
+from featdsl.durations import checked
 from featdsl.entity import Entity
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.names import EVENT_TIMESTAMP, snake_case
@@ -37,7 +37,7 @@ class _GroupType(type):
 
 
 class FeatureGroup(metaclass=_GroupType):
-    """Features with one owner, one entity, one table. Written as a class body:
+    """Features with one owner, one entity, one table, written as a class body.
 
         class UserProfile(FeatureGroup, entity=user, source=accounts):
             '''Who the account holder is.'''
@@ -100,7 +100,7 @@ class GroupDeclaration(Declaration):
     source: Source | None = None
     inputs: Annotated[tuple[Reference, ...] | None, SkipValidation, AfterValidator(references)] = None
     keys: dict[ColumnName, ColumnName] = Field(default_factory=dict)
-    ttl: Annotated[str, AfterValidator(lambda text: text if seconds(text) else text)] | None = None
+    ttl: Annotated[str, AfterValidator(checked)] | None = None
     description: str = ""
     tags: Texts = ()
     features: dict[Name, Annotated[Feature[Any], SkipValidation]]

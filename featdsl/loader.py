@@ -53,7 +53,7 @@ def _modules(project: Project) -> Iterator[str]:
 class _FreshLoader(importlib.machinery.SourceFileLoader):
     """Compiles from source each time: a cached bytecode file can be older than an edit of the same second."""
 
-    def get_code(self, fullname: str) -> CodeType | None:
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - the base's signature
         return self.source_to_code(self.get_data(self.path), self.path)
 
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from featdsl.declaration import Name
-from featdsl.durations import seconds
+from featdsl.durations import checked, seconds
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.names import did_you_mean
 
 FILE = "featproject.toml"
 
-Duration = Annotated[str, AfterValidator(lambda text: text if seconds(text) else text)]
+Duration = Annotated[str, AfterValidator(checked)]
 
 
 class _Table(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, quote

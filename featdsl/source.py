@@ -24,7 +24,7 @@ _ENDINGS: dict[str, Format] = {
 
 
 class Source(Declaration):
-    """Rows to compute from. Say where they are in exactly one way:
+    """Rows to compute from, whose place is given in exactly one way.
 
     - `path="data/accounts/*.parquet"`: Parquet, CSV or JSON-lines files, a glob relative to featproject.toml;
       `format=` names the format where the ending does not, `options=` goes to DuckDB's reader;

@@ -76,7 +76,7 @@ def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, s
         raise _missing(f"The spine has no column {key!r}, a key of the features asked for.", key, columns)
     column = names[key.lower()]
     found = columns[column]
-    if found == dtype or found == '"NULL"':
+    if found in {dtype, '"NULL"'}:
         return quote(column)
     if family(found) == family(dtype):
         return f"CAST({quote(column)} AS {dtype})"

@@ -30,7 +30,7 @@ class SqlProblem(ValueError):
 
 
 @lru_cache(maxsize=100_000)
-def expression(text: str) -> exp.Expression:
+def expression(text: str) -> exp.Expr:
     """Return the syntax tree of one expression over the columns of a row. Raises SqlProblem."""
     tree = _one_statement(text)
     if isinstance(tree, exp.Alias):
@@ -63,18 +63,18 @@ def query(text: str) -> exp.Query:
     return tree
 
 
-def canonical(tree: exp.Expression) -> str:
+def canonical(tree: exp.Expr) -> str:
     """Return the one text of everything that means `tree`: formatting, comments and letter case are gone."""
     plain = normalize_identifiers(tree.copy(), dialect=DIALECT)
     return plain.sql(dialect=DIALECT, comments=False, normalize_functions="upper")
 
 
-def columns(tree: exp.Expression) -> tuple[str, ...]:
+def columns(tree: exp.Expr) -> tuple[str, ...]:
     """Return the columns that an expression reads, in lower case, sorted; `a.b` of a struct reads `a`."""
     return tuple(sorted({str(column.parts[0].name).lower() for column in tree.find_all(exp.Column)}))
 
 
-def is_aggregate(tree: exp.Expression) -> bool:
+def is_aggregate(tree: exp.Expr) -> bool:
     """Return whether an expression is known to look at many rows."""
     return tree.find(exp.AggFunc) is not None
 
@@ -86,11 +86,7 @@ def source_inputs(tree: exp.Query) -> tuple[str, ...]:
     for table in tree.find_all(exp.Table):
         if table.db.lower() == SOURCE_SCHEMA:
             inputs.add(table.name)
-        elif not table.db and table.name.lower() in names:
-            continue
-        elif isinstance(table.this, exp.Func) and not _reads_files(table.this):
-            continue
-        else:
+        elif not _stands_alone(table, names):
             said = table.sql(dialect=DIALECT)
             raise SqlProblem(
                 f"It reads {said}, which is no source.",
@@ -108,7 +104,7 @@ def trace(tree: exp.Query, schemas: Mapping[str, Mapping[str, str]]) -> dict[str
     from sqlglot.lineage import lineage
     from sqlglot.schema import MappingSchema
 
-    nested = {SOURCE_SCHEMA: {name: dict(columns) for name, columns in schemas.items()}}
+    nested: dict[str, object] = {SOURCE_SCHEMA: {name: dict(columns) for name, columns in schemas.items()}}
     everything = tuple(sorted(f"{name}.{column}" for name in schemas for column in schemas[name]))
     try:
         schema = MappingSchema(nested, dialect=DIALECT)
@@ -126,7 +122,7 @@ def _leaves(node: object) -> tuple[str, ...]:
     return tuple(sorted(leaves))
 
 
-def _one_statement(text: str) -> exp.Expression:
+def _one_statement(text: str) -> exp.Expr:
     try:
         statements = [tree for tree in sqlglot.parse(text, read=DIALECT) if tree is not None]
     except SqlglotError as error:
@@ -147,12 +143,12 @@ def _first_error(error: SqlglotError) -> str:
     return f"{str(first['description']).rstrip('.')}, after {near!r}."
 
 
-def _calls(tree: exp.Expression) -> Iterator[str]:
+def _calls(tree: exp.Expr) -> Iterator[str]:
     for call in tree.find_all(exp.Func):
         yield call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
 
 
-def _refuse_changing(tree: exp.Expression) -> None:
+def _refuse_changing(tree: exp.Expr) -> None:
     changing = sorted(_CHANGING.intersection(_calls(tree)))
     if changing:
         raise SqlProblem(
@@ -161,6 +157,13 @@ def _refuse_changing(tree: exp.Expression) -> None:
         )
 
 
-def _reads_files(call: exp.Expression) -> bool:
+def _stands_alone(table: exp.Table, names: set[str]) -> bool:
+    """Return whether a table is a CTE of the query or made by a function from nothing."""
+    if isinstance(table.this, exp.Func):
+        return not _reads_files(table.this)
+    return not table.db and table.name.lower() in names
+
+
+def _reads_files(call: exp.Expr) -> bool:
     name = call.name if isinstance(call, exp.Anonymous) else call.sql_name()  # type: ignore[attr-defined]
     return name.lower().startswith(("read_", "parquet_", "glob", "sniff_", "query", "scan_", "sqlite_", "postgres_"))

@@ -31,11 +31,13 @@ class TrainingSet:
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
-        return self.relation.df()
+        frame: pd.DataFrame = self.relation.df()
+        return frame
 
     def pl(self) -> pl.DataFrame:
         """Return the rows as a polars DataFrame."""
-        return self.relation.pl()
+        frame: pl.DataFrame = self.relation.pl()
+        return frame
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""

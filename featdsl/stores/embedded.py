@@ -103,13 +103,15 @@ class EmbeddedStore:
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
+        import duckdb
+
         connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
         for table in tables:
             alias = quote(Path(table.file).stem)
             path = self._folder / table.file
             try:
                 connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {alias} (READ_ONLY)")
-            except Exception as error:
+            except duckdb.Error as error:
                 raise _unreadable(path, error) from None
             name = quote(table.name)
             connection.execute(f"CREATE OR REPLACE VIEW tables.{name} AS SELECT * FROM {alias}.main.{name}")
@@ -139,11 +141,13 @@ class EmbeddedStore:
 
     @contextlib.contextmanager
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
+        import duckdb
+
         connection = engine.connect(self._project)
         try:
             try:
                 connection.execute(f"ATTACH {literal(str(self._path))} AS store (READ_ONLY)")
-            except Exception as error:
+            except duckdb.Error as error:
                 raise _unreadable(self._path, error) from None
             connection.execute("USE store")
             _refuse_foreign_file(connection, self._path)
