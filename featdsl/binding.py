@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(.*?)" (?:not found|was not found)')
+_CONDITION = "Write what is true of every good value, such as: age BETWEEN 0 AND 120."
 _UNKNOWN_FUNCTION = re.compile(r"Function with name (\S+) does not exist")
 
 
@@ -35,6 +36,8 @@ class _Check:
     features: dict[str, FeatureDefinition] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     dtypes: dict[str, str] = field(default_factory=dict)
+    keyless: set[str | None] = field(default_factory=set)
+    """Entities with a key of no known type: what describes them is not to blame."""
 
     def refuse(self, summary: str, what: str, where: Origin, mend: str = "") -> None:
         self.problems.append(Problem(summary, what, where, mend))
@@ -49,6 +52,10 @@ def bind(
     column that does not exist, type that does not fit and SQL that does not bind.
     """
     check = _Check(connection, root, frame_folder, rows, catalog)
+    for entity in catalog.entities.values():
+        for key in entity.keys:
+            if not _has_type(check, f"entity {entity.name}: key {key.name}", key.dtype, entity.origin):
+                check.keyless.add(entity.name)
     for name in graph.ordered({source.name: source.inputs for source in catalog.sources.values()}):
         _check_source(check, catalog.sources[name])
     for name in graph.ordered({group.name: _inputs(catalog, group) for group in catalog.groups.values()}):
@@ -128,10 +135,20 @@ def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -
         return _sql_problem(address, error, inputs, source.origin)
     where = ", ".join(source.location)
     if isinstance(error, duckdb.IOException) and "No files found" in str(error):
-        return Problem("Missing file", f"{address}: no file matches {where}.", source.origin, "Check path=.")
+        what = f"{address}: no file matches {where}."
+        return Problem("Missing file", what, source.origin, _files_hint(check.root, source.location))
     if source.format == "table" and not (check.root / source.location[0]).exists():
-        return Problem("Missing file", f"{address}: there is no database {source.location[0]}.", source.origin)
-    return Problem("Source cannot be read", f"{address}: {_first_line(error)}", source.origin)
+        what = f"{address}: there is no database {source.location[0]}."
+        return Problem("Missing file", what, source.origin, _files_hint(check.root, source.location[:1]))
+    mend = "Mend the data, or say how to read them: format=, options=, table=."
+    return Problem("Source cannot be read", f"{address}: {_first_line(error)}", source.origin, mend)
+
+
+def _files_hint(root: Path, paths: Sequence[str]) -> str:
+    """Return the names of files that may have been meant, beside where the given ones would be."""
+    beside = [file for path in paths for file in (root / path).parent.glob("*") if file.is_file()]
+    near = did_you_mean(paths[0], [file.relative_to(root).as_posix() for file in beside if file.is_relative_to(root)])
+    return near or "Paths start at the folder of featproject.toml."
 
 
 def _lineage(check: _Check, source: SourceDefinition) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -147,14 +164,16 @@ def _lineage(check: _Check, source: SourceDefinition) -> tuple[tuple[str, tuple[
 def _check_group(check: _Check, group: GroupDefinition) -> None:
     members = check.catalog.members_of(group.name)
     scope = _scope(check, group, members)
-    if scope is None:
+    if scope is None or group.entity in check.keyless:
         return
     _check_keys(check, group, scope)
-    if not _all_bind(check, members, scope):
-        for feature in members:
+    known = [each for each in members if _has_type(check, f"feature {each.address}", each.dtype, each.origin)]
+    if not _all_bind(check, known, scope):
+        for feature in known:
             _check_feature(check, feature, scope)
-    _check_expectations(check, members)
-    for feature in members:
+    if known == members:
+        _check_expectations(check, members)
+    for feature in known:
         check.features[feature.address] = replace(feature, roots=_roots(check, group, feature))
 
 
@@ -228,11 +247,6 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
         return
     anchor = quote(scope.columns[0].name) if scope.columns else "1"
     try:
-        declared = _dtype(check, feature.dtype)
-    except duckdb.Error:
-        check.refuse("Unknown type", f"{address}: DuckDB has no type {feature.dtype}.", feature.origin)
-        return
-    try:
         relation = check.connection.sql(f'SELECT (\n{feature.sql}\n) AS "#0", {anchor} FROM {scope.relation}')
     except duckdb.Error as error:
         if "GROUP BY" in str(error):
@@ -242,9 +256,24 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
             check.problems.append(_sql_problem(address, error, names, feature.origin))
         return
     found = str(relation.types[0])
+    declared = _dtype(check, feature.dtype)
     if not gives(found, declared):
         what = f"{address} is declared {declared}, but its SQL gives {found}."
         check.refuse("Wrong type", what, feature.origin, f"Declare that type, or cast: CAST(... AS {declared}).")
+
+
+def _has_type(check: _Check, address: str, dtype: str, where: Origin) -> bool:
+    """Return whether a declared type exists; refuse it otherwise."""
+    import duckdb
+
+    try:
+        _dtype(check, dtype)
+    except duckdb.Error:
+        known = check.connection.execute("SELECT upper(type_name) FROM duckdb_types()").fetchall()
+        mend = did_you_mean(dtype, [name for (name,) in known]) or "Its types: https://duckdb.org/docs/sql/data_types"
+        check.refuse("Unknown type", f"{address}: DuckDB has no type {dtype}.", where, mend)
+        return False
+    return True
 
 
 def _dtype(check: _Check, dtype: str) -> str:
@@ -275,7 +304,7 @@ def _check_expectations(check: _Check, members: Sequence[FeatureDefinition]) -> 
                 check.problems.append(_sql_problem(address, error, names, feature.origin))
                 continue
             if found != "BOOLEAN":
-                check.refuse("Wrong type", f"{address} is {found}, not a condition: {condition}", feature.origin)
+                check.refuse("Wrong type", f"{address} is {found}, not a condition: {condition}", feature.origin, _CONDITION)
 
 
 def _roots(check: _Check, group: GroupDefinition, feature: FeatureDefinition) -> tuple[str, ...]:

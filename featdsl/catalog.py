@@ -120,6 +120,21 @@ def _add_entities(draft: _Draft, entities: Sequence[Entity]) -> None:
         )
 
 
+def _ordered(
+    draft: _Draft, kind: str, declared: Mapping[str, Declaration], needs: Mapping[str, Iterable[str]]
+) -> list[str]:
+    """Return the names so that each stands after what it needs; those of a cycle are refused and left out."""
+    try:
+        return graph.ordered(needs)
+    except graph.CycleProblem as cycle:
+        members = set(cycle.cycle)
+        draft.broken.update(f"{kind} {name}" for name in members)
+        what = f"Each {kind} of this circle needs the one before: {cycle}."
+        mend = "Take one of them out of the circle."
+        draft.refuse(f"{kind} {cycle.cycle[0]}", "Cycle", what, declared[cycle.cycle[0]].origin, mend)
+        return _ordered(draft, kind, declared, {name: of for name, of in needs.items() if name not in members})
+
+
 def _columns(keys: Mapping[str, str]) -> tuple[Column, ...]:
     return tuple(Column(name=name, dtype=dtype) for name, dtype in sorted(keys.items()))
 
@@ -133,13 +148,7 @@ def _add_sources(draft: _Draft, sources: Sequence[Source]) -> None:
     texts = {source.name: text for source in sources if (text := _rendered_query(draft, source, names)) is not None}
     inputs = {name: _source_inputs(draft, by_name[name], text, by_name) for name, text in texts.items()}
     needs = {name: inputs.get(name, ()) for name in by_name if f"source {name}" not in draft.broken}
-    try:
-        ordered = graph.ordered(needs)
-    except graph.CycleProblem as cycle:
-        origin = by_name[cycle.cycle[0]].origin
-        draft.refuse(f"source {cycle.cycle[0]}", "Cycle", f"Sources read each other: {cycle}.", origin)
-        return
-    for name in ordered:
+    for name in _ordered(draft, "source", by_name, needs):
         if all(upstream in draft.sources for upstream in needs[name]):
             _add_source(draft, by_name[name], texts.get(name, ""), needs[name])
         else:
@@ -216,20 +225,14 @@ def _place(draft: _Draft, source: Source) -> tuple[SourceFormat, tuple[str, ...]
 def _add_groups(draft: _Draft, groups: Sequence[GroupDeclaration]) -> None:
     by_name = {group.name: group for group in groups}
     needs = {group.name: sorted({_group_of(item) for item in group.inputs or ()}) for group in groups}
-    try:
-        ordered = graph.ordered(needs)
-    except graph.CycleProblem as cycle:
-        origin = by_name[cycle.cycle[0]].origin
-        draft.refuse(f"group {cycle.cycle[0]}", "Cycle", f"Groups are derived from each other: {cycle}.", origin)
-        return
-    for name in ordered:
+    for name in _ordered(draft, "group", by_name, needs):
         _add_group(draft, by_name[name])
 
 
 def _group_of(reference: Reference) -> str:
     if isinstance(reference, str):
         return reference.partition(".")[0]
-    return _target(reference).group.name
+    return _target(reference).group.address
 
 
 def _target(reference: Feature[Any] | FeatureAlias[Any]) -> Feature[Any]:
@@ -343,6 +346,13 @@ def _feature(draft: _Draft, group: GroupDeclaration, name: str, scope: _Scope) -
         draft.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.mend)
         return None
     reads = sql.columns(tree)
+    inputs = {item.column.lower() for item in scope.inputs}
+    missing = [column for column in reads if column not in inputs] if group.source is None else []
+    if missing:
+        what = f"{address} reads the column {missing[0]!r}, which is none of its inputs."
+        mend = did_you_mean(missing[0], inputs) or f"Its inputs are: {', '.join(sorted(inputs))}."
+        draft.refuse(address, "Unknown column", what, feature.origin, mend)
+        return None
     used = tuple(item for item in scope.inputs if item.column.lower() in reads)
     return FeatureDefinition(
         name=name,

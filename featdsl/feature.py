@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Never, TypeVar, overload
+from typing import Annotated, Any, ClassVar, Generic, Never, TypeVar, overload
 
 from pydantic import Field, PrivateAttr
 
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, remember
 from featdsl.errors import DeclarationError, Problem
-
-if TYPE_CHECKING:
-    from featdsl.group import GroupDeclaration
 
 T = TypeVar("T")
 
@@ -35,7 +32,7 @@ class Feature(Declaration, Generic[T]):
     tags: Texts = ()
     given_name: Name | None = Field(default=None, alias="name")
 
-    _group: GroupDeclaration | None = PrivateAttr(default=None)
+    _group: Declaration | None = PrivateAttr(default=None)
     _name: str = PrivateAttr(default="")
 
     @overload
@@ -84,10 +81,15 @@ class Feature(Declaration, Generic[T]):
     @property
     def address(self) -> str:
         """Its name for everyone: `user_profile.age`."""
-        return f"{self._group.name}.{self.name}" if self._group else self.name
+        return f"{self._group.address}.{self.name}" if self._group else self.name
 
     @property
-    def group(self) -> GroupDeclaration:
+    def joined(self) -> bool:
+        """Whether it belongs to a group, which is for good."""
+        return self._group is not None
+
+    @property
+    def group(self) -> Declaration:
         """The group that it belongs to. Raises DeclarationError before it has one."""
         if self._group is None:
             raise DeclarationError(
@@ -100,7 +102,7 @@ class Feature(Declaration, Generic[T]):
             )
         return self._group
 
-    def join(self, group: GroupDeclaration, name: str) -> None:
+    def join(self, group: Declaration, name: str) -> None:
         """Make this feature `name` of `group`, and pickle it by the module of its group."""
         self._group, self._name, self._module = group, name, group._module  # noqa: SLF001 - the same private field
         remember(self)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, ClassVar, Never
 
-from pydantic import AfterValidator, Field, SkipValidation
+from pydantic import AfterValidator, Field, InstanceOf, SkipValidation
 
-from featdsl.declaration import Declaration, Name
+from featdsl.declaration import Declaration, Name, place, refuse
+from featdsl.errors import Problem
+from featdsl.feature import Feature, FeatureAlias
 from featdsl.group import FeatureGroup, Reference, references
+from featdsl.names import did_you_mean
 
 Selected = Reference | type[FeatureGroup]
 """One feature, or a group that stands for all of its features."""
@@ -40,10 +43,7 @@ class FeatureSet(Declaration):
     def __init__(
         self, name: str, *, version: int, features: Collection[Selected], description: str = "", **unknown: Never
     ) -> None:
-        # A Python set has no order of its own, and a plan must not depend on one.
-        listed = sorted(features, key=_sort_key) if isinstance(features, set | frozenset) else features
-        chosen = tuple(feature for selected in listed for feature in _features(selected))
-        given = {"name": name, "version": version, "features": chosen, "description": description}
+        given = {"name": name, "version": version, "features": _chosen(features), "description": description}
         super().__init__({**given, **unknown})
 
     @property
@@ -64,8 +64,14 @@ class FeatureSet(Declaration):
         A removed feature is named as it was selected: by object, or by its address or column name.
         Raises DeclarationError when a feature to remove is not in the set.
         """
-        gone = {column_of(feature) for selected in remove for feature in _features(selected)}
-        kept = [feature for feature in self.features if column_of(feature) not in gone]
+        kept = list(self.features) if self.valid else []
+        for wanted in (feature for selected in remove for feature in _features(selected)):
+            found = [feature for feature in kept if _is(feature, wanted)]
+            if self.valid and not found:
+                what = f"Version {version} removes {_shown(wanted)}, which {self.address} does not have."
+                known = [column_of(feature) for feature in self.features]
+                refuse(Problem("Unknown feature", what, place(), did_you_mean(_shown(wanted), known)))
+            kept = [feature for feature in kept if feature not in found]
         return FeatureSet(
             self.name,
             version=version,
@@ -80,7 +86,7 @@ class Model(Declaration):
     kind: ClassVar[str] = "model"
 
     name: Name
-    features: FeatureSet
+    features: InstanceOf[FeatureSet]
     description: str = ""
 
     def __init__(self, name: str, *, features: FeatureSet, description: str = "", **unknown: Never) -> None:
@@ -90,6 +96,32 @@ class Model(Declaration):
 def column_of(reference: Reference) -> str:
     """Return the name of the column that a selected feature gives."""
     return reference.rpartition(".")[2] if isinstance(reference, str) else reference.name
+
+
+def _is(feature: Reference, wanted: Reference) -> bool:
+    """Return whether `wanted` names a selected feature, by object, by address, or by its column alone."""
+    if isinstance(wanted, str) and "." not in wanted:
+        return column_of(feature) == wanted
+    return (_address(feature), column_of(feature)) == (_address(wanted), column_of(wanted))
+
+
+def _address(reference: Reference) -> str:
+    if isinstance(reference, str):
+        return reference
+    return reference.feature.address if isinstance(reference, FeatureAlias) else reference.address
+
+
+def _shown(reference: Reference) -> str:
+    return reference if isinstance(reference, str) else reference.address
+
+
+def _chosen(features: Any) -> Any:
+    """Return the features that were selected, or what stands in their place when it is no collection."""
+    if isinstance(features, Feature | FeatureAlias | str | type):
+        return features
+    # A Python set has no order of its own, and a plan must not depend on one.
+    listed = sorted(features, key=_sort_key) if isinstance(features, set | frozenset) else features
+    return tuple(feature for selected in listed for feature in _features(selected))
 
 
 def _sort_key(selected: Any) -> str:

@@ -6,31 +6,63 @@ import copyreg
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Never, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, SkipValidation, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PrivateAttr, SkipValidation, model_validator
 
-from featdsl.declaration import ColumnName, Declaration, Name, Texts, recall
+from featdsl.declaration import ColumnName, Declaration, Name, Texts, recall, refuse
 from featdsl.durations import checked
 from featdsl.entity import Entity
+from featdsl.errors import FeatureNotFoundError, Problem
 from featdsl.feature import Feature, FeatureAlias
-from featdsl.names import EVENT_TIMESTAMP, snake_case
+from featdsl.names import EVENT_TIMESTAMP, did_you_mean, snake_case
 from featdsl.source import Source
 
 Reference = Feature[Any] | FeatureAlias[Any] | str
 """A feature by object, under an alias, or by its address `group.feature`."""
 
 
-def references(given: tuple[Any, ...] | None) -> tuple[Reference, ...] | None:
-    """Return `given` when each of it names a feature. Raises ValueError."""
-    for item in given or ():
+def references(given: Any) -> tuple[Reference, ...] | None:
+    """Return `given` when it is a tuple of what names features. Raises ValueError."""
+    if isinstance(given, Feature | FeatureAlias | str):
+        raise ValueError(f"{given!r} is one feature; write a list: [{given!s}]")  # noqa: TRY004 - the same
+    listed: tuple[Any, ...] | None = given
+    for item in listed or ():
         if not isinstance(item, Feature | FeatureAlias | str):
             raise ValueError(f"{item!r} is not a feature; name features as UserProfile.age or 'user_profile.age'")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    return given
+    return listed
+
+
+class _Body(dict[str, Any]):
+    """The names in a class body; Python alone would let a later feature replace an earlier one of its name."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__()
+        self._group = group
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        earlier = self.get(name)
+        if isinstance(earlier, Feature) and isinstance(value, Feature):
+            what = f"Two features of {self._group} are called {name}; the other one is at line {earlier.origin.line}."
+            refuse(Problem("Name used twice", what, value.origin, "Give one of them another name."))
+        super().__setitem__(name, value)
 
 
 class _GroupType(type):
-    """The type of group classes: they print as their name and are pickled by reference."""
+    """The type of group classes: they print as their name, give features by name, and are pickled by reference."""
 
     declaration: GroupDeclaration
+
+    @classmethod
+    def __prepare__(cls, name: str, bases: tuple[type, ...], /, **options: Any) -> _Body:
+        del bases
+        return _Body(str(options.get("name") or snake_case(name)))
+
+    def __getitem__(cls, name: str) -> Feature[Any]:
+        """Return a feature by name, for those that a loop made: `Lags["delay_6h"]`. Raises FeatureNotFoundError."""
+        declaration = cls.declaration
+        if name not in declaration.features:
+            what = f"Group {declaration.name} has no feature {name!r}."
+            raise FeatureNotFoundError(Problem("Unknown feature", what, mend=did_you_mean(name, declaration.features)))
+        return declaration.features[name]
 
     def __repr__(cls) -> str:
         return f"<FeatureGroup {cls.declaration.name}>" if "declaration" in cls.__dict__ else super().__repr__()
@@ -70,23 +102,44 @@ class FeatureGroup(metaclass=_GroupType):
         **unknown: Never,
     ) -> None:
         super().__init_subclass__()
-        body = {attribute: value for attribute, value in vars(cls).items() if isinstance(value, Feature)}
-        listed = features if isinstance(features, Mapping) else {feature.name: feature for feature in features}
+        address = name or snake_case(cls.__name__)
+        gathered = _Body(address)
+        written = [(attribute, value) for attribute, value in vars(cls).items() if isinstance(value, Feature)]
+        for attribute, value in [*written, *_named(features)]:
+            gathered[attribute] = value
         given: dict[str, object] = {
-            "name": name or snake_case(cls.__name__), "entity": entity, "source": source,
-            "inputs": None if inputs is None else tuple(inputs), "keys": dict(keys or {}), "ttl": ttl,
+            "name": address, "entity": entity, "source": source,
+            "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
             "description": _description(cls), "tags": tags,
-            "features": {**body, **listed}, **unknown,
+            "features": dict(gathered), **unknown,
         }  # fmt: skip
         cls.declaration = GroupDeclaration(given)
         for feature_name, feature in cls.declaration.features.items():
-            feature.join(cls.declaration, feature_name)
+            if isinstance(feature, Feature) and not feature.joined:
+                feature.join(cls.declaration, feature_name)
             setattr(cls, feature_name, feature)
         cls.declaration.belongs_to(cls)
 
-    def __class_getitem__(cls, name: str) -> Feature[Any]:
-        """Return a feature by name, for those that a loop made: `Lags["delay_6h"]`."""
-        return cls.declaration.features[name]
+
+def _named(features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]]) -> list[tuple[str, Any]]:
+    if isinstance(features, Mapping):
+        return list(features.items())
+    return [(getattr(feature, "name", ""), feature) for feature in features]
+
+
+def _own(features: dict[str, Any]) -> dict[str, Any]:
+    """Return the features when they can belong to the group. Raises ValueError."""
+    seen: dict[int, str] = {}
+    for name, feature in features.items():
+        if not isinstance(feature, Feature):
+            raise ValueError(f"{feature!r} is no Feature")  # noqa: TRY004 - pydantic turns ValueError into a problem
+        if not name:
+            raise ValueError("a feature in features=[...] needs name=")
+        other = feature.address if feature.joined else seen.get(id(feature))
+        if other is not None:
+            raise ValueError(f"{name!r} is the same object as {other}; write a Feature of its own")
+        seen[id(feature)] = name
+    return features
 
 
 class GroupDeclaration(Declaration):
@@ -96,14 +149,14 @@ class GroupDeclaration(Declaration):
     title: ClassVar[str] = "FeatureGroup"
 
     name: Name
-    entity: Entity | None
-    source: Source | None = None
+    entity: InstanceOf[Entity] | None
+    source: InstanceOf[Source] | None = None
     inputs: Annotated[tuple[Reference, ...] | None, SkipValidation, AfterValidator(references)] = None
     keys: dict[ColumnName, ColumnName] = Field(default_factory=dict)
     ttl: Annotated[str, AfterValidator(checked)] | None = None
     description: str = ""
     tags: Texts = ()
-    features: dict[Name, Annotated[Feature[Any], SkipValidation]]
+    features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 
     _class: type[FeatureGroup] | None = PrivateAttr(default=None)
 

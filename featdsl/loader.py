@@ -5,17 +5,21 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from featdsl.declaration import Declaration, collecting
-from featdsl.errors import DeclarationError, Origin, Problem
+from featdsl.errors import DeclarationError, FeatdslError, Origin, Problem
+from featdsl.names import did_you_mean
 from featdsl.project import Project
+
+_CANNOT_IMPORT = re.compile(r"(cannot import name '(\w+)' from '([\w.]+)')")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,21 @@ def _modules(project: Project) -> Iterator[str]:
 
 
 class _FreshLoader(importlib.machinery.SourceFileLoader):
-    """Compiles from source each time: a cached bytecode file can be older than an edit of the same second."""
+    """Compiles from source each time: a cached bytecode file can be older than an edit of the same second.
+
+    A mistake is kept where it happens; whoever imports the module learns only that it failed.
+    """
+
+    def __init__(self, fullname: str, path: str, finder: _FreshFinder) -> None:
+        super().__init__(fullname, path)
+        self._finder = finder
+
+    def exec_module(self, module: ModuleType) -> None:
+        try:
+            super().exec_module(module)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
+            self._finder.fail(module.__name__, self.path, error)
+            raise _FailedBefore(module.__name__) from None
 
     def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - the base's signature
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -79,38 +97,59 @@ class _FreshFinder(importlib.abc.MetaPathFinder):
             raise _FailedBefore(fullname)
         spec = importlib.machinery.PathFinder.find_spec(fullname, path or [str(self._package.parent)], target)
         if spec and spec.origin and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _FreshLoader(fullname, spec.origin)
+            spec.loader = _FreshLoader(fullname, spec.origin, self)
         return spec
 
     def attempt(self, module: str) -> None:
-        """Import one module; keep its mistake, unless it is another module's."""
-        try:
+        """Import one module; its mistake is kept by then, unless it is another module's."""
+        with suppress(_FailedBefore):
             importlib.import_module(module)
-        except _FailedBefore:
-            self._failed.add(module)
-        except DeclarationError as error:
-            self._failed.add(module)
-            self.problems += error.problems
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
-            self._failed.add(module)
-            self.problems.append(self._problem(module, error))
 
-    def _problem(self, module: str, error: BaseException) -> Problem:
-        if isinstance(error, SyntaxError) and error.filename:
-            where = Origin(error.filename, error.lineno or 1)
-            return Problem("Syntax error", f"{error.msg}: {(error.text or '').strip()}", where)
+    def fail(self, module: str, file: str, error: BaseException) -> None:
+        """Keep the mistake that ended a module's import."""
+        self._failed.add(module)
+        match error:
+            case _FailedBefore():
+                return
+            case DeclarationError():
+                self.problems += error.problems
+            case FeatdslError():
+                where = self._where(error, file)
+                self.problems += [replace(problem, where=problem.where or where) for problem in error.problems]
+            case SyntaxError() if error.filename:
+                where = Origin(error.filename, error.lineno or 1)
+                self.problems.append(Problem("Syntax error", f"{error.msg}: {(error.text or '').strip()}", where))
+            case _:
+                said = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
+                self.problems.append(Problem("Module cannot be imported", said, self._where(error, file), _mend(error)))
+
+    def _where(self, error: BaseException, file: str) -> Origin:
+        """Return the last line of the package on the way to an error, else the module's first."""
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)
             if Path(frame.filename).is_relative_to(self._package)
         ]
-        where = Origin(frames[-1].filename, frames[-1].lineno or 1) if frames else Origin(self._file(module), 1)
-        said = "".join(traceback.TracebackException.from_exception(error).format_exception_only()).strip()
-        return Problem("Module cannot be imported", said, where)
+        return Origin(frames[-1].filename, frames[-1].lineno or 1) if frames else Origin(file, 1)
 
-    def _file(self, module: str) -> str:
-        path = self._package.parent.joinpath(*module.split("."))
-        return str(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+
+def _said(error: BaseException) -> str:
+    found = _CANNOT_IMPORT.match(str(error))
+    return found[1] if found else str(error)
+
+
+def _mend(error: BaseException) -> str:
+    """Return how to mend what a module raised."""
+    match error:
+        case AttributeError(name=str(wrong)):
+            return did_you_mean(wrong, dir(error.obj))
+        case ModuleNotFoundError():
+            return "Correct the name, or install it into this environment."
+        case ImportError() if found := _CANNOT_IMPORT.match(str(error)):
+            return did_you_mean(found[2], dir(sys.modules.get(found[3])))
+        case SystemExit():
+            return 'Declarations must not end the program; a script goes below: if __name__ == "__main__".'
+    return "Importing a module of declarations must not raise; mend this line or what it calls."
 
 
 @contextmanager

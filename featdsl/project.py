@@ -150,7 +150,8 @@ def _problem(text: str, detail: Any) -> Problem:
     if detail["type"] == "extra_forbidden":
         return Problem("Unknown setting", f"There is no setting {setting}.", where, _known_setting(location))
     if detail["type"] == "missing":
-        return Problem("Missing setting", f"{setting} is needed.", where, 'Add it, such as: name = "my_project"')
+        mend = 'Write in the table [project]: name = "my_project".'
+        return Problem("Missing setting", f"{setting} is needed.", where, mend)
     reason = detail["msg"].removeprefix("Value error, ")
     return Problem("Invalid setting", f"{setting} = {detail['input']!r}: {reason}.", where)
 

@@ -64,14 +64,19 @@ def query(text: str) -> exp.Query:
 
 
 def canonical(tree: exp.Expr) -> str:
-    """Return the one text of everything that means `tree`: formatting, comments and letter case are gone."""
+    """Return the one text of everything that means `tree`: formatting, comments, letter case and quotes are gone."""
     plain = normalize_identifiers(tree.copy(), dialect=DIALECT)
-    return plain.sql(dialect=DIALECT, comments=False, normalize_functions="upper")
+    return plain.sql(dialect=DIALECT, comments=False, normalize_functions="upper", identify=True)
 
 
 def columns(tree: exp.Expr) -> tuple[str, ...]:
     """Return the columns that an expression reads, in lower case, sorted; `a.b` of a struct reads `a`."""
-    return tuple(sorted({str(column.parts[0].name).lower() for column in tree.find_all(exp.Column)}))
+    bound = {each.name.lower() for found in tree.find_all(exp.Comprehension) for each in _variables(found)}
+    return tuple(sorted({str(column.parts[0].name).lower() for column in tree.find_all(exp.Column)} - bound))
+
+
+def _variables(comprehension: exp.Expression) -> Iterator[exp.Expression]:
+    return comprehension.expression.find_all(exp.Identifier)  # type: ignore[no-any-return]
 
 
 def is_aggregate(tree: exp.Expr) -> bool:
@@ -126,7 +131,7 @@ def _one_statement(text: str) -> exp.Expr:
     try:
         statements = [tree for tree in sqlglot.parse(text, read=DIALECT) if tree is not None]
     except SqlglotError as error:
-        raise SqlProblem(f"It does not parse: {_first_error(error)}") from None
+        raise SqlProblem(f"It does not parse: {_first_error(error)}", "Correct it; the dialect is DuckDB's.") from None
     if len(statements) > 1:
         raise SqlProblem("It holds several statements.", "Write one expression, without a semicolon.")
     if not statements:
