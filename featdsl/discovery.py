@@ -20,10 +20,9 @@ from featdsl.definitions import (
     SourceDefinition,
     address,
 )
-from featdsl.errors import FeatureNotFoundError, Problem
 from featdsl.lineage import neighbours
-from featdsl.names import EVENT_TIMESTAMP, did_you_mean, quote
-from featdsl.selection import resolve
+from featdsl.names import EVENT_TIMESTAMP, quote
+from featdsl.selection import find
 from featdsl.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def _places(definition: Definition) -> Iterable[tuple[float, Iterable[str]]]:
         case FeatureDefinition():
             yield 6.0, definition.tags
             yield 5.0, [definition.group, definition.entity or ""]
-            yield 2.0, [*definition.reads, *definition.roots]
+            yield 2.5, [*definition.reads, *definition.roots]
         case GroupDefinition():
             yield 6.0, definition.tags
             yield 4.0, [definition.entity or ""]
@@ -200,19 +199,6 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
         made_of=made_of,
         used_by=used_by,
     )
-
-
-def find(snapshot: Snapshot, name: str) -> Definition:
-    """Return the definition of a feature, by address or bare name, or of a group, set, model, source or entity."""
-    catalog = snapshot.catalog
-    for mapping in (catalog.features, catalog.groups, catalog.sets, catalog.models, catalog.sources, catalog.entities):
-        if name in mapping:
-            return mapping[name]
-    if any(address.endswith(f".{name}") for address in catalog.features):
-        return catalog.features[resolve(snapshot, name)]
-    known = {address(definition) for definition in catalog}
-    mend = did_you_mean(name, known) if known else "Nothing has been applied yet; run: featdsl apply"
-    raise FeatureNotFoundError(Problem("Unknown name", f'Nothing called "{name}" has been applied.', mend=mend))
 
 
 def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from featdsl import graph
 from featdsl.definitions import Catalog, Definition, GroupDefinition, address
+from featdsl.selection import find
 from featdsl.snapshot import Snapshot
 
 
@@ -49,8 +50,6 @@ class Lineage:
 
 def trace(snapshot: Snapshot, name: str) -> Lineage:
     """Return the lineage of what `name` names. Raises FeatureNotFoundError."""
-    from featdsl.discovery import find
-
     definition = find(snapshot, name)
     whole = graph.build(snapshot.catalog)
     starts = tuple(_nodes_of(snapshot.catalog, definition))

@@ -14,6 +14,7 @@ SOURCE_SCHEMA = "source"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NEAR = 60  # of 100: two letters wrong in a short name
+_AS_NEAR = 8  # what is this much farther than the nearest was not meant
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -53,7 +54,7 @@ def nearest(wrong: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
 
     near = [(score(name), name) for name in set(known)]
     best = sorted(near, key=lambda pair: (-pair[0], pair[1]))[:limit]
-    return [name for points, name in best if points >= _NEAR]
+    return [name for points, name in best if points >= max(_NEAR, best[0][0] - _AS_NEAR)]
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from featdsl.definitions import SetDefinition
+from featdsl.definitions import Definition, SetDefinition, address
 from featdsl.errors import AmbiguousFeatureError, FeatureNotFoundError, Problem, RequestError
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.featureset import FeatureSet
@@ -94,7 +94,7 @@ def resolve(snapshot: Snapshot, name: str) -> str:
     features = snapshot.catalog.features
     if name in features:
         return name
-    candidates = [address for address in sorted(features) if address.endswith(f".{name}")]
+    candidates = [known for known in sorted(features) if known.endswith(f".{name}")]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
@@ -103,6 +103,19 @@ def resolve(snapshot: Snapshot, name: str) -> str:
     raise FeatureNotFoundError(
         Problem("Unknown feature", f'No feature "{name}" has been applied.', mend=_hint(name, features))
     )
+
+
+def find(snapshot: Snapshot, name: str) -> Definition:
+    """Return the definition of a feature, by address or bare name, or of a group, set, model, source or entity."""
+    catalog = snapshot.catalog
+    for mapping in (catalog.features, catalog.groups, catalog.sets, catalog.models, catalog.sources, catalog.entities):
+        if name in mapping:
+            return mapping[name]
+    if any(known.endswith(f".{name}") for known in catalog.features):
+        return catalog.features[resolve(snapshot, name)]
+    known = {address(definition) for definition in catalog}
+    what = f'Nothing called "{name}" has been applied.'
+    raise FeatureNotFoundError(Problem("Unknown name", what, mend=_hint(name, known)))
 
 
 def _hint(name: str, known: Any) -> str:

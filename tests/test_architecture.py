@@ -1,0 +1,99 @@
+"""The shape of the code: layers, the public names, what an import may cost."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import featdsl
+
+PACKAGE = Path(featdsl.__file__).parent
+
+LAYERS = {
+    "words": {"dtypes", "durations", "errors", "events", "names"},
+    "what teams write": {"declaration", "entity", "source", "feature", "group", "featureset"},
+    "plain data": {"definitions", "snapshot"},
+    "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
+    | {"templates"},
+    "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
+    "from files to a plan": {"loader", "catalog", "binding", "diff", "plan", "render", "apply", "pipeline"},
+    "reading": {"selection", "spines", "trainingset", "lineage", "discovery", "adhoc", "featurestore"},
+    "surfaces": {"tell", "cli", "__main__", "__init__"},
+}
+"""Each layer may import its own modules and those of the layers above it in this table, never below."""
+
+
+def modules() -> dict[str, set[str]]:
+    """Return each module of the package with those it imports anywhere, also in functions and for types only."""
+    found = {}
+    for file in PACKAGE.rglob("*.py"):
+        inside = file.relative_to(PACKAGE)
+        if inside.parts[0] != "template":
+            name = ".".join(inside.with_suffix("").parts).removesuffix(".__init__")
+            found[name] = imports(file)
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    """Return the modules of the package that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "featdsl":
+            inside = node.module.removeprefix("featdsl").removeprefix(".")
+            found |= {inside} if inside else {name.name for name in node.names}
+    return found
+
+
+def test_every_module_has_a_layer() -> None:
+    """A new module is placed in the table on purpose."""
+    assert {module for layer in LAYERS.values() for module in layer} == set(modules())
+
+
+def test_imports_point_one_way() -> None:
+    """No module imports from a layer below its own."""
+    order = {module: number for number, layer in enumerate(LAYERS.values()) for module in layer}
+    wrong = {
+        f"{module} imports {other}"
+        for module, others in modules().items()
+        for other in others
+        if order[other] > order[module]
+    }
+    assert wrong == set()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Within a layer, too, imports have no cycle."""
+    assert list(TopologicalSorter(modules()).static_order())
+
+
+def test_all_names_are_public_and_there() -> None:
+    """`__all__` is exactly what the package offers."""
+    assert sorted(featdsl.__all__) == featdsl.__all__
+    assert all(getattr(featdsl, name) for name in featdsl.__all__)
+
+
+@pytest.mark.parametrize(
+    ("code", "never"),
+    [
+        ("import featdsl", {"duckdb", "sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "rich", "click"}),
+        ("import featdsl.cli", {"duckdb", "sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "rich"}),
+        ("from featdsl import FeatureStore", {"sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "rich"}),
+    ],
+)
+def test_importing_loads_only_what_it_needs(code: str, never: set[str]) -> None:
+    """Heavy libraries load when their work starts, not before."""
+    script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert never.intersection(loaded) == set()
+
+
+def test_help_loads_no_engine() -> None:
+    """`featdsl --help` is as quick as click allows: it loads neither pydantic nor anything heavier."""
+    script = "import sys, featdsl.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert {"duckdb", "sqlglot", "networkx", "jinja2", "pandas", "polars", "rich"}.intersection(loaded) == set()

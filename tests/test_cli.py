@@ -1,0 +1,140 @@
+"""The command line as a whole: help, documentation, exit codes, output for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from featdsl.cli import main
+from tests.conftest import Workspace
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMANDS = sorted(main.commands)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_an_example(name: str) -> None:
+    """`featdsl COMMAND --help` shows what it does and a line that can be copied."""
+    command = main.commands[name]
+    text = command.get_help(click.Context(command, info_name=f"featdsl {name}"))
+    assert f"\n  featdsl {name}" in text.split("Options:")[0].replace("Usage: ", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_option_says_what_it_does(name: str) -> None:
+    """No option is left to guess, but for the choice of a format."""
+    options = [each for each in main.commands[name].params if isinstance(each, click.Option)]
+    assert [each.name for each in options if not each.help and each.name != "format_"] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_in_the_readme(name: str) -> None:
+    """A command that nobody can read about does not exist."""
+    assert f"`featdsl {name}" in README
+
+
+def test_a_usage_error_exits_with_1(workspace: Workspace) -> None:
+    """2 means that changes are pending, so a typing error must not."""
+    done = workspace.run("plan", "--chekc")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No such option" in done.stderr
+
+
+def test_an_unknown_command_exits_with_1(workspace: Workspace) -> None:
+    """The same for commands."""
+    assert workspace.run("aply").returncode == 1
+
+
+def test_a_folder_without_a_project_is_told_what_to_do(workspace: Workspace) -> None:
+    """The first thing that goes wrong for a new user."""
+    done = workspace.run("plan")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "No project here\n"
+        f"  Neither {workspace.root} nor a folder above it has a featproject.toml.\n"
+        "  Go to your project's folder, or start one with: featdsl init\n"
+    )
+
+
+def test_check_exits_with_2_until_applied(bank: Workspace) -> None:
+    """`plan --check` is how CI asks whether anything is pending."""
+    assert bank.run("plan", "--check").returncode == 2
+    bank.apply()
+    done = bank.run("plan", "--check")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "Plan for bank, against state 1 of its store\nNothing to do: the store holds what the code declares.\n",
+    )
+
+
+def test_apply_without_a_terminal_asks_for_a_plan_or_yes(bank: Workspace) -> None:
+    """CI must say that it means it."""
+    done = bank.run("apply")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Not confirmed\n"
+        "  This is no terminal, so nobody can be asked whether to go on.\n"
+        "  Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes).\n"
+    )
+    assert not (bank.root / ".featdsl").exists()
+
+
+def test_output_in_a_pipe_has_no_colours(bank: Workspace) -> None:
+    """Escape codes belong in terminals."""
+    done = bank.run("apply", "--yes")
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_a_project_elsewhere_is_reached_by_its_folder(bank: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """`-C` runs as if started there."""
+    elsewhere = Workspace(tmp_path_factory.mktemp("elsewhere"))
+    assert elsewhere.run("-C", str(bank.root), "apply", "--yes").returncode == 0
+    assert elsewhere.run("-C", str(bank.root), "plan", "--check").returncode == 0
+
+
+def test_apply_tells_machines_what_it_did(bank: Workspace) -> None:
+    """`--format json` prints one document and nothing else."""
+    done = bank.run("apply", "--yes", "--format", "json")
+    steps = 1 + 2 + 3 + 4 + 10  # a source, tables, checks, views, records
+    assert json.loads(done.stdout) == {"serial": 1, "changes": 10, "steps": steps}
+
+
+def test_values_from_the_command_line(bank: Workspace) -> None:
+    """`featdsl get` is a look at what a model would be served."""
+    bank.apply()
+    done = bank.run("get", "age", "income", "--key", "user_id=3", "--format", "json")
+    assert json.loads(done.stdout) == {"age": 33, "income": 19000.0}
+    assert bank.run("get", "age", "income", "--key", "user_id=3").stdout == "age     33\nincome  19000.0\n"
+
+
+def test_a_key_that_is_no_pair_is_refused(bank: Workspace) -> None:
+    """The error names the option."""
+    bank.apply()
+    done = bank.run("get", "age", "--key", "3")
+    assert done.returncode == 1
+    assert "'3' is not COLUMN=VALUE" in done.stderr
+
+
+def test_history_tells_who_applied_what(bank: Workspace, edit: Callable[[str, str, str], None]) -> None:
+    """The newest apply comes first."""
+    bank.apply()
+    edit("features/accounts/__init__.py", "annual_income", "2 * annual_income")
+    bank.apply()
+    newest, oldest = json.loads(bank.run("history", "--format", "json").stdout)
+    assert (newest["serial"], newest["summary"]) == (2, "1 changed, 1 recomputed")
+    assert newest["changes"] == [
+        "↻ feature affordability.monthly (upstream)",
+        "~ feature user_profile.income (definition)",
+    ]
+    assert (oldest["serial"], oldest["summary"], oldest["rows"]) == (1, "10 created", 40)
+    assert "1 changed, 1 recomputed" in bank.run("history").stdout
+
+
+def test_history_before_the_first_apply(bank: Workspace) -> None:
+    """Nothing is not an error."""
+    assert bank.run("history").stdout == "Nothing has been applied yet.\n"

@@ -1,0 +1,45 @@
+"""`featdsl init`: a project that works at once."""
+
+from __future__ import annotations
+
+from tests.conftest import Workspace
+
+
+def test_a_new_project_plans_and_applies_at_once(workspace: Workspace) -> None:
+    """The scaffold needs no edit to be useful."""
+    assert workspace.run("init", "shop").returncode == 0
+    shop = Workspace(workspace.root / "shop")
+    assert shop.run("plan", "--check").returncode == 2
+    shop.apply()
+    assert shop.run("plan", "--check").returncode == 0
+    assert shop.store.get_features("credit_risk@1", user_id=1) == {
+        "age": 36,
+        "income": 50000,
+        "monthly_income": 50000 / 12,
+    }
+
+
+def test_the_folder_gives_the_project_its_name(workspace: Workspace) -> None:
+    """A name with other letters becomes one that a project can have."""
+    workspace.run("init", "Loan-Desk")
+    assert 'name = "loan_desk"' in (workspace.root / "Loan-Desk" / "featproject.toml").read_text()
+
+
+def test_it_starts_in_the_current_folder_too(workspace: Workspace) -> None:
+    """`featdsl init` alone means here."""
+    done = workspace.run("init")
+    assert done.returncode == 0
+    assert done.stdout.endswith("Next: featdsl plan\n")
+    assert workspace.run("plan", "--check").returncode == 2
+
+
+def test_it_overwrites_nothing(workspace: Workspace) -> None:
+    """One file in the way, and none is written."""
+    workspace.write({"features/__init__.py": "mine"})
+    done = workspace.run("init")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Not an empty place\n  features/__init__.py exists already.\n  Name a new folder: featdsl init my_project\n"
+    )
+    assert (workspace.root / "features" / "__init__.py").read_text() == "mine"
+    assert not (workspace.root / "featproject.toml").exists()
