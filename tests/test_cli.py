@@ -90,7 +90,9 @@ def test_output_in_a_pipe_has_no_colours(bank: Workspace) -> None:
     assert done.stderr == ""
 
 
-def test_a_project_elsewhere_is_reached_by_its_folder(bank: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_project_elsewhere_is_reached_by_its_folder(
+    bank: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """`-C` runs as if started there."""
     elsewhere = Workspace(tmp_path_factory.mktemp("elsewhere"))
     assert elsewhere.run("-C", str(bank.root), "apply", "--yes").returncode == 0

@@ -229,9 +229,10 @@ def test_lineage_for_machines(applied: Workspace) -> None:
 
 def test_lineage_goes_through_sql_sources_to_columns(workspace: Workspace) -> None:
     """Columns are traced through queries over other sources."""
-    workspace.write({
-        "featproject.toml": '[project]\nname = "shop"\n',
-        "features/shop.py": '''
+    workspace.write(
+        {
+            "featproject.toml": '[project]\nname = "shop"\n',
+            "features/shop.py": '''
 from featdsl import Entity, Feature, FeatureGroup, Source
 
 user = Entity("user", keys={"user_id": int})
@@ -243,21 +244,20 @@ daily = Source("daily", timestamp="day", sql="""
 class Spending(FeatureGroup, entity=user, source=daily):
     spend = Feature(float, sql="total")
 ''',
-    }).parquet("orders.parquet", "SELECT 1 AS user_id, TIMESTAMP '2026-01-01' AS ts, 2.0 AS price, 3 AS amount, 1 AS x")
+        }
+    ).parquet("orders.parquet", "SELECT 1 AS user_id, TIMESTAMP '2026-01-01' AS ts, 2.0 AS price, 3 AS amount, 1 AS x")
     workspace.apply()
     assert workspace.run("lineage", "spend").stdout == (
-        "spending.spend (shop)\n"
-        "└─ made of\n"
-        "   └─ source daily (shop)\n"
-        "      └─ source orders (shop): amount, price\n"
+        "spending.spend (shop)\n└─ made of\n   └─ source daily (shop)\n      └─ source orders (shop): amount, price\n"
     )
 
 
 def test_a_name_of_several_groups_lists_them(workspace: Workspace) -> None:
     """A bare name must mean one thing."""
-    workspace.write({
-        "featproject.toml": '[project]\nname = "shop"\n',
-        "features/shop.py": """
+    workspace.write(
+        {
+            "featproject.toml": '[project]\nname = "shop"\n',
+            "features/shop.py": """
 from featdsl import Entity, Feature, FeatureGroup, Source
 
 user = Entity("user", keys={"user_id": int})
@@ -271,7 +271,8 @@ class Shoes(FeatureGroup, entity=user, source=people):
 class Hats(FeatureGroup, entity=user, source=people):
     size = Feature(int)
 """,
-    })
+        }
+    )
     workspace.apply()
     with pytest.raises(AmbiguousFeatureError) as raised:
         workspace.store.get_features(["size"], user_id=1)
