@@ -23,7 +23,7 @@ Reference = Feature[Any] | FeatureAlias[Any] | str
 def references(given: Any) -> tuple[Reference, ...] | None:
     """Return `given` when it is a tuple of what names features. Raises ValueError."""
     if isinstance(given, Feature | FeatureAlias | str):
-        raise ValueError(f"{given!r} is one feature; write a list: [{given!s}]")  # noqa: TRY004 - the same
+        raise ValueError(f"{given!r} is one feature; list it: [...]")  # noqa: TRY004 - the same
     listed: tuple[Any, ...] | None = given
     for item in listed or ():
         if not isinstance(item, Feature | FeatureAlias | str):
