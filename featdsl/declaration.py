@@ -98,7 +98,9 @@ class Declaration(BaseModel):
         object.__setattr__(self, "__dict__", {**defaults, **fields})
         object.__setattr__(self, "__pydantic_fields_set__", set(fields))
         object.__setattr__(self, "__pydantic_extra__", None)
-        self.__pydantic_private__ = {"_origin": Origin("", 0), "_module": "", "_valid": False}
+        self.__pydantic_private__ = {
+            name: attribute.get_default() for name, attribute in type(self).__private_attributes__.items()
+        }
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -64,7 +64,7 @@ class FeatureSet(Declaration):
         A removed feature is named as it was selected: by object, or by its address or column name.
         Raises DeclarationError when a feature to remove is not in the set.
         """
-        kept = list(self.features) if self.valid else []
+        kept = _usable(self.features)
         for wanted in (feature for selected in remove for feature in _features(selected)):
             found = [feature for feature in kept if _is(feature, wanted)]
             if self.valid and not found:
@@ -96,6 +96,12 @@ class Model(Declaration):
 def column_of(reference: Reference) -> str:
     """Return the name of the column that a selected feature gives."""
     return reference.rpartition(".")[2] if isinstance(reference, str) else reference.name
+
+
+def _usable(features: Any) -> list[Reference]:
+    """Return what names features, also of a set that was refused."""
+    listed = features if isinstance(features, tuple) else (features,)
+    return [feature for feature in listed if isinstance(feature, Feature | FeatureAlias | str)]
 
 
 def _is(feature: Reference, wanted: Reference) -> bool:

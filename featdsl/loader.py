@@ -118,7 +118,9 @@ class _FreshFinder(importlib.abc.MetaPathFinder):
                 self.problems += [replace(problem, where=problem.where or where) for problem in error.problems]
             case SyntaxError() if error.filename:
                 where = Origin(error.filename, error.lineno or 1)
-                self.problems.append(Problem("Syntax error", f"{error.msg}: {(error.text or '').strip()}", where))
+                said = f"{error.msg}: {(error.text or '').strip()}".removesuffix(": ")
+                mend = "Python cannot read on from here; mend this line or the one before."
+                self.problems.append(Problem("Syntax error", said, where, mend))
             case _:
                 said = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
                 self.problems.append(Problem("Module cannot be imported", said, self._where(error, file), _mend(error)))

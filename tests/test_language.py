@@ -262,27 +262,35 @@ def test_a_model_names_the_version_that_it_trains_on() -> None:
 MISTAKES = {
     "entity without keys": (
         "Entity('e', keys={})",
-        "Invalid declaration\n"
-        "  Entity 'e': keys: an entity needs at least one key column; for a value without one, give a group entity=None\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  Entity 'e': keys: an entity needs at least one key column; for a value without one, give a group entity=None\n"
+            "  features/bank.py:1"
+        ),
     ),
     "entity with the time column as key": (
         "Entity('e', keys={'event_timestamp': datetime})",
-        "Invalid declaration\n"
-        "  Entity 'e': keys: 'event_timestamp' is the time column of every feature table, so it cannot be a key\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  Entity 'e': keys: 'event_timestamp' is the time column of every feature table, so it cannot be a key\n"
+            "  features/bank.py:1"
+        ),
     ),
     "name in capitals": (
         "Entity('UserAccount', keys={'user_id': int})",
-        "Invalid declaration\n"
-        "  Entity 'UserAccount': name: 'UserAccount' is not a name: use lower-case letters, digits and underscores,"
-        " such as 'user_account'\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  Entity 'UserAccount': name: 'UserAccount' is not a name: use lower-case letters, digits and underscores,"
+            " such as 'user_account'\n"
+            "  features/bank.py:1"
+        ),
     ),
     "key type that is none": (
         "Entity('e', keys={'id': object})",
-        "Invalid declaration\n  Entity 'e': keys.id: 'object' is not a type that a feature can have\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  Entity 'e': keys.id: 'object' is not a type that a feature can have\n"
+            "  features/bank.py:1"
+        ),
     ),
     "unknown option of an entity": (
         "Entity('e', key={'id': int}, keys={'id': int})",
@@ -298,8 +306,10 @@ MISTAKES = {
     ),
     "unknown option of a set": (
         "FeatureSet('s', version=1, features=[Profile.age], describtion='x')",
-        "Unknown option\n  FeatureSet 's' has no option 'describtion'.\n  features/bank.py:1\n"
-        '  Did you mean "description"?',
+        (
+            "Unknown option\n  FeatureSet 's' has no option 'describtion'.\n  features/bank.py:1\n"
+            '  Did you mean "description"?'
+        ),
     ),
     "unknown option of a source": (
         "Source('s', path='a.csv', time='at')",
@@ -311,36 +321,48 @@ MISTAKES = {
     ),
     "source of nothing": (
         "Source('s')",
-        "Invalid declaration\n  Source 's': give one of path=, table=, sql= or frame=; none is given\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  Source 's': give one of path=, table=, sql= or frame=; none is given\n"
+            "  features/bank.py:1"
+        ),
     ),
     "source of two places": (
         "Source('s', path='a.csv', sql='SELECT 1')",
-        "Invalid declaration\n  Source 's': give one of path=, table=, sql= or frame=; path and sql are given\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  Source 's': give one of path=, table=, sql= or frame=; path and sql are given\n"
+            "  features/bank.py:1"
+        ),
     ),
     "table without a database": (
         "Source('s', table='main.t')",
-        "Invalid declaration\n"
-        "  Source 's': table= and database= go together: a table, and the DuckDB file that holds it\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  Source 's': table= and database= go together: a table, and the DuckDB file that holds it\n"
+            "  features/bank.py:1"
+        ),
     ),
     "path that tells no format": (
         "Source('s', path='a.dat')",
-        "Invalid declaration\n"
-        "  Source 's': ('a.dat',) does not tell its format; give format= one of parquet, csv, json\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  Source 's': ('a.dat',) does not tell its format; give format= one of parquet, csv, json\n"
+            "  features/bank.py:1"
+        ),
     ),
     "tie break without a timestamp": (
         "Source('s', path='a.csv', tie_break='n')",
-        "Invalid declaration\n"
-        "  Source 's': tie_break= chooses between rows of one timestamp, so it needs timestamp=\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  Source 's': tie_break= chooses between rows of one timestamp, so it needs timestamp=\n"
+            "  features/bank.py:1"
+        ),
     ),
     "decimal without precision": (
         "Feature(Decimal)",
-        'Invalid declaration\n  Feature: dtype: Decimal needs its precision: write "DECIMAL(18, 2)"\n'
-        "  features/bank.py:1",
+        (
+            'Invalid declaration\n  Feature: dtype: Decimal needs its precision: write "DECIMAL(18, 2)"\n'
+            "  features/bank.py:1"
+        ),
     ),
     "group without features": (
         "class G(FeatureGroup, entity=user, source=rows):\n    pass",
@@ -348,83 +370,113 @@ MISTAKES = {
     ),
     "group of neither source nor inputs": (
         "class G(FeatureGroup, entity=user):\n    x = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': give source= (rows to compute from) or inputs= (features to derive from), one of them\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': give source= (rows to compute from) or inputs= (features to derive from), one of them\n"
+            "  features/bank.py:1"
+        ),
     ),
     "group of no inputs": (
         "class G(FeatureGroup, entity=user, inputs=[]):\n    x = Feature(int)",
-        "Invalid declaration\n  FeatureGroup 'g': inputs= is empty; list the features to derive from\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  FeatureGroup 'g': inputs= is empty; list the features to derive from\n"
+            "  features/bank.py:1"
+        ),
     ),
     "one input instead of a list": (
         "class G(FeatureGroup, entity=user, inputs=Profile.age):\n    x = Feature(int)",
-        "Invalid declaration\n  FeatureGroup 'g': inputs: <Feature profile.age> is one feature; list it: [...]\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  FeatureGroup 'g': inputs: <Feature profile.age> is one feature; list it: [...]\n"
+            "  features/bank.py:1"
+        ),
     ),
     "group as input": (
         "class G(FeatureGroup, entity=user, inputs=[Profile]):\n    x = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': inputs: <FeatureGroup profile> is not a feature;"
-        " name features as UserProfile.age or 'user_profile.age'\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': inputs: <FeatureGroup profile> is not a feature;"
+            " name features as UserProfile.age or 'user_profile.age'\n"
+            "  features/bank.py:1"
+        ),
     ),
     "time to live of a derived group": (
         "class G(FeatureGroup, entity=user, inputs=[Profile.age], ttl='1 day'):\n    x = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': ttl= and keys= belong to a group over a source; its inputs have theirs\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': ttl= and keys= belong to a group over a source; its inputs have theirs\n"
+            "  features/bank.py:1"
+        ),
     ),
     "time to live that is none": (
         "class G(FeatureGroup, entity=user, source=rows, ttl='soon'):\n    x = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': ttl: 'soon' is not a length of time, such as '30 days' or '1 hour'\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': ttl: 'soon' is not a length of time, such as '30 days' or '1 hour'\n"
+            "  features/bank.py:1"
+        ),
     ),
     "key that the entity does not have": (
         "class G(FeatureGroup, entity=user, source=rows, keys={'uid': 'id'}):\n    x = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': keys= renames 'uid', which is no key of the entity; its keys are ['user_id']\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': keys= renames 'uid', which is no key of the entity; its keys are ['user_id']\n"
+            "  features/bank.py:1"
+        ),
     ),
     "feature named as a key": (
         "class G(FeatureGroup, entity=user, source=rows):\n    user_id = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': 'user_id' is a column of the group's table already; give the feature another name\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': 'user_id' is a column of the group's table already; give the feature another name\n"
+            "  features/bank.py:1"
+        ),
     ),
     "feature in capitals": (
         "class G(FeatureGroup, entity=user, source=rows):\n    Age = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': features.Age: 'Age' is not a name: use lower-case letters, digits and underscores,"
-        " such as 'age'\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': features.Age: 'Age' is not a name: use lower-case letters, digits and underscores,"
+            " such as 'age'\n"
+            "  features/bank.py:1"
+        ),
     ),
     "source by name": (
         "class G(FeatureGroup, entity=user, source='rows'):\n    x = Feature(int)",
         "Invalid declaration\n  FeatureGroup 'g': source: 'rows' is no Source\n  features/bank.py:1",
     ),
     "feature name twice in one body": (
-        "class G(FeatureGroup, entity=user, source=rows):\n    x = Feature(int)\n    y = Feature(int)\n"
-        "    x = Feature(float)",
-        "Name used twice\n  Two features of g are called x; the other one is at line 2.\n  features/bank.py:4\n"
-        "  Give one of them another name.",
+        (
+            "class G(FeatureGroup, entity=user, source=rows):\n    x = Feature(int)\n    y = Feature(int)\n"
+            "    x = Feature(float)"
+        ),
+        (
+            "Name used twice\n  Two features of g are called x; the other one is at line 2.\n  features/bank.py:4\n"
+            "  Give one of them another name."
+        ),
     ),
     "feature name twice in a list": (
-        "class G(FeatureGroup, entity=user, source=rows, name='gg', features=[\n"
-        "    Feature(int, name='x'),\n    Feature(float, name='x')]):\n    pass",
-        "Name used twice\n  Two features of gg are called x; the other one is at line 2.\n  features/bank.py:3\n"
-        "  Give one of them another name.",
+        (
+            "class G(FeatureGroup, entity=user, source=rows, name='gg', features=[\n"
+            "    Feature(int, name='x'),\n    Feature(float, name='x')]):\n    pass"
+        ),
+        (
+            "Name used twice\n  Two features of gg are called x; the other one is at line 2.\n  features/bank.py:3\n"
+            "  Give one of them another name."
+        ),
     ),
     "feature name in the body and in a list": (
         "class G(FeatureGroup, entity=user, source=rows, features=[Feature(int, name='x')]):\n    x = Feature(float)",
-        "Name used twice\n  Two features of g are called x; the other one is at line 2.\n  features/bank.py:1\n"
-        "  Give one of them another name.",
+        (
+            "Name used twice\n  Two features of g are called x; the other one is at line 2.\n  features/bank.py:1\n"
+            "  Give one of them another name."
+        ),
     ),
     "listed feature without a name": (
         "class G(FeatureGroup, entity=user, source=rows, features=[Feature(int)]):\n    pass",
-        "Invalid declaration\n  FeatureGroup 'g': features: a feature in features=[...] needs name=\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  FeatureGroup 'g': features: a feature in features=[...] needs name=\n"
+            "  features/bank.py:1"
+        ),
     ),
     "listed feature that is none": (
         "class G(FeatureGroup, entity=user, source=rows, features={'x': 'profile.age'}):\n    pass",
@@ -432,36 +484,48 @@ MISTAKES = {
     ),
     "feature of another group": (
         "class G(FeatureGroup, entity=user, source=rows):\n    x = Profile.age",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': features: 'x' is the same object as profile.age; write a Feature of its own\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': features: 'x' is the same object as profile.age; write a Feature of its own\n"
+            "  features/bank.py:1"
+        ),
     ),
     "one feature under two names": (
         "class G(FeatureGroup, entity=user, source=rows):\n    x = y = Feature(int)",
-        "Invalid declaration\n"
-        "  FeatureGroup 'g': features: 'y' is the same object as x; write a Feature of its own\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': features: 'y' is the same object as x; write a Feature of its own\n"
+            "  features/bank.py:1"
+        ),
     ),
     "empty set": (
         "FeatureSet('s', version=1, features=[])",
-        "Invalid declaration\n  FeatureSet 's': features: the set is empty; list at least one feature\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  FeatureSet 's': features: the set is empty; list at least one feature\n"
+            "  features/bank.py:1"
+        ),
     ),
     "set of one feature without a list": (
         "FeatureSet('s', version=1, features=Profile.age)",
-        "Invalid declaration\n  FeatureSet 's': features: <Feature profile.age> is one feature; list it: [...]\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  FeatureSet 's': features: <Feature profile.age> is one feature; list it: [...]\n"
+            "  features/bank.py:1"
+        ),
     ),
     "set of numbers": (
         "FeatureSet('s', version=1, features=[1])",
-        "Invalid declaration\n"
-        "  FeatureSet 's': features: 1 is not a feature; name features as UserProfile.age or 'user_profile.age'\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureSet 's': features: 1 is not a feature; name features as UserProfile.age or 'user_profile.age'\n"
+            "  features/bank.py:1"
+        ),
     ),
     "version zero": (
         "FeatureSet('s', version=0, features=[Profile.age])",
-        "Invalid declaration\n  FeatureSet 's': version: Input should be greater than or equal to 1\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n  FeatureSet 's': version: Input should be greater than or equal to 1\n"
+            "  features/bank.py:1"
+        ),
     ),
     "version as text": (
         "FeatureSet('s', version='1', features=[Profile.age])",
@@ -469,13 +533,17 @@ MISTAKES = {
     ),
     "evolve without a feature that is not there": (
         "\nrisk.evolve(version=2, remove=['incom'])",
-        "Unknown feature\n  Version 2 removes incom, which risk@1 does not have.\n  features/bank.py:2\n"
-        '  Did you mean "income"?',
+        (
+            "Unknown feature\n  Version 2 removes incom, which risk@1 does not have.\n  features/bank.py:2\n"
+            '  Did you mean "income"?'
+        ),
     ),
     "evolve without a namesake of another group": (
         "risk.evolve(version=2, remove=[Usage.age])",
-        "Unknown feature\n  Version 2 removes usage.age, which risk@1 does not have.\n  features/bank.py:1\n"
-        '  Did you mean "age"?',
+        (
+            "Unknown feature\n  Version 2 removes usage.age, which risk@1 does not have.\n  features/bank.py:1\n"
+            '  Did you mean "age"?'
+        ),
     ),
     "model of a group": (
         "Model('m', features=Profile)",
@@ -483,20 +551,24 @@ MISTAKES = {
     ),
     "alias that is no name": (
         "Profile.age.alias('Age There')",
-        "Invalid declaration\n"
-        "  FeatureAlias 'Age There': name: 'Age There' is not a name: use lower-case letters, digits and underscores,"
-        " such as 'age_there'\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  FeatureAlias 'Age There': name: 'Age There' is not a name: use lower-case letters, digits and underscores,"
+            " such as 'age_there'\n"
+            "  features/bank.py:1"
+        ),
     ),
     "two mistakes in one declaration": (
         "Entity('E', keys={'a b': int})",
-        "Invalid declaration\n"
-        "  Entity 'E': name: 'E' is not a name: use lower-case letters, digits and underscores, such as 'e'\n"
-        "  features/bank.py:1\n"
-        "\n"
-        "Invalid declaration\n"
-        "  Entity 'E': keys.a b: 'a b' is not a column name: use letters, digits and underscores\n"
-        "  features/bank.py:1",
+        (
+            "Invalid declaration\n"
+            "  Entity 'E': name: 'E' is not a name: use lower-case letters, digits and underscores, such as 'e'\n"
+            "  features/bank.py:1\n"
+            "\n"
+            "Invalid declaration\n"
+            "  Entity 'E': keys.a b: 'a b' is not a column name: use letters, digits and underscores\n"
+            "  features/bank.py:1"
+        ),
     ),
 }
 

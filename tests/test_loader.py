@@ -1,0 +1,389 @@
+"""Import a features package afresh, and gather every declaration and every mistake in it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from featdsl import DeclarationError, Feature, loader, project
+from featdsl.errors import Problem
+from tests.conftest import BANK, Workspace
+
+ACCOUNTS = "features/accounts/__init__.py"
+LENDING = "features/lending/__init__.py"
+Edit = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def declared(workspace: Workspace) -> Workspace:
+    """The small project; loading it needs no data."""
+    return workspace.write(BANK)
+
+
+def said(workspace: Workspace) -> list[str]:
+    """Return the mistakes that loading finds."""
+    loaded = loader.load(project.load(workspace.root))
+    return [str(problem.seen_from(workspace.root)) for problem in loaded.problems]
+
+
+def addresses(workspace: Workspace) -> list[str]:
+    """Return what loading finds, in the order of import."""
+    loaded = loader.load(project.load(workspace.root))
+    assert loaded.problems == ()
+    return [f"{each.kind} {each.address}" for each in loaded.declarations]
+
+
+# What is found
+
+
+def test_every_declaration_is_found(declared: Workspace) -> None:
+    """Modules are imported in order of their names, whatever imports what."""
+    assert addresses(declared) == [
+        "entity user", "source accounts", "feature user_profile.age", "feature user_profile.income",
+        "group user_profile", "feature affordability.monthly", "group affordability", "set credit_risk@1",
+        "set credit_risk@2", "model loan_default",
+    ]  # fmt: skip
+
+
+def test_places_are_the_lines_of_the_files(declared: Workspace) -> None:
+    """Each declaration knows where it is written."""
+    loaded = loader.load(project.load(declared.root))
+
+    assert [str(each.origin.relative_to(declared.root)) for each in loaded.declarations] == [
+        f"{ACCOUNTS}:4", f"{ACCOUNTS}:5", f"{ACCOUNTS}:11", f"{ACCOUNTS}:13", f"{ACCOUNTS}:8", f"{LENDING}:9",
+        f"{LENDING}:6", f"{LENDING}:12", f"{LENDING}:13", f"{LENDING}:14",
+    ]  # fmt: skip
+
+
+def test_modules_in_nested_folders_are_found(declared: Workspace) -> None:
+    """A team may have folders and files of its own, with or without __init__.py."""
+    declared.write(
+        {
+            "features/risk/cards/limits.py": "from featdsl import Entity\ncard = Entity('card', keys={'card': str})\n",
+            "features/risk/terms.py": "from featdsl import Entity\nterm = Entity('term', keys={'term': str})\n",
+        }
+    )
+
+    assert addresses(declared)[-2:] == ["entity card", "entity term"]
+
+
+def test_files_that_are_no_modules_are_passed_over(declared: Workspace) -> None:
+    """Python could not import these by name either."""
+    declared.write({"features/accounts/not-a-module.py": "1/0", "features/.ipynb_checkpoints/x.py": "1/0"})
+
+    assert len(addresses(declared)) == 10
+
+
+def test_relative_imports_work(declared: Workspace, edit: Edit) -> None:
+    """A features package is a package like any other."""
+    edit(LENDING, "from features.accounts import", "from ..accounts import")
+
+    assert len(addresses(declared)) == 10
+
+
+def test_the_package_may_have_another_name(declared: Workspace, edit: Edit) -> None:
+    """`features` in [project] names the folder."""
+    edit("featproject.toml", 'name = "bank"', 'name = "bank"\nfeatures = "signals"')
+    edit(LENDING, "from features.accounts", "from signals.accounts")
+    (declared.root / "features").rename(declared.root / "signals")
+
+    assert len(addresses(declared)) == 10
+
+
+# Afresh
+
+
+def test_an_edit_of_the_same_second_is_seen(declared: Workspace, edit: Edit) -> None:
+    """Neither modules in memory nor bytecode files keep an old text alive, though size and time are equal."""
+    path = declared.root / ACCOUNTS
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert "feature user_profile.age" in addresses(declared)
+    edit(ACCOUNTS, " age = Feature(", " era = Feature(")
+    edit(LENDING, "UserProfile.age", "UserProfile.era")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+    assert "feature user_profile.era" in addresses(declared)
+
+
+@pytest.fixture
+def imported(declared: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """The small project, whose package the running program has imported."""
+    earlier = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "features"}
+    monkeypatch.syspath_prepend(declared.root)
+    importlib.import_module("features.lending")
+    yield declared
+    for name in [name for name in sys.modules if name.partition(".")[0] == "features"]:
+        del sys.modules[name]
+    sys.modules.update(earlier)
+
+
+def test_modules_that_the_program_imported_stay(imported: Workspace) -> None:
+    """What a running program holds is neither replaced nor changed by loading."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "features"}
+    age = before["features.accounts"].UserProfile.age
+
+    loader.load(project.load(imported.root))
+
+    after = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "features"}
+    assert after == before
+    assert sys.modules["features.accounts"].UserProfile.age is age
+
+
+def test_loading_declares_anew(imported: Workspace) -> None:
+    """What loading finds is of its own import, not the program's."""
+    loaded = loader.load(project.load(imported.root))
+
+    ages = [each for each in loaded.declarations if isinstance(each, Feature) and each.name == "age"]
+    assert len(ages) == 1
+    assert ages[0] is not sys.modules["features.accounts"].UserProfile.age
+
+
+def test_loading_leaves_the_path_as_it_was(declared: Workspace) -> None:
+    """Nothing of loading stays behind, also after a mistake."""
+    declared.write({ACCOUNTS: "1/0"})
+    path, finders = list(sys.path), list(sys.meta_path)
+
+    loader.load(project.load(declared.root))
+
+    assert (sys.path, sys.meta_path) == (path, finders)
+    assert "features.accounts" not in sys.modules
+
+
+def test_loading_writes_no_bytecode(declared: Workspace) -> None:
+    """A plan leaves no file in the features folder."""
+    loader.load(project.load(declared.root))
+
+    assert list(declared.root.rglob("*.pyc")) == []
+
+
+# Mistakes
+
+
+def test_mistakes_of_several_modules_are_shown_together(declared: Workspace, edit: Edit) -> None:
+    """One look shows all that there is to mend."""
+    edit(ACCOUNTS, "expect=", "expects=")
+    edit(ACCOUNTS, 'sql="annual_income"', "sqll='x'")
+    edit(LENDING, 'FeatureSet("credit_risk", version=1', 'FeatureSet("Credit", version=0')
+    declared.write({"features/risk/__init__.py": "def broken(:\n    pass\n", "features/wine.py": "1 / 0\n"})
+
+    assert said(declared) == [
+        (
+            "Syntax error\n"
+            "  invalid syntax: def broken(:\n"
+            "  features/risk/__init__.py:1\n"
+            "  Python cannot read on from here; mend this line or the one before."
+        ),
+        (
+            "Module cannot be imported\n"
+            "  ZeroDivisionError: division by zero\n"
+            "  features/wine.py:1\n"
+            "  Importing a module of declarations must not raise; mend this line or what it calls."
+        ),
+        (
+            "Unknown option\n"
+            "  Feature has no option 'expects'.\n"
+            "  features/accounts/__init__.py:11\n"
+            '  Did you mean "expect"?'
+        ),
+        "Unknown option\n  Feature has no option 'sqll'.\n  features/accounts/__init__.py:13\n  Did you mean \"sql\"?",
+        (
+            "Invalid declaration\n"
+            "  FeatureSet 'Credit': name: 'Credit' is not a name: use lower-case letters, digits and underscores,"
+            " such as 'credit'\n"
+            "  features/lending/__init__.py:12"
+        ),
+        (
+            "Invalid declaration\n"
+            "  FeatureSet 'Credit': version: Input should be greater than or equal to 1\n"
+            "  features/lending/__init__.py:12"
+        ),
+    ]
+
+
+NO_RAISE = "\n  Importing a module of declarations must not raise; mend this line or what it calls."
+RAISED = {
+    "an exception": ("\n\nraise KeyError('rate')\n", "KeyError: 'rate'", 3, NO_RAISE),
+    "an exception without words": ("raise ValueError\n", "ValueError", 1, NO_RAISE),
+    "an exception in what it calls": (
+        "def rate():\n    return 1 / 0\n\nrate()\n", "ZeroDivisionError: division by zero", 2, NO_RAISE,
+    ),
+    "an exception in a library": (
+        "import json\njson.loads('{')\n",
+        "JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)", 2, NO_RAISE,
+    ),
+    "an exit": (
+        "import sys\nsys.exit(3)\n", "SystemExit: 3", 2,
+        '\n  Declarations must not end the program; a script goes below: if __name__ == "__main__".',
+    ),
+    "an unknown module": (
+        "import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'", 1,
+        "\n  Correct the name, or install it into this environment.",
+    ),
+    "an unknown name of a module": (
+        "from features.accounts import UserProfil\n",
+        "ImportError: cannot import name 'UserProfil' from 'features.accounts'", 1,
+        '\n  Did you mean "UserProfile"?',
+    ),
+    "an unknown feature": (
+        "from features.accounts import UserProfile\nUserProfile.incom\n",
+        "AttributeError: type object 'UserProfile' has no attribute 'incom'", 2,
+        '\n  Did you mean "income"?',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_what_a_module_raises_is_told_with_its_line(name: str, declared: Workspace) -> None:
+    """The line is the last one in the package on the way to the error."""
+    code, error, line, mend = RAISED[name]
+    declared.write({"features/risk.py": code})
+
+    assert said(declared) == [f"Module cannot be imported\n  {error}\n  features/risk.py:{line}{mend}"]
+
+
+def test_an_unknown_generated_feature_is_told_with_its_line(declared: Workspace) -> None:
+    """An error of featdsl keeps its own words."""
+    declared.write({"features/risk.py": "from features.accounts import UserProfile\nUserProfile['incom']\n"})
+
+    assert said(declared) == [
+        (
+            "Unknown feature\n  Group user_profile has no feature 'incom'.\n  features/risk.py:2\n"
+            '  Did you mean "income"?'
+        )
+    ]
+
+
+def test_bytes_that_are_no_text_are_a_syntax_error(declared: Workspace) -> None:
+    """A file in another encoding is named."""
+    (declared.root / "features" / "risk.py").write_bytes(b"name = '\xff'\n")
+
+    (only,) = said(declared)
+
+    assert "features/risk.py:1" in only
+    assert "Traceback" not in only
+
+
+@pytest.mark.parametrize("broken", ["accounts", "lending"])
+def test_a_module_that_imports_a_broken_one_is_not_blamed(broken: str, declared: Workspace) -> None:
+    """Whichever is imported first, the mistake is told once and nothing else is."""
+    other = {"accounts": "lending", "lending": "accounts"}[broken]
+    start = "from featdsl import Entity\nuser = Entity('user', keys={'user_id': int})\n"
+    declared.write(
+        {
+            f"features/{broken}/__init__.py": start + "1 / 0\n",
+            f"features/{other}/__init__.py": f"from features.{broken} import user\n",
+            "features/wine.py": f"import features.{other}\n",
+        }
+    )
+
+    assert said(declared) == [
+        (
+            "Module cannot be imported\n"
+            "  ZeroDivisionError: division by zero\n"
+            f"  features/{broken}/__init__.py:3\n"
+            "  Importing a module of declarations must not raise; mend this line or what it calls."
+        )
+    ]
+
+
+@pytest.mark.parametrize("broken", ["accounts", "lending"])
+def test_a_broken_module_declares_nothing_twice(broken: str, declared: Workspace) -> None:
+    """A module that failed is not run again for its importers."""
+    other = {"accounts": "lending", "lending": "accounts"}[broken]
+    start = "from featdsl import Entity\nuser = Entity('user', keys={'user_id': int})\n"
+    declared.write(
+        {
+            f"features/{broken}/__init__.py": start + "1 / 0\n",
+            f"features/{other}/__init__.py": f"from features.{broken} import user\n",
+        }
+    )
+
+    loaded = loader.load(project.load(declared.root))
+
+    assert [each.address for each in loaded.declarations] == ["user"]
+
+
+def test_a_set_that_evolves_from_a_mistaken_one_is_not_blamed(declared: Workspace, edit: Edit) -> None:
+    """Only the mistake itself is told."""
+    edit(LENDING, "features=[UserProfile.age, UserProfile.income]", "features=UserProfile.age")
+
+    assert said(declared) == [
+        (
+            "Invalid declaration\n"
+            "  FeatureSet 'credit_risk': features: <Feature user_profile.age> is one feature; list it: [...]\n"
+            "  features/lending/__init__.py:12"
+        )
+    ]
+
+
+def test_a_project_without_a_features_folder_says_so(workspace: Workspace) -> None:
+    """The message names the folder and the way to start."""
+    workspace.write({"featproject.toml": '[project]\nname = "bank"\n'})
+
+    with pytest.raises(DeclarationError) as raised:
+        loader.load(project.load(workspace.root))
+
+    assert raised.value.problems == (
+        Problem(
+            "No features here",
+            f"The folder features/ does not exist in {workspace.root}.",
+            mend="Make it, or start a project with: featdsl init",
+        ),
+    )
+
+
+# Teams
+
+TEAMS = """
+[project]
+name = "bank"
+
+[teams]
+accounts = "features/accounts"
+cards = "features/accounts/cards"
+money = ["features/lending", "features/risk/loans"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "team"),
+    [
+        ("features/accounts/__init__.py", "accounts"),
+        ("features/accounts/deep/down.py", "accounts"),
+        ("features/accounts/cards/limits.py", "cards"),
+        ("features/lending/__init__.py", "money"),
+        ("features/risk/loans/terms.py", "money"),
+        ("features/risk/other.py", "risk"),
+        ("features/shared.py", "bank"),
+        ("features/accounts_old/x.py", "accounts_old"),
+    ],
+)
+def test_a_file_belongs_to_the_team_of_the_nearest_folder(file: str, team: str, workspace: Workspace) -> None:
+    """Folders in featproject.toml decide; else the folder's own name; else the project."""
+    workspace.write({"featproject.toml": TEAMS})
+    for folder in ("accounts/cards", "lending", "risk/loans"):
+        (workspace.root / "features" / folder).mkdir(parents=True)
+
+    assert project.load(workspace.root).team_of(file) == team
+
+
+def test_the_project_is_found_from_a_folder_below(declared: Workspace) -> None:
+    """Commands work anywhere inside a project."""
+    assert project.load(declared.root / "features" / "lending").root == declared.root.resolve()
+
+
+def test_no_project_anywhere_says_how_to_start(tmp_path: Path) -> None:
+    """A folder outside of any project is told as such."""
+    with pytest.raises(DeclarationError) as raised:
+        project.load(tmp_path)
+
+    assert str(raised.value) == (
+        "No project here\n"
+        f"  Neither {tmp_path} nor a folder above it has a featproject.toml.\n"
+        "  Go to your project's folder, or start one with: featdsl init"
+    )
