@@ -115,6 +115,7 @@ def _if_other(code: str, change_class: ChangeClass, before: str, after: str) -> 
 
 
 def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
+    yield from _if_other("columns", "metadata", _columns_beside(old, new), _columns_beside(new, old))
     if old.fingerprint == new.fingerprint:
         return
     own = [
@@ -132,6 +133,11 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
             yield Reason(code="upstream", change_class="upstream", after=f"source {name}")
 
 
+def _columns_beside(source: SourceDefinition, other: SourceDefinition) -> str:
+    """Return the columns that only the first of two has, or has with this type."""
+    return ", ".join(f"{column.name} {column.dtype}" for column in source.columns if column not in other.columns)
+
+
 def _feature_reasons(
     before: Catalog, after: Catalog, old: FeatureDefinition, new: FeatureDefinition
 ) -> Iterable[Reason]:
@@ -143,7 +149,7 @@ def _feature_reasons(
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
-    yield from _if_other("expect", "metadata", "; ".join(old.expect), "; ".join(new.expect))
+    yield from _if_other("expect", "metadata", " and ".join(old.expect), " and ".join(new.expect))
 
 
 def _upstream_reasons(

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from featdsl import graph, selects
+from featdsl import graph, selects, sql
 from featdsl.definitions import (
     Catalog,
     Column,
     Definition,
     FeatureDefinition,
     GroupDefinition,
+    ModelDefinition,
     SetDefinition,
     SourceDefinition,
     address,
@@ -52,6 +53,7 @@ class BuildTable:
     columns: tuple[Column, ...]
     reads: tuple[str, ...]
     reason: str
+    origin: Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,7 @@ class CheckRows:
     sql: str
     table: str
     mend: str
+    origin: Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,7 @@ class Affected:
     kind: str
     address: str
     owner: str
-    effect: Literal["changes", "keeps", "new"]
+    effect: Literal["changes", "keeps", "new", "removed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,15 +158,16 @@ def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = 
     code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
     """
     _refuse_foreign_names(snapshot, catalog, project)
-    target = _with_pins(snapshot, catalog)
+    target = _with_pins(snapshot, _as_applied(snapshot, catalog))
     before = _own(snapshot.catalog, target, project)
+    _refuse_shared_views(snapshot, before, target)
     changes = compare(before, target)
     return Plan(
         project=project,
         base=snapshot.head,
         changes=_planned(changes, before, target),
-        repairs=(*sorted(f"table {name}" for name in drift.tables), *sorted(f"view {name}" for name in drift.views)),
-        adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if f.adhoc)),
+        repairs=tuple(_repairs(target, drift)),
+        adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
         steps=tuple(_steps(snapshot, before, target, changes, drift)),
     )
 
@@ -199,6 +203,60 @@ def _refuse_foreign_names(snapshot: Snapshot, catalog: Catalog, project: str) ->
             problems.append(Problem("Name of another project", what, definition.origin, mend))
     if problems:
         raise DeclarationError(problems)
+
+
+def _waits(feature: FeatureDefinition, target: Catalog, project: str) -> bool:
+    """Return whether a feature from a notebook of this project is not in code yet."""
+    return feature.adhoc and feature.project == project and feature.group not in target.groups
+
+
+def _repairs(target: Catalog, drift: Drift) -> Iterator[str]:
+    """Yield what is lost and made again: only what this project declares can be."""
+    yield from sorted(f"table {group.table}" for group in target.groups.values() if group.table in drift.tables)
+    yield from sorted(f"view prod.{name}" for name, _ in _views_of(target) if name in drift.views)
+
+
+def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefinition]]:
+    yield from ((group.name, group) for group in catalog.groups.values())
+    yield from ((each.view, each) for each in catalog.sets.values())
+
+
+def _refuse_shared_views(snapshot: Snapshot, before: Catalog, target: Catalog) -> None:
+    """Refuse a group and a set version, of any project, whose views would have one name."""
+    gone = {(d.kind, address(d)) for d in [*before, *target]}
+    others = Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in gone)
+    taken = dict(_views_of(others))
+    problems = []
+    for view, definition in _views_of(target):
+        other = taken.setdefault(view, definition)
+        if other is not definition:
+            both = f"{definition.kind} {address(definition)} and {other.kind} {address(other)}"
+            mend = "Give one of them another name."
+            problems.append(Problem("Name used twice", f"{both} would both be prod.{view}.", definition.origin, mend))
+    if problems:
+        raise DeclarationError(problems)
+
+
+def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
+    """Return the catalogue in which what means the same keeps the text that it was applied with.
+
+    So that new formatting and comments are no difference anywhere: not in the registry, not in a view.
+    """
+    features = dict(catalog.features)
+    for name, feature in catalog.features.items():
+        if applied := snapshot.versions.get((name, feature.fingerprint)):
+            features[name] = replace(feature, sql=applied.sql, expect=_same_or(applied.expect, feature.expect))
+    sources = dict(catalog.sources)
+    for name, source in catalog.sources.items():
+        earlier = snapshot.catalog.sources.get(name)
+        if earlier and earlier.fingerprint == source.fingerprint:
+            sources[name] = replace(source, sql=earlier.sql)
+    return replace(catalog, features=features, sources=sources)
+
+
+def _same_or(applied: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:
+    was, now = ([sql.canonical(sql.expression(text)) for text in each] for each in (applied, declared))
+    return applied if was == now else declared
 
 
 def _with_pins(snapshot: Snapshot, catalog: Catalog) -> Catalog:
@@ -249,13 +307,22 @@ def _affected(name: str, before: Catalog, after: Catalog) -> Affected:
     mappings = {"source": "sources", "feature": "features", "set": "sets", "model": "models"}
     was = getattr(before, mappings[kind]).get(thing)
     now = getattr(after, mappings[kind]).get(thing)
-    keeps = kind in {"set", "model"} and was is not None
-    return Affected(
-        kind=kind,
-        address=thing,
-        owner=(now or was).owner,
-        effect="new" if was is None else "keeps" if keeps else "changes",
-    )
+    return Affected(kind=kind, address=thing, owner=(now or was).owner, effect=_effect(was, now))
+
+
+def _effect(was: Definition | None, now: Definition | None) -> Literal["changes", "keeps", "new", "removed"]:
+    """Return what happens downstream: set versions keep what they pin, and models the version that they train on."""
+    match was, now:
+        case None, _:
+            return "new"
+        case _, None:
+            return "removed"
+        case SetDefinition(), _:
+            return "keeps"
+        case ModelDefinition(), ModelDefinition():
+            return "keeps" if was.features == now.features else "changes"
+        case _:
+            return "changes"
 
 
 # Steps
@@ -333,6 +400,7 @@ def _build_table(
         columns=selects.columns(features),
         reads=selects.tables_read(features, versions) if group.source is None else (),
         reason=reason,
+        origin=group.origin,
     )
 
 
@@ -346,6 +414,7 @@ def _uniqueness(catalog: Catalog, group: GroupDefinition) -> Iterator[CheckRows]
         sql=selects.duplicates(group.table, by),
         table=group.table,
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
+        origin=group.origin,
     )
 
 
@@ -363,6 +432,7 @@ def _expectations(snapshot: Snapshot, target: Catalog, built: list[str]) -> Iter
                         sql=selects.violations(target.groups[name].table, features, condition, feature.name),
                         table=target.groups[name].table,
                         mend="Correct the data or the feature's SQL, or relax its expect=.",
+                        origin=feature.origin,
                     )
 
 

@@ -74,13 +74,24 @@ def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     if not timed:
         return f"(\n{entities}\n)"
     at = f"{names}{', ' if names else ''}{EVENT_TIMESTAMP}"
-    parts = [f"SELECT {at} FROM tables.{quote(table)}" for table, f in sorted(whole.items()) if f.timed]
+    parts = [f"SELECT {at} FROM {_times(f)}" for _, f in sorted(whole.items()) if f.timed]
     for table, feature in sorted(tables.items()):
         if table not in whole and feature.timed:
             shared = ", ".join(quote(key.name) for key in feature.keys)
-            join = f"JOIN tables.{quote(table)} USING ({shared})" if shared else f"CROSS JOIN tables.{quote(table)}"
+            join = f"JOIN {_times(feature)} USING ({shared})" if shared else f"CROSS JOIN {_times(feature)}"
             parts.append(f"SELECT {at} FROM (\n{entities}\n) {join}")
     return "(\n" + "\nUNION\n".join(parts) + "\n)"
+
+
+def _times(feature: FeatureDefinition) -> str:
+    """Return the relation of a stored table's keys and times; where values expire, those times count as well."""
+    table = f"tables.{quote(feature.table)}"
+    if feature.ttl is None:
+        return table
+    names = "".join(f"{quote(key.name)}, " for key in feature.keys)
+    expiry = f"{EVENT_TIMESTAMP} + to_seconds({feature.ttl})"
+    known = f"SELECT {names}{EVENT_TIMESTAMP} FROM {table}"
+    return f"({known} UNION SELECT {names}{expiry} AS {EVENT_TIMESTAMP} FROM {table})"
 
 
 def tables_read(features: Sequence[FeatureDefinition], versions: Versions) -> tuple[str, ...]:

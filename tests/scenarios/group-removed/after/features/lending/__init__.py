@@ -1,0 +1,16 @@
+"""The lending team."""
+
+from featdsl import Feature, FeatureGroup, FeatureSet, Model
+from features.accounts import UserProfile, user
+
+
+class Affordability(FeatureGroup, entity=user, inputs=[UserProfile.age, UserProfile.income]):
+    """What an account holder can pay."""
+
+    monthly = Feature(float, sql="income / 12", description="Gross income, USD per month.")
+    working_age = Feature(bool, sql="age BETWEEN 18 AND 66", description="Whether of working age.")
+
+
+credit_risk_v1 = FeatureSet("credit_risk", version=1, features=[UserProfile.age, UserProfile.income])
+credit_risk_v2 = credit_risk_v1.evolve(version=2, add=[Affordability.monthly])
+loan_default = Model("loan_default", features=credit_risk_v1)

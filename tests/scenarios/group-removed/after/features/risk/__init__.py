@@ -1,0 +1,1 @@
+"""The risk team, which has nothing to share any more."""

@@ -1,0 +1,21 @@
+"""The accounts team."""
+
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+accounts = Source("accounts", path="data/accounts.csv", timestamp="updated_at")
+
+
+class UserProfile(FeatureGroup, entity=user, source=accounts):
+    """Who the account holder is."""
+
+    # Counted at the time of the row, not today.
+    age = Feature(
+        int,
+        description="Age in whole years.",
+        sql="""
+            DATE_DIFF('year', "birth_date",
+                      updated_at)  -- whole years
+        """,
+    )
+    income = Feature(float, sql="annual_income", description="Gross income, USD per year.")
