@@ -92,7 +92,7 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
             what = f"source {source.name}: its timestamp {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
             mend = f"Cast it in a Source(sql=...), such as: SELECT * REPLACE ({wanted}::TIMESTAMP AS {wanted}) FROM ..."
             check.refuse("Wrong type", what, source.origin, mend)
-    check.sources[source.name] = replace(source, columns=columns, lineage=_lineage(check, source))
+    check.sources[source.name] = replace(source, columns=columns, lineage=_lineage(check, source, columns))
 
 
 def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
@@ -151,11 +151,14 @@ def _files_hint(root: Path, paths: Sequence[str]) -> str:
     return near or "Paths start at the folder of featproject.toml."
 
 
-def _lineage(check: _Check, source: SourceDefinition) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _lineage(
+    check: _Check, source: SourceDefinition, columns: Sequence[Column]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if source.format != "sql":
         return ()
     schemas = {name: {column.name: column.dtype for column in check.sources[name].columns} for name in source.inputs}
-    return tuple(sorted(sql.trace(sql.query(source.sql), schemas).items()))
+    outputs = [column.name.lower() for column in columns]
+    return tuple(sorted(sql.trace(sql.query(source.sql), schemas, outputs).items()))
 
 
 # Groups
@@ -304,7 +307,9 @@ def _check_expectations(check: _Check, members: Sequence[FeatureDefinition]) -> 
                 check.problems.append(_sql_problem(address, error, names, feature.origin))
                 continue
             if found != "BOOLEAN":
-                check.refuse("Wrong type", f"{address} is {found}, not a condition: {condition}", feature.origin, _CONDITION)
+                check.refuse(
+                    "Wrong type", f"{address} is {found}, not a condition: {condition}", feature.origin, _CONDITION
+                )
 
 
 def _roots(check: _Check, group: GroupDefinition, feature: FeatureDefinition) -> tuple[str, ...]:

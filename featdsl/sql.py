@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import sqlglot
@@ -13,6 +14,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from featdsl.names import SOURCE_SCHEMA
 
 DIALECT = "duckdb"
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it cannot read is told in our words
 
 _CHANGING = frozenset({
     "current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp",
@@ -40,7 +42,7 @@ def expression(text: str) -> exp.Expr:
             "It holds a query; a feature is an expression over the columns of its source.",
             "Put the query into a Source(sql=...).",
         )
-    if not isinstance(tree, exp.Condition | exp.Interval | exp.Tuple):
+    if not isinstance(tree, exp.Condition | exp.Interval | exp.Tuple | exp.AtTimeZone):
         raise SqlProblem("It is no expression.", "Write what could stand between SELECT and FROM.")
     if tree.find(exp.Window):
         raise SqlProblem(
@@ -100,10 +102,12 @@ def source_inputs(tree: exp.Query) -> tuple[str, ...]:
     return tuple(sorted(inputs))
 
 
-def trace(tree: exp.Query, schemas: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+def trace(
+    tree: exp.Query, schemas: Mapping[str, Mapping[str, str]], outputs: Iterable[str]
+) -> dict[str, tuple[str, ...]]:
     """Return for each output column of a query the `source.column` names that it is made of, by column lineage.
 
-    `schemas` maps each source to its columns and their types. Where a query is beyond the tracer, every column of
+    `schemas` maps each source to its columns and their types, `outputs` are the columns that the query gives. Where a query is beyond the tracer, every column of
     its inputs counts: too much is safe, too little is not.
     """
     from sqlglot.lineage import lineage
@@ -113,10 +117,11 @@ def trace(tree: exp.Query, schemas: Mapping[str, Mapping[str, str]]) -> dict[str
     everything = tuple(sorted(f"{name}.{column}" for name in schemas for column in schemas[name]))
     try:
         schema = MappingSchema(nested, dialect=DIALECT)
-        found = lineage(None, tree.copy(), schema=schema, dialect=DIALECT)
+        nodes = lineage(None, tree.copy(), schema=schema, dialect=DIALECT)
     except (SqlglotError, ValueError, KeyError):
-        return dict.fromkeys((name.lower() for name in tree.named_selects), everything)
-    return {column.lower(): _leaves(node) for column, node in found.items()}
+        nodes = {}
+    found = {column.lower(): _leaves(node) for column, node in nodes.items()}
+    return {column: found.get(column.lower(), everything) for column in outputs}
 
 
 def _leaves(node: object) -> tuple[str, ...]:
@@ -135,7 +140,7 @@ def _one_statement(text: str) -> exp.Expr:
     if len(statements) > 1:
         raise SqlProblem("It holds several statements.", "Write one expression, without a semicolon.")
     if not statements:
-        raise SqlProblem("It is empty.")
+        raise SqlProblem("It is empty.", "Write what could stand between SELECT and FROM.")
     return statements[0]
 
 
@@ -154,6 +159,8 @@ def _calls(tree: exp.Expr) -> Iterator[str]:
 
 
 def _refuse_changing(tree: exp.Expr) -> None:
+    if any(sample.args.get("seed") is None for sample in tree.find_all(exp.TableSample)):
+        raise SqlProblem("A sample has other rows at each run.", "Say which one: USING SAMPLE ... REPEATABLE (1).")
     changing = sorted(_CHANGING.intersection(_calls(tree)))
     if changing:
         raise SqlProblem(

@@ -168,7 +168,7 @@ def test_mistakes_of_several_modules_are_shown_together(declared: Workspace, edi
     """One look shows all that there is to mend."""
     edit(ACCOUNTS, "expect=", "expects=")
     edit(ACCOUNTS, 'sql="annual_income"', "sqll='x'")
-    edit(LENDING, 'FeatureSet("credit_risk", version=1', 'FeatureSet("Credit", version=0')
+    edit(LENDING, 'FeatureSet("credit_risk", version=1', 'FeatureSet("credit_risk", version=0')
     declared.write({"features/risk/__init__.py": "def broken(:\n    pass\n", "features/wine.py": "1 / 0\n"})
 
     assert said(declared) == [
@@ -193,13 +193,7 @@ def test_mistakes_of_several_modules_are_shown_together(declared: Workspace, edi
         "Unknown option\n  Feature has no option 'sqll'.\n  features/accounts/__init__.py:13\n  Did you mean \"sql\"?",
         (
             "Invalid declaration\n"
-            "  FeatureSet 'Credit': name: 'Credit' is not a name: use lower-case letters, digits and underscores,"
-            " such as 'credit'\n"
-            "  features/lending/__init__.py:12"
-        ),
-        (
-            "Invalid declaration\n"
-            "  FeatureSet 'Credit': version: Input should be greater than or equal to 1\n"
+            "  FeatureSet 'credit_risk': version: Input should be greater than or equal to 1\n"
             "  features/lending/__init__.py:12"
         ),
     ]
