@@ -10,7 +10,7 @@ demo: .venv/ready
 	$(BIN)/featdsl apply --yes
 	$(BIN)/featdsl search delay
 	$(BIN)/featdsl lineage departure_delay@1
-	$(BIN)/python examples/train_departure_delay.py
+	$(BIN)/python -m examples.train_departure_delay
 
 test: .venv/ready
 	sh .ci/check

@@ -185,7 +185,7 @@ def list_(directory: Path | None, owner: str | None, tag: str | None, format_: s
     if format_ == "json":
         _print_json([asdict(each) for each in found])
     else:
-        click.echo(tell.listing(found, _width()) if found else "No features here yet. Run: featdsl apply")
+        click.echo(tell.listing(found, _width()) if found else "No features here yet. Run: featdsl apply\n", nl=False)
 
 
 @main.command()
@@ -208,7 +208,7 @@ def search(directory: Path | None, words: tuple[str, ...], limit: int, format_: 
     if format_ == "json":
         _print_json([asdict(each) for each in found])
     else:
-        click.echo(tell.results(found, _width()) if found else f"Nothing is like: {' '.join(words)}")
+        click.echo(tell.results(found, _width()) if found else f"Nothing is like: {' '.join(words)}\n", nl=False)
 
 
 @main.command()
@@ -335,15 +335,11 @@ def _text(plan: Plan, *, sql: bool) -> str:
 
     if not sys.stdout.isatty():
         return render.text(plan, sql=sql)
-    return render.text(plan, sql=sql, width=_width(), paint=_paint)
+    return render.text(plan, sql=sql, width=_width(), paint=render.ansi)
 
 
 def _width() -> int:
     return shutil.get_terminal_size((100, 24)).columns
-
-
-def _paint(text: str, colour: str) -> str:
-    return click.style(text, bold=True) if colour == "bold" else click.style(text, fg=colour)
 
 
 def _write(path: Path, text: str) -> None:

@@ -166,8 +166,10 @@ def _derive(query: _Layers, feature: FeatureDefinition, roles: Roles) -> None:
 
 
 def cast(feature: FeatureDefinition) -> str:
-    """Return a feature's expression in its declared type; the line breaks keep a trailing comment harmless."""
-    return f"CAST((\n{feature.sql}\n) AS {feature.dtype})"
+    """Return a feature's expression in its declared type."""
+    # The line breaks keep a comment at its end from swallowing what follows.
+    plain = "\n" not in feature.sql and "--" not in feature.sql
+    return f"CAST({feature.sql} AS {feature.dtype})" if plain else f"CAST((\n{feature.sql}\n) AS {feature.dtype})"
 
 
 def _key(column: str) -> str:

@@ -70,7 +70,7 @@ def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     keys, timed = features[0].keys, features[0].timed
     whole = {table: f for table, f in tables.items() if len(f.keys) == len(keys)}
     names = ", ".join(quote(key.name) for key in keys)
-    entities = "\nUNION\n".join(f"SELECT {names or '1'} FROM tables.{quote(table)}" for table in sorted(whole))
+    entities = "\nUNION\n".join(f"SELECT DISTINCT {names or '1'} FROM tables.{quote(table)}" for table in sorted(whole))
     if not timed:
         return f"(\n{entities}\n)"
     at = f"{names}{', ' if names else ''}{EVENT_TIMESTAMP}"
@@ -150,4 +150,4 @@ def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
 
 def _entities(want: Want) -> str:
     listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in want.roles)
-    return f"SELECT {listed} FROM tables.{quote(want.feature.table)}"
+    return f"SELECT DISTINCT {listed} FROM tables.{quote(want.feature.table)}"

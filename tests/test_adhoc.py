@@ -94,7 +94,7 @@ def test_a_global_value_reads_with_no_key(store: FeatureStore) -> None:
 
 
 def test_integers_with_a_gap_stay_integers(store: FeatureStore) -> None:
-    """pandas makes them floats; the feature is declared int."""
+    """Frames of pandas make them floats; the feature is declared int."""
     frame = pd.DataFrame({"user_id": [1, 2], "age": [30, None]})
     store.register_feature("age", "int", entity={"user_id": int}, data=frame)
     assert store.get_features(["age"], rows=[{"user_id": 1}, {"user_id": 2}]) == [{"age": 30}, {"age": None}]

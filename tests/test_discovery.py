@@ -27,7 +27,7 @@ def test_list_shows_each_feature_with_its_owner(applied: Workspace) -> None:
         "feature                type    of    owner     description\n"
         "affordability.monthly  DOUBLE  user  lending   Gross income, USD per month.\n"
         "user_profile.age       BIGINT  user  accounts  Age in whole years.\n"
-        "user_profile.income    DOUBLE  user  accounts  Gross income, USD per year.\n\n"
+        "user_profile.income    DOUBLE  user  accounts  Gross income, USD per year.\n"
     )
 
 

@@ -1,0 +1,143 @@
+"""The README tells the truth: its blocks are run in order, in a copy of the example, and their output is compared."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, and what it holds."""
+
+    language: str
+    text: str
+
+
+def blocks(file: str) -> list[Block]:
+    """Return the fenced blocks of a page, in order."""
+    return [Block(*found) for found in BLOCK.findall((ROOT / file).read_text(encoding="utf-8"))]
+
+
+def example(folder: Path) -> Path:
+    """Copy the example project, so that the repository's own store is left alone."""
+    shutil.copytree(ROOT / "features", folder / "features")
+    shutil.copytree(ROOT / "data", folder / "data")
+    shutil.copy(ROOT / "featproject.toml", folder)
+    return folder
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Return each command of a console block with the output that follows it."""
+    parts = re.split(r"^\$ (.*)\n", text, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def run_console(text: str, folder: Path) -> None:
+    """Run the commands of a console block in one shell session each, and compare what they print."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for command, expected in commands(text):
+        done = subprocess.run(
+            command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        )  # fmt: skip
+        assert matches(done.stdout, expected), f"$ {command}\n{done.stdout}{done.stderr}"
+
+
+def matches(printed: str, expected: str) -> bool:
+    """Return whether a text is as expected, where a line of three dots stands for any lines."""
+    pattern = "".join(".*" if line == "...\n" else re.escape(line) for line in expected.splitlines(keepends=True))
+    return re.fullmatch(pattern, printed.rstrip("\n") + "\n", flags=re.DOTALL) is not None
+
+
+def run_doctest(text: str, names: dict[str, object]) -> None:
+    """Run an interactive block with the names of those before it."""
+    parsed = doctest.DocTestParser().get_doctest(text, names, "README.md", None, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    told: list[str] = []
+    runner.run(parsed, out=told.append, clear_globs=False)
+    names.update(parsed.globs)
+    assert told == []
+
+
+def run_diff(text: str, folder: Path) -> None:
+    """Make the edit that a diff block shows: its lines with a minus must be there."""
+    lines = text.splitlines()
+    file = folder / lines[1].removeprefix("+++ b/")
+    old = "\n".join(line[1:] for line in lines[2:] if line.startswith("-"))
+    new = "\n".join(line[1:] for line in lines[2:] if line.startswith("+"))
+    content = file.read_text(encoding="utf-8")
+    assert old in content
+    file.write_text(content.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_every_block_of_the_readme_does_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands print what is printed, Python gives what is given, in order, from a clone to the last line."""
+    folder = example(tmp_path)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "features"]:
+        monkeypatch.delitem(sys.modules, name)
+    names: dict[str, object] = {}
+    ran = []
+    for block in blocks("README.md"):
+        ran.append(block.language)
+        match block.language:
+            case "console":
+                run_console(block.text, folder)
+            case "pycon":
+                run_doctest(block.text, names)
+            case "python":
+                exec(compile(block.text, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102 - our own text
+            case "diff":
+                run_diff(block.text, folder)
+            case "sh":
+                assert block.text.strip() in {"make demo", "make test"}
+            case _:
+                pytest.fail(f"a block of {block.language} is not run")
+    assert set(ran) == {"sh", "python", "console", "pycon", "diff"}
+
+
+def test_the_declaration_in_the_readme_is_the_one_in_the_example() -> None:
+    """What is shown is what is applied."""
+    (shown,) = [block.text for block in blocks("README.md") if block.language == "python"]
+    body = shown[shown.index("class CarrierDelays") :].strip()
+    assert body in (ROOT / "features" / "operations" / "__init__.py").read_text(encoding="utf-8")
+
+
+def test_ci_runs_exactly_the_test_command() -> None:
+    """What a reader types is what CI runs."""
+    last = (ROOT / ".ci" / "run").read_text(encoding="utf-8").strip().splitlines()[-1]
+    assert last == "exec make test"
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of every page points to a file."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    broken = [
+        f"{page.name}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        if not target.startswith("https://") and not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+@pytest.mark.slow
+def test_the_picture_is_of_a_real_plan(tmp_path: Path) -> None:
+    """Drawing it again gives the same bytes."""
+    drawn = tmp_path / "plan.svg"
+    subprocess.run([sys.executable, str(ROOT / "docs" / "picture.py"), str(drawn)], check=True)
+    assert drawn.read_text(encoding="utf-8") == (ROOT / "docs" / "plan.svg").read_text(encoding="utf-8")
