@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from rich.terminal_theme import NIGHT_OWLISH
+from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
 from featdsl import pipeline, render
@@ -41,7 +41,7 @@ def draw(edited: tuple[str, str, str]) -> str:
         plan = pipeline.make_plan(project, store).plan
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(render.text(plan, width=WIDTH, paint=render.ansi).rstrip()))
-    drawn = console.export_svg(title="featdsl plan", theme=NIGHT_OWLISH, unique_id="plan")
+    drawn = console.export_svg(title="featdsl plan", theme=SVG_EXPORT_THEME, unique_id="plan")
     # A picture should not fetch a font from somewhere: any monospaced one will do.
     return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
 
