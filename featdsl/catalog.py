@@ -186,7 +186,7 @@ def _source_inputs(draft: _Draft, source: Source, text: str, known: Mapping[str,
 
 def _add_source(draft: _Draft, source: Source, text: str, inputs: tuple[str, ...]) -> None:
     place = _place(draft, source)
-    options = tuple(sorted((name, json.dumps(value, sort_keys=True)) for name, value in source.options.items()))
+    options = tuple(sorted((name, json.dumps(value)) for name, value in source.options.items()))
     draft.sources[source.name] = SourceDefinition(
         name=source.name,
         description=source.description,

@@ -55,8 +55,8 @@ class FeatureSet(Declaration):
         self,
         *,
         version: int,
-        add: Sequence[Selected] = (),
-        remove: Sequence[Selected] = (),
+        add: Collection[Selected] = (),
+        remove: Collection[Selected] = (),
         description: str | None = None,
     ) -> FeatureSet:
         """Return a further version of this set, with features added and removed.
@@ -65,7 +65,7 @@ class FeatureSet(Declaration):
         Raises DeclarationError when a feature to remove is not in the set.
         """
         kept = _usable(self.features)
-        for wanted in (feature for selected in remove for feature in _features(selected)):
+        for wanted in _chosen(remove):
             found = [feature for feature in kept if _is(feature, wanted)]
             if self.valid and not found:
                 what = f"Version {version} removes {_shown(wanted)}, which {self.address} does not have."
@@ -75,7 +75,7 @@ class FeatureSet(Declaration):
         return FeatureSet(
             self.name,
             version=version,
-            features=[*kept, *add],
+            features=[*kept, *_chosen(add)],
             description=self.description if description is None else description,
         )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Never, Self
+from typing import Annotated, Any, ClassVar, Literal, Never, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from featdsl.declaration import ColumnName, Declaration, Name, Texts
 
@@ -21,6 +21,21 @@ _ENDINGS: dict[str, Format] = {
     ".ndjson": "json",
     ".jsonl.gz": "json",
 }
+
+
+def _option(value: Any) -> Any:
+    """Return an option's value as JSON holds it. A dict keeps its order, which may be that of a file's columns."""
+    match value:
+        case bool() | int() | float() | str():
+            return value
+        case list() | tuple():
+            return [_option(item) for item in value]
+        case set() | frozenset():
+            # A Python set has no order of its own, and a plan must not depend on one.
+            return sorted((_option(item) for item in value), key=str)
+        case Mapping():
+            return {str(name): _option(item) for name, item in value.items()}
+    raise ValueError(f"{value!r} is not a value for DuckDB's reader: give a text, number, truth value, list or dict")
 
 
 class Source(Declaration):
@@ -42,7 +57,7 @@ class Source(Declaration):
     name: Name
     path: Texts | None = None
     format: Format | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Annotated[Any, AfterValidator(_option)]] = Field(default_factory=dict)
     table: str | None = None
     database: str | None = None
     sql: str | None = None

@@ -159,7 +159,7 @@ def applied(described: Described, project: Project, store: Store) -> Snapshot:
 
 NOWHERE = project_at(Path("/nowhere"))
 pure = settings(max_examples=60, deadline=None)
-with_a_store = settings(max_examples=20, deadline=None)
+with_a_store = settings(max_examples=12, deadline=None)
 
 
 @pure
