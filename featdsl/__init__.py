@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from featdsl.entity import Entity
-from featdsl.errors import (
-    AmbiguousFeatureError,
-    DataError,
-    DeclarationError,
-    FeatdslError,
-    FeatureNotFoundError,
-    RequestError,
-    StoreError,
-)
-from featdsl.feature import Feature, FeatureAlias
-from featdsl.featureset import FeatureSet, Model
-from featdsl.group import FeatureGroup
-from featdsl.source import Source
-
 if TYPE_CHECKING:
+    from featdsl.entity import Entity
+    from featdsl.errors import (
+        AmbiguousFeatureError,
+        DataError,
+        DeclarationError,
+        FeatdslError,
+        FeatureNotFoundError,
+        RequestError,
+        StoreError,
+    )
+    from featdsl.feature import Feature, FeatureAlias
+    from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
+    from featdsl.group import FeatureGroup
+    from featdsl.source import Source
 
 __version__ = "0.1.0"
 
@@ -42,11 +42,24 @@ __all__ = [
     "StoreError",
 ]
 
+_MODULES = {
+    "Entity": "entity",
+    "Feature": "feature",
+    "FeatureAlias": "feature",
+    "FeatureGroup": "group",
+    "FeatureSet": "featureset",
+    "FeatureStore": "featurestore",
+    "Model": "featureset",
+    "Source": "source",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # Declaring features needs no engine: DuckDB loads when the store is first asked for.
-    if name == "FeatureStore":
-        from featdsl.featurestore import FeatureStore
+    # Names load when they are first asked for: `featdsl --help` needs no pydantic, declaring needs no DuckDB.
+    if name not in __all__:
+        raise AttributeError(f"module 'featdsl' has no attribute {name!r}")
+    return getattr(import_module(f"featdsl.{_MODULES.get(name, 'errors')}"), name)
 
-        return FeatureStore
-    raise AttributeError(f"module 'featdsl' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__
