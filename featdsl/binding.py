@@ -92,7 +92,8 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
             what = f"source {source.name}: its timestamp {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
             mend = f"Cast it in a Source(sql=...), such as: SELECT * REPLACE ({wanted}::TIMESTAMP AS {wanted}) FROM ..."
             check.refuse("Wrong type", what, source.origin, mend)
-    check.sources[source.name] = replace(source, columns=columns, lineage=_lineage(check, source, columns))
+    in_order = tuple(sorted(columns, key=lambda column: column.name))  # the order of a file's columns means nothing
+    check.sources[source.name] = replace(source, columns=in_order, lineage=_lineage(check, source, columns))
 
 
 def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
