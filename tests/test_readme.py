@@ -8,10 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+
+from featdsl.project import Settings
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -141,3 +145,21 @@ def test_the_picture_is_of_a_real_plan(tmp_path: Path) -> None:
     drawn = tmp_path / "plan.svg"
     subprocess.run([sys.executable, str(ROOT / "docs" / "picture.py"), str(drawn)], check=True)
     assert drawn.read_text(encoding="utf-8") == (ROOT / "docs" / "plan.svg").read_text(encoding="utf-8")
+
+
+def test_each_setting_is_documented() -> None:
+    """The page of settings has every one of them, and no other."""
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\[.*?)` \|", page, flags=re.MULTILINE))
+    known = set()
+    for name, field in Settings.model_fields.items():
+        table = field.annotation
+        inside = table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else None
+        known |= {f"[{name}] {key}" for key in inside} if inside else {f"[{name}]"}
+    assert listed == known
+
+
+def test_the_settings_shown_are_valid() -> None:
+    """The sample can be copied."""
+    (shown,) = blocks("docs/settings.md")
+    assert Settings.model_validate(tomllib.loads(shown.text)).project.name == "flights"
