@@ -128,7 +128,8 @@ def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
         said = "\n".join(str(error).splitlines()[:3])
         what = f"{name}: {said}"
         summary = "Data cannot be computed" if isinstance(step, BuildTable) else "Source cannot be read"
-        problem = Problem(summary, what, mend="Nothing was published. Mend the data or the SQL, then apply again.")
+        where = step.source.origin if isinstance(step, OpenSource) else step.origin
+        problem = Problem(summary, what, where, "Nothing was published. Mend the data or the SQL, then apply again.")
         raise DataError(problem) from None
 
 
@@ -144,7 +145,7 @@ def _check(step: CheckRows, writer: Writer) -> None:
     more = [f"and {total - len(found)} more"] if total > len(found) else []
     what = f"{step.address}: {total} {'rows break' if total > 1 else 'row breaks'} the rule: {step.rule}"
     listed = "\n".join(f"  {line}" for line in [*shown, *more])
-    raise DataError(Problem("Check failed", f"{what}\n{listed}", mend=f"Nothing was published. {step.mend}"))
+    raise DataError(Problem("Check failed", f"{what}\n{listed}", step.origin, f"Nothing was published. {step.mend}"))
 
 
 def describe(step: Step) -> str:  # noqa: PLR0911 - one line a kind

@@ -22,6 +22,7 @@ class Feature(Declaration, Generic[T]):
     `name` is needed only where the feature is not an attribute of a class body.
     """
 
+    __hash__ = Declaration.__hash__  # pyright thinks that a subclass of a pydantic model has none
     kind: ClassVar[str] = "feature"
     title: ClassVar[str] = "Feature"
 
@@ -119,6 +120,7 @@ class Feature(Declaration, Generic[T]):
 class FeatureAlias(Declaration, Generic[T]):
     """A feature under another column name or in another role of its entity; made by `Feature.alias`."""
 
+    __hash__ = Declaration.__hash__  # pyright thinks that a subclass of a pydantic model has none
     kind: ClassVar[str] = "alias"
 
     feature: Annotated[Any, "a Feature; pydantic would copy a generic one"]

@@ -68,7 +68,14 @@ class _GroupType(type):
         return f"<FeatureGroup {cls.declaration.name}>" if "declaration" in cls.__dict__ else super().__repr__()
 
 
-class FeatureGroup(metaclass=_GroupType):
+MYPY = False  # mypy takes a variable of this name for True
+if MYPY:  # noqa: SIM108 - mypy reads no conditional expression here
+    _Metaclass = type  # mypy checks the options of a class header only where it sees no metaclass
+else:
+    _Metaclass = _GroupType
+
+
+class FeatureGroup(metaclass=_Metaclass):
     """Features with one owner, one entity, one table, written as a class body.
 
         class UserProfile(FeatureGroup, entity=user, source=accounts):
@@ -113,12 +120,13 @@ class FeatureGroup(metaclass=_GroupType):
             "description": _description(cls), "tags": tags,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
-        cls.declaration = GroupDeclaration(given)
-        for feature_name, feature in cls.declaration.features.items():
+        declaration = GroupDeclaration(given)
+        for feature_name, feature in declaration.features.items():
             if isinstance(feature, Feature) and not feature.joined:
-                feature.join(cls.declaration, feature_name)
+                feature.join(declaration, feature_name)
             setattr(cls, feature_name, feature)
-        cls.declaration.belongs_to(cls)
+        declaration.belongs_to(cls)
+        cls.declaration = declaration
 
 
 def _named(features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]]) -> list[tuple[str, Any]]:
@@ -174,6 +182,8 @@ class GroupDeclaration(Declaration):
         if not self.features:
             raise ValueError("the group has no features")
         keys = self.entity.keys if self.entity else {}
+        for taken in sorted({"declaration"} & self.features.keys()):
+            raise ValueError(f"{taken!r} is an attribute of every group; give the feature another name")
         for taken in sorted({EVENT_TIMESTAMP, *keys} & self.features.keys()):
             raise ValueError(f"{taken!r} is a column of the group's table already; give the feature another name")
         for unknown in sorted(self.keys.keys() - keys):

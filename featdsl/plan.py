@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from featdsl import graph, selects, sql
 from featdsl.definitions import (
@@ -21,6 +23,7 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change, compare, member_text
 from featdsl.errors import DeclarationError, Origin, PlanFileError, Problem
+from featdsl.pointintime import tables_of
 from featdsl.snapshot import Drift, Head, Snapshot
 
 if TYPE_CHECKING:
@@ -142,8 +145,9 @@ class Plan:
     base: Head
     changes: tuple[PlannedChange, ...]
     repairs: tuple[str, ...]
+    lost: tuple[str, ...] = ()
     adhoc: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Annotated[Step, Field(discriminator="step")], ...]
 
     @property
     def empty(self) -> bool:
@@ -167,6 +171,7 @@ def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = 
         base=snapshot.head,
         changes=_planned(changes, before, target),
         repairs=tuple(_repairs(target, drift)),
+        lost=tuple(_lost(snapshot, target, drift)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
         steps=tuple(_steps(snapshot, before, target, changes, drift)),
     )
@@ -214,6 +219,23 @@ def _repairs(target: Catalog, drift: Drift) -> Iterator[str]:
     """Yield what is lost and made again: only what this project declares can be."""
     yield from sorted(f"table {group.table}" for group in target.groups.values() if group.table in drift.tables)
     yield from sorted(f"view prod.{name}" for name, _ in _views_of(target) if name in drift.views)
+
+
+def _lost(snapshot: Snapshot, target: Catalog, drift: Drift) -> Iterator[str]:
+    """Yield what is lost and cannot be made again: tables of old definitions, whose sources of then are not kept."""
+    for table in sorted(drift.tables - {group.table for group in target.groups.values()}):
+        holders = [name for name in sorted(target.sets) if table in _tables_behind(snapshot, name)]
+        if holders:
+            file = snapshot.tables[table].file
+            yield f"table {table} is lost, and only {', '.join(holders)} still hold it: restore the store's {file}"
+
+
+def _tables_behind(snapshot: Snapshot, feature_set: str) -> set[str]:
+    """Return the stored tables that an applied set version is read from."""
+    if feature_set not in snapshot.catalog.sets:
+        return set()
+    members = snapshot.catalog.sets[feature_set].members
+    return tables_of([snapshot.versions[each.feature, each.fingerprint] for each in members], snapshot.versions)
 
 
 def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefinition]]:

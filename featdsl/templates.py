@@ -24,7 +24,8 @@ def render(text: str, *, variables: Mapping[str, object], sources: Mapping[str, 
     def var(name: str) -> object:
         if name not in variables:
             raise TemplateProblem(
-                f"The variable {name!r} is not in [variables] of featproject.toml.", did_you_mean(name, variables)
+                f"The variable {name!r} is not in [variables] of featproject.toml.",
+                did_you_mean(name, variables) or f"Add it there: {name} = ...",
             )
         return variables[name]
 

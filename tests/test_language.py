@@ -431,6 +431,14 @@ MISTAKES = {
             "  features/bank.py:1"
         ),
     ),
+    "feature named as an attribute of groups": (
+        "class G(FeatureGroup, entity=user, source=rows):\n    declaration = Feature(int)",
+        (
+            "Invalid declaration\n"
+            "  FeatureGroup 'g': 'declaration' is an attribute of every group; give the feature another name\n"
+            "  features/bank.py:1"
+        ),
+    ),
     "feature in capitals": (
         "class G(FeatureGroup, entity=user, source=rows):\n    Age = Feature(int)",
         (

@@ -1,0 +1,892 @@
+"""What is wrong is told with its place, its reason and the way to mend it, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+
+from featdsl import FeatureNotFoundError, RequestError
+from tests.conftest import ACCOUNTS, Workspace
+
+TEAM = "features/accounts/__init__.py"
+USERS = "features/lending/__init__.py"
+TOML = "featproject.toml"
+Edit = Callable[[str, str, str], None]
+
+
+def refused(workspace: Workspace, *arguments: str, exit_code: int = 1) -> str:
+    """Run a command that must be refused, and return what it says; the store must be as it was."""
+    store = workspace.root / ".featdsl" / "store.duckdb"
+    before = store.read_bytes() if store.is_file() else None
+    done = workspace.run(*arguments)
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert (store.read_bytes() if store.is_file() else None) == before
+    return done.stderr.replace(str(workspace.root), "").strip()
+
+
+# Declarations
+
+SET = 'FeatureSet("other", version=1,'
+DECLARATIONS = {
+    "a syntax error": (
+        (TEAM, "\n\nclass UserProfile", "\nuser user\n\nclass UserProfile"),
+        """\
+Syntax error
+  invalid syntax: user user
+  features/accounts/__init__.py:7
+  Python cannot read on from here; mend this line or the one before.""",
+    ),
+    "an exception": (
+        (TEAM, 'user = Entity("user"', '1 / 0\nuser = Entity("user"'),
+        """\
+Module cannot be imported
+  ZeroDivisionError: division by zero
+  features/accounts/__init__.py:4
+  Importing a module of declarations must not raise; mend this line or what it calls.""",
+    ),
+    "a typo in a reference": (
+        (USERS, "inputs=[UserProfile.income]", "inputs=[UserProfile.incom]"),
+        """\
+Module cannot be imported
+  AttributeError: type object 'UserProfile' has no attribute 'incom'
+  features/lending/__init__.py:6
+  Did you mean "income"?""",
+    ),
+    "an unknown column": (
+        (TEAM, 'sql="annual_income"', 'sql="anual_income"'),
+        """\
+Unknown column
+  feature user_profile.income reads the column 'anual_income', which does not exist.
+  features/accounts/__init__.py:13
+  Did you mean "annual_income"?""",
+    ),
+    "an unknown column of a derived group": (
+        (USERS, 'sql="income / 12"', 'sql="incom / 12"'),
+        """\
+Unknown column
+  feature affordability.monthly reads the column 'incom', which is none of its inputs.
+  features/lending/__init__.py:9
+  Did you mean "income"?""",
+    ),
+    "an unknown function": (
+        (TEAM, 'sql="annual_income"', 'sql="rounds(annual_income)"'),
+        """\
+Unknown function
+  feature user_profile.income calls rounds(), which DuckDB does not have.
+  features/accounts/__init__.py:13
+  Did you mean "round"?""",
+    ),
+    "SQL that does not parse": (
+        (TEAM, 'sql="annual_income"', 'sql="(annual_income"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It does not parse: Expecting ), after '(annual_income'.
+  features/accounts/__init__.py:13
+  Correct it; the dialect is DuckDB's.""",
+    ),
+    "several statements": (
+        (TEAM, 'sql="annual_income"', 'sql="annual_income; DROP TABLE accounts"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It holds several statements.
+  features/accounts/__init__.py:13
+  Write one expression, without a semicolon.""",
+    ),
+    "a query as a feature": (
+        (TEAM, 'sql="annual_income"', 'sql="SELECT annual_income"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It holds a query; a feature is an expression over the columns of its source.
+  features/accounts/__init__.py:13
+  Put the query into a Source(sql=...).""",
+    ),
+    "an aggregate": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)"'),
+        """\
+Aggregate misused
+  feature user_profile.income aggregates over many rows, but a feature is computed from one row: sum(annual_income)
+  features/accounts/__init__.py:13
+  Aggregate in a Source(sql=...) with GROUP BY or OVER.""",
+    ),
+    "a function that changes by the run": (
+        (TEAM, "birth_date, updated_at)", "birth_date, now())"),
+        """\
+Invalid SQL
+  feature user_profile.age: now() gives another value at each run, so past values could not be told.
+  features/accounts/__init__.py:11
+  Use the row's own timestamp, or a variable: {{ var('name') }}.""",
+    ),
+    "a type that the SQL does not give": (
+        (TEAM, 'Feature(float, sql="annual_income"', 'Feature(int, sql="annual_income"'),
+        """\
+Wrong type
+  feature user_profile.income is declared BIGINT, but its SQL gives DECIMAL(24,1).
+  features/accounts/__init__.py:13
+  Declare that type, or cast: CAST(... AS BIGINT).""",
+    ),
+    "a type that does not exist": (
+        (TEAM, 'Feature(float, sql="annual_income"', 'Feature("FLOATY", sql="annual_income"'),
+        """\
+Unknown type
+  feature user_profile.income: DuckDB has no type FLOATY.
+  features/accounts/__init__.py:13
+  Did you mean "FLOAT" or "FLOAT4" or "FLOAT8"?""",
+    ),
+    "a key type that does not exist": (
+        (TEAM, '{"user_id": int}', '{"user_id": "INTEGR"}'),
+        """\
+Unknown type
+  entity user: key user_id: DuckDB has no type INTEGR.
+  features/accounts/__init__.py:4
+  Did you mean "INTEGER" or "INTEGRAL" or "UINTEGER"?""",
+    ),
+    "a check that is no condition": (
+        (TEAM, 'expect="age BETWEEN 0 AND 120"', 'expect="age + 1"'),
+        """\
+Wrong type
+  expect of user_profile.age is BIGINT, not a condition: age + 1
+  features/accounts/__init__.py:11
+  Write what is true of every good value, such as: age BETWEEN 0 AND 120.""",
+    ),
+    "a check of an unknown column": (
+        (TEAM, 'expect="age BETWEEN 0 AND 120"', 'expect="agee > 0"'),
+        """\
+Unknown column
+  expect of user_profile.age reads the column 'agee', which does not exist.
+  features/accounts/__init__.py:11
+  Did you mean "age"?""",
+    ),
+    "an unknown option": (
+        (TEAM, 'sql="annual_income"', 'sqll="annual_income"'),
+        """\
+Unknown option
+  Feature has no option 'sqll'.
+  features/accounts/__init__.py:13
+  Did you mean "sql"?""",
+    ),
+    "an unknown option of a group": (
+        (TEAM, "source=accounts)", 'source=accounts, tll="1 day")'),
+        """\
+Unknown option
+  FeatureGroup 'user_profile' has no option 'tll'.
+  features/accounts/__init__.py:8
+  Did you mean "ttl"?""",
+    ),
+    "two groups of one name": (
+        (USERS, "class Affordability(FeatureGroup,", 'class Affordability(FeatureGroup, name="user_profile",'),
+        """\
+Name used twice
+  Two groups are called user_profile; the other one is at features/accounts/__init__.py:8.
+  features/lending/__init__.py:6
+  Give one of them another name.""",
+    ),
+    "two features of one name": (
+        (TEAM, "    income = Feature(", "    age = Feature(int)\n    income = Feature("),
+        """\
+Name used twice
+  Two features of user_profile are called age; the other one is at line 11.
+  features/accounts/__init__.py:13
+  Give one of them another name.""",
+    ),
+    "two listed features of one name": (
+        (
+            USERS,
+            "credit_risk_v1 =",
+            "class Twice(FeatureGroup, entity=user, inputs=[UserProfile.age],\n"
+            '            features=[Feature(int, sql="age", name=name) for name in ("a", "a")]):\n'
+            '    """Twice."""\n\n\ncredit_risk_v1 =',
+        ),
+        """\
+Name used twice
+  Two features of twice are called a; the other one is at line 13.
+  features/lending/__init__.py:13
+  Give one of them another name.""",
+    ),
+    "a circle of groups": (
+        (
+            USERS,
+            "credit_risk_v1 =",
+            'class Chicken(FeatureGroup, entity=user, inputs=["egg.age"]):\n    weight = Feature(int, sql="age")\n\n'
+            'class Egg(FeatureGroup, entity=user, inputs=["chicken.weight"]):\n    age = Feature(int, sql="weight")\n\n'
+            'eggs = FeatureSet("eggs", version=1, features=["egg.age"])\n\ncredit_risk_v1 =',
+        ),
+        """\
+Cycle
+  Each group of this circle needs the one before: chicken → egg → chicken.
+  features/lending/__init__.py:12
+  Take one of them out of the circle.""",
+    ),
+    "a circle of SQL sources": (
+        (
+            TEAM,
+            "\n\nclass UserProfile",
+            '\nhere = Source("here", sql="SELECT * FROM {{ there }}")\n'
+            'there = Source("there", sql="SELECT * FROM {{ here }}")\n\nclass UserProfile',
+        ),
+        """\
+Cycle
+  Each source of this circle needs the one before: here → there → here.
+  features/accounts/__init__.py:7
+  Take one of them out of the circle.""",
+    ),
+    "an unknown source in SQL": (
+        (TEAM, "\n\nclass UserProfile", '\nhere = Source("here", sql="FROM {{ acounts }}")\n\nclass UserProfile'),
+        """\
+Template cannot be filled
+  source here: 'acounts' is undefined in the template.
+  features/accounts/__init__.py:7
+  Did you mean "accounts"?""",
+    ),
+    "a file read past its source": (
+        (TEAM, "\n\nclass UserProfile", "\nhere = Source('here', sql=\"FROM 'a.csv'\")\n\nclass UserProfile"),
+        """\
+Invalid SQL
+  source here: It reads "a.csv", which is no source.
+  features/accounts/__init__.py:7
+  Declare it as a Source and name it in Jinja: FROM {{ that_source }}.""",
+    ),
+    "an unknown variable": (
+        (TEAM, 'sql="annual_income"', "sql=\"annual_income * {{ var('rate') }}\""),
+        """\
+Template cannot be filled
+  feature user_profile.income: The variable 'rate' is not in [variables] of featproject.toml.
+  features/accounts/__init__.py:13
+  Add it there: rate = ...""",
+    ),
+    "a missing file": (
+        (TEAM, "data/accounts.parquet", "data/acounts.parquet"),
+        """\
+Missing file
+  source accounts: no file matches data/acounts.parquet.
+  features/accounts/__init__.py:5
+  Did you mean "data/accounts.parquet"?""",
+    ),
+    "a missing folder": (
+        (TEAM, "data/accounts.parquet", "nowhere/*.parquet"),
+        """\
+Missing file
+  source accounts: no file matches nowhere/*.parquet.
+  features/accounts/__init__.py:5
+  Paths start at the folder of featproject.toml.""",
+    ),
+    "a missing database": (
+        (TEAM, 'path="data/accounts.parquet"', 'table="main.accounts", database="warehouse.duckdb"'),
+        """\
+Missing file
+  source accounts: there is no database warehouse.duckdb.
+  features/accounts/__init__.py:5
+  Paths start at the folder of featproject.toml.""",
+    ),
+    "a missing timestamp column": (
+        (TEAM, 'timestamp="updated_at"', 'timestamp="update_at"'),
+        """\
+Missing column
+  source accounts has no column 'update_at', its timestamp=.
+  features/accounts/__init__.py:5
+  Did you mean "updated_at"?""",
+    ),
+    "a timestamp that is none": (
+        (TEAM, 'timestamp="updated_at"', 'timestamp="annual_income"'),
+        """\
+Wrong type
+  source accounts: its timestamp 'annual_income' is DECIMAL(24,1), not a DATE or TIMESTAMP.
+  features/accounts/__init__.py:5
+  Cast it in a Source(sql=...), such as: SELECT * REPLACE (annual_income::TIMESTAMP AS annual_income) FROM ...""",
+    ),
+    "a missing key column": (
+        (TEAM, '{"user_id": int}', '{"usr_id": int}'),
+        """\
+Missing column
+  group user_profile: source accounts has no column 'usr_id' for its key usr_id.
+  features/accounts/__init__.py:8
+  Did you mean "user_id"?
+  Or say which column it is: keys={"usr_id": "..."}.""",
+    ),
+    "a key of another type": (
+        (TEAM, '{"user_id": int}', '{"user_id": str}'),
+        """\
+Wrong type
+  group user_profile: key user_id is VARCHAR, but user_id is BIGINT.
+  features/accounts/__init__.py:8
+  Cast it in a Source(sql=...), or change the entity's key.""",
+    ),
+    "an empty set": (
+        (USERS, "loan_default =", 'FeatureSet("empty", version=1, features=[])\nloan_default ='),
+        """\
+Invalid declaration
+  FeatureSet 'empty': features: the set is empty; list at least one feature
+  features/lending/__init__.py:14""",
+    ),
+    "a set version listed twice": (
+        (USERS, "evolve(version=2", "evolve(version=1"),
+        """\
+Name used twice
+  Two set versions are called credit_risk@1; the other one is at features/lending/__init__.py:12.
+  features/lending/__init__.py:13
+  Give this one the next version: .evolve(version=...).""",
+    ),
+    "two features of one column": (
+        (
+            USERS,
+            "loan_default =",
+            f'{SET} features=[UserProfile.income, Affordability.monthly.alias("income")])\nloan =',
+        ),
+        """\
+Column used twice
+  other@1: user_profile.income and affordability.monthly would both be the column income.
+  features/lending/__init__.py:14
+  Give one another name: .alias("affordability_monthly").""",
+    ),
+    "a feature in the place of a key": (
+        (USERS, "loan_default =", f'{SET} features=[UserProfile.age.alias("user_id")])\nloan ='),
+        """\
+Column used twice
+  other@1: user_profile.age would be the column user_id, which is a key.
+  features/lending/__init__.py:14
+  Give one another name: .alias("user_profile_age").""",
+    ),
+    "an unknown feature in a set": (
+        (USERS, "loan_default =", f'{SET} features=["user_profile.incom"])\nloan ='),
+        """\
+Unknown feature
+  set other@1 uses "user_profile.incom", which no group declares.
+  features/lending/__init__.py:14
+  Did you mean "user_profile.income"?""",
+    ),
+    "two entities with unlike keys of one name": (
+        (TEAM, "\n\nclass UserProfile", '\nother = Entity("other", keys={"user_id": str})\n\nclass UserProfile'),
+        """\
+Key with two types
+  user.user_id is BIGINT, but other.user_id is VARCHAR; one spine cannot carry both.
+  features/accounts/__init__.py:4
+  Give them one type, or one of them another name.""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECLARATIONS)
+def test_a_wrong_declaration_is_refused(name: str, bank: Workspace, edit: Edit) -> None:
+    """`plan` tells the one mistake whole, and no other."""
+    (file, old, new), said = DECLARATIONS[name]
+    edit(file, old, new)
+
+    assert refused(bank, "plan") == said
+
+
+def test_mistakes_of_all_stages_are_shown_together(bank: Workspace, edit: Edit) -> None:
+    """Mistakes of importing, of one declaration and of the whole come in one report, in order of place."""
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income +"')
+    edit(USERS, "evolve(version=2", "evolve(version=1")
+    bank.write({"features/risk.py": "import no_such_module\n"})
+
+    said = refused(bank, "plan")
+
+    assert [line.strip() for line in said.splitlines() if line.startswith("  features/")] == [
+        "features/accounts/__init__.py:13", "features/lending/__init__.py:13", "features/risk.py:1",
+    ]  # fmt: skip
+    assert said.endswith("\n\n3 problems found.")
+
+
+def test_an_unknown_option_of_a_command_exits_with_1(bank: Workspace) -> None:
+    """2 means that changes are pending, so usage errors have another code."""
+    assert refused(bank, "plan", "--chek").endswith(
+        "No such option '--chek'. (Did you mean one of: '--check', '--help'?)"
+    )
+
+
+# Settings
+
+SETTINGS = {
+    "an unknown setting": (
+        '[project]\nname = "bank"\nowner = "me"\n',
+        "Unknown setting\n  There is no setting project.owner.\n  featproject.toml:3\n  Known here: features, name.",
+    ),
+    "an unknown table": (
+        '[project]\nname = "bank"\n\n[stor]\npath = "x"\n',
+        'Unknown setting\n  There is no setting stor.\n  featproject.toml:4\n  Did you mean "store"?',
+    ),
+    "a number for a path": (
+        '[project]\nname = "bank"\n[store]\npath = 5\n',
+        "Invalid setting\n  store.path = 5: Input should be a valid string.\n  featproject.toml:4",
+    ),
+    "a text for a number": (
+        '[project]\nname = "bank"\n[engine]\nthreads = "two"\n',
+        "Invalid setting\n  engine.threads = 'two': Input should be a valid integer.\n  featproject.toml:4",
+    ),
+    "a length of time that is none": (
+        '[project]\nname = "bank"\n[store]\nlock_timeout = "soon"\n',
+        "Invalid setting\n  store.lock_timeout = 'soon': 'soon' is not a length of time, such as '30 days' or '1 hour'."
+        "\n  featproject.toml:4",
+    ),
+    "a name that is none": (
+        '[project]\nname = "My Bank"\n',
+        "Invalid setting\n  project.name = 'My Bank': 'My Bank' is not a name: use lower-case letters, digits and"
+        " underscores, such as 'my_bank'.\n  featproject.toml:2",
+    ),
+    "broken TOML": (
+        '[project]\nname = "bank"\n[store\n',
+        "Settings cannot be read\n"
+        "  It is not valid TOML: Expected ']' at the end of a table declaration (at line 3, column 7).\n"
+        "  featproject.toml:3",
+    ),
+    "no name": (
+        "[project]\n",
+        "Missing setting\n  project.name is needed.\n  featproject.toml:1\n"
+        '  Write in the table [project]: name = "my_project".',
+    ),
+    "nothing": (
+        "",
+        "Missing setting\n  project is needed.\n  featproject.toml:1\n"
+        '  Write in the table [project]: name = "my_project".',
+    ),
+    "a folder that is none": (
+        '[project]\nname = "bank"\n\n[teams]\nrisk = "features/lendin"\n',
+        'Unknown folder\n  Team risk owns "features/lendin", which is no folder of this project.\n'
+        '  featproject.toml:5\n  Did you mean "features/lending"?',
+    ),
+    "several": (
+        "[project]\nname = 1\n[store]\npath = 2\n",
+        "Invalid setting\n  project.name = 1: Input should be a valid string.\n  featproject.toml:2\n\n"
+        "Invalid setting\n  store.path = 2: Input should be a valid string.\n  featproject.toml:4\n\n"
+        "2 problems found.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_wrong_setting_is_refused(name: str, bank: Workspace) -> None:
+    """featproject.toml is checked whole, with lines."""
+    text, said = SETTINGS[name]
+    bank.write({TOML: text})
+
+    assert refused(bank, "plan") == said
+
+
+# Data
+
+
+def test_duplicate_rows_are_named(bank: Workspace) -> None:
+    """Two rows of one entity and time cannot both be its value."""
+    twice = f"{ACCOUNTS} UNION ALL SELECT 3, TIMESTAMP '2026-01-04', DATE '1990-01-01', 1.0"
+    bank.parquet("data/accounts.parquet", twice)
+
+    assert refused(bank, "apply", "--yes") == (
+        "Check failed\n"
+        "  user_profile: 1 row breaks the rule: one row for each user_id and event_timestamp\n"
+        "    user_id = 3, event_timestamp = 2026-01-04 00:00:00, rows = 2\n"
+        "  features/accounts/__init__.py:8\n"
+        "  Nothing was published. Remove the duplicates in a Source(sql=...), or say which row wins:"
+        " Source(tie_break=...)."
+    )
+
+
+def test_rows_that_break_a_check_are_named(bank: Workspace, edit: Edit) -> None:
+    """A failed check shows some rows and counts the others."""
+    edit(TEAM, "BETWEEN 0 AND 120", "< 33")
+
+    said = refused(bank, "apply", "--yes").splitlines()
+
+    assert said[:3] == [
+        "Check failed",
+        "  user_profile.age: 20 rows break the rule: age < 33",
+        "    user_id = 0, event_timestamp = 2026-01-01 00:00:00, age = 36",
+    ]
+    assert said[-3:] == [
+        "    and 15 more",
+        "  features/accounts/__init__.py:11",
+        "  Nothing was published. Correct the data or the feature's SQL, or relax its expect=.",
+    ]
+
+
+def test_a_failed_check_leaves_what_was_published(bank: Workspace, edit: Edit) -> None:
+    """Readers go on with the last good state."""
+    bank.apply()
+    edit(TEAM, "BETWEEN 0 AND 120", "< 33")
+    files = sorted((bank.root / ".featdsl" / "data").iterdir())
+
+    refused(bank, "apply", "--yes")
+
+    assert bank.published("SELECT count(*) FROM prod.user_profile") == [(20,)]
+    assert sorted((bank.root / ".featdsl" / "data").iterdir()) == files
+
+
+def test_a_value_that_cannot_be_computed_is_told(bank: Workspace, edit: Edit) -> None:
+    """What only real rows show stops the apply."""
+    edit(TEAM, 'Feature(float, sql="annual_income"', "Feature(int, sql=\"CAST('x' || user_id AS BIGINT)\"")
+
+    said = refused(bank, "apply", "--yes").splitlines()
+
+    assert said[0] == "Data cannot be computed"
+    assert said[1].startswith("  group user_profile: Conversion Error: Could not convert string 'x")
+    assert said[-2:] == [
+        "  features/accounts/__init__.py:8",
+        "  Nothing was published. Mend the data or the SQL, then apply again.",
+    ]
+
+
+def test_a_file_that_is_no_parquet_is_told(bank: Workspace) -> None:
+    """The source and its line are named."""
+    bank.write({"data/accounts.parquet": "user_id,income\n1,2\n"})
+
+    assert refused(bank, "plan") == (
+        "Source cannot be read\n"
+        "  source accounts: No magic bytes found at end of file '/data/accounts.parquet'\n"
+        "  features/accounts/__init__.py:5\n"
+        "  Mend the data, or say how to read them: format=, options=, table=."
+    )
+
+
+# Spines
+
+
+@pytest.fixture
+def applied(bank: Workspace) -> Workspace:
+    """The small project, applied."""
+    bank.apply()
+    return bank
+
+
+SPINE = {"user_id": [1], "ts": [pd.Timestamp("2026-01-05")], "note": ["x"]}
+SPINES: dict[str, tuple[dict[str, list[Any]], str | None, str]] = {
+    "no key column": (
+        {"uid": [1], "ts": SPINE["ts"]}, "ts",
+        "Missing column\n  The spine has no column 'user_id', a key of the features asked for.\n"
+        '  Did you mean "uid"?',
+    ),
+    "no timestamp column": (
+        SPINE, "tss",
+        "Missing column\n  The spine has no column 'tss', its timestamp=.\n  Did you mean \"ts\"?",
+    ),
+    "no timestamp named": (
+        SPINE, None,
+        "Missing timestamp\n"
+        "  The features change over time, so each row of the spine needs the time at which it asks.\n"
+        '  Say which column it is: timestamp="ts".',
+    ),
+    "a text for a timestamp": (
+        SPINE, "note",
+        "Wrong type of timestamp\n  The spine's timestamp 'note' is VARCHAR, not a DATE or TIMESTAMP.\n"
+        "  Parse it to timestamps first.",
+    ),
+    "a text for a key": (
+        {**SPINE, "user_id": ["one"]}, "ts",
+        "Wrong type of key\n  The spine's column 'user_id' is VARCHAR; the key is BIGINT.\n"
+        "  Cast the column to BIGINT first.",
+    ),
+    "a column of a feature's name": (
+        {**SPINE, "age": [1]}, "ts",
+        "Column used twice\n  The spine has a column 'age' already, which would also be a feature's.\n"
+        '  Leave it out of the spine, or give the feature another name: .alias("age_feature").',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPINES)
+def test_a_spine_that_does_not_fit_is_refused(name: str, applied: Workspace) -> None:
+    """Model code gets a RequestError with the reason and the way to mend it."""
+    columns, timestamp, said = SPINES[name]
+
+    with pytest.raises(RequestError) as raised:
+        applied.store.training_set("credit_risk@1", pd.DataFrame(columns), timestamp=timestamp)
+
+    assert str(raised.value) == said
+
+
+def test_a_spine_that_is_no_frame_is_refused(applied: Workspace) -> None:
+    """The kinds that work are listed."""
+    with pytest.raises(RequestError) as raised:
+        applied.store.training_set("credit_risk@1", 5, timestamp="ts")
+
+    assert str(raised.value) == (
+        "Not a frame\n  int holds no rows.\n"
+        "  Give a pandas or polars DataFrame, a pyarrow Table, a DuckDB relation, or a list of dicts."
+    )
+
+
+def test_an_unknown_feature_names_the_nearest(applied: Workspace) -> None:
+    """Model code gets a FeatureNotFoundError, which is a LookupError."""
+    with pytest.raises(FeatureNotFoundError) as raised:
+        applied.store.get_features(["incom"], user_id=1)
+
+    assert isinstance(raised.value, LookupError)
+    assert str(raised.value) == (
+        'Unknown feature\n  No feature "incom" has been applied.\n  Did you mean "user_profile.income"?'
+    )
+
+
+# Stores
+
+
+def garbage(store: Path) -> None:
+    """Write bytes that are nothing."""
+    store.write_bytes(b"This is no database. " * 1000)
+
+
+def foreign(store: Path) -> None:
+    """Write a database of someone else."""
+    connection = duckdb.connect(str(store))
+    connection.execute("CREATE TABLE mine (i INTEGER)")
+    connection.close()
+
+
+def newer(store: Path) -> None:
+    """Write what a later featdsl would."""
+    connection = duckdb.connect(str(store))
+    connection.execute("CREATE SCHEMA registry")
+    connection.execute("CREATE TABLE registry.meta AS SELECT 'format' AS key, '99' AS value")
+    connection.close()
+
+
+STORES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "garbage": (
+        garbage,
+        "Not a store\n"
+        '  /.featdsl/store.duckdb cannot be opened: IO Error: The file "/.featdsl/store.duckdb" exists,'
+        " but it is not a valid DuckDB database file!\n"
+        "  Move it away and apply again, or set another [store] path in featproject.toml.",
+    ),
+    "an empty file": (
+        Path.touch,
+        "Not a store\n"
+        '  /.featdsl/store.duckdb cannot be opened: IO Error: The file "/.featdsl/store.duckdb" exists,'
+        " but it is not a valid DuckDB database file!\n"
+        "  Move it away and apply again, or set another [store] path in featproject.toml.",
+    ),
+    "another database": (
+        foreign,
+        "Not a store\n  /.featdsl/store.duckdb is a DuckDB file, but no featdsl store.\n"
+        "  Move it away, or set another [store] path.",
+    ),
+    "a newer format": (
+        newer,
+        "Store of a newer format\n  /.featdsl/store.duckdb has format 99; this featdsl reads up to 1.\n"
+        "  Install the featdsl that wrote it, or a newer one.",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes")], ids=["plan", "apply"])
+@pytest.mark.parametrize("name", STORES)
+def test_a_file_that_is_no_store_is_refused(name: str, command: tuple[str, ...], bank: Workspace) -> None:
+    """What lies in the store's place is left as it is."""
+    make, said = STORES[name]
+    (bank.root / ".featdsl").mkdir()
+    make(bank.root / ".featdsl" / "store.duckdb")
+
+    assert refused(bank, *command) == said
+
+
+def test_a_file_in_the_place_of_the_store_folder_is_refused(bank: Workspace) -> None:
+    """The store is a folder."""
+    bank.write({".featdsl": "mine"})
+
+    assert refused(bank, "apply", "--yes") == (
+        "Store cannot be written\n  /.featdsl cannot be written: File exists.\n"
+        "  Give this user write access, or set another [store] path in featproject.toml."
+    )
+
+
+WITHOUT_OVERRIDE = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, "-m", "featdsl", *sys.argv[1:]])
+"""
+"""Drops CAP_DAC_OVERRIDE for good, so that permissions count for root as well, whom tests may run as."""
+
+
+def run_with_permissions(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run featdsl as a user for whom permissions count."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_OVERRIDE, *arguments],
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_told(bank: Workspace) -> None:
+    """Without a store folder, none can be made."""
+    bank.root.chmod(0o555)
+    try:
+        done = run_with_permissions(bank, "apply", "--yes")
+    finally:
+        bank.root.chmod(0o755)
+
+    assert done.returncode == 1
+    assert done.stderr.replace(str(bank.root), "").strip() == (
+        "Store cannot be written\n  /.featdsl cannot be written: Permission denied.\n"
+        "  Give this user write access, or set another [store] path in featproject.toml."
+    )
+    assert not (bank.root / ".featdsl").exists()
+
+
+def test_a_store_that_cannot_be_written_is_still_read(applied: Workspace, edit: Edit) -> None:
+    """A reader needs no write access; a writer is told."""
+    edit(TEAM, "annual_income", "annual_income * 2")
+    store = applied.root / ".featdsl" / "store.duckdb"
+    before = store.read_bytes()
+    (applied.root / ".featdsl").chmod(0o555)
+    (applied.root / ".featdsl" / "lock").chmod(0o444)
+    try:
+        planned = run_with_permissions(applied, "plan", "--check")
+        done = run_with_permissions(applied, "apply", "--yes")
+    finally:
+        (applied.root / ".featdsl").chmod(0o755)
+
+    assert (planned.returncode, planned.stderr) == (2, "")
+    assert done.returncode == 1
+    assert done.stderr.replace(str(applied.root), "").strip() == (
+        "Store cannot be written\n  /.featdsl cannot be written: Permission denied.\n"
+        "  Give this user write access, or set another [store] path in featproject.toml."
+    )
+    assert store.read_bytes() == before
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from featdsl.stores.lock import exclusive
+with exclusive(Path(".featdsl/lock"), timeout=1, waiting=print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_locked_store_is_waited_for_and_its_holder_named(bank: Workspace) -> None:
+    """Another process writes: say so, wait as long as is set, then name it and exit."""
+    bank.write({TOML: '[project]\nname = "bank"\n\n[store]\nlock_timeout = "1 second"\n'})
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], cwd=bank.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        said = refused(bank, "apply", "--yes").splitlines()
+        holder.communicate("")
+
+    assert said[0].startswith("Waiting up to 1 seconds for ")
+    assert said[1] == "Store is locked"
+    assert said[2].startswith("  /.featdsl is being written by ")
+    assert f"(process {holder.pid}, since " in said[0]
+    assert f"(process {holder.pid}, since " in said[2]
+    assert said[3] == "  Try again when it is done, or wait longer: lock_timeout in [store]."
+
+
+def test_a_lock_of_a_process_that_died_holds_nobody_up(bank: Workspace) -> None:
+    """The operating system lets go of it, whatever its file says."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], cwd=bank.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+
+    assert bank.run("apply", "--yes").returncode == 0
+
+
+# Confirmation and plan files
+
+
+def test_apply_asks_for_a_yes_where_nobody_can_answer(bank: Workspace) -> None:
+    """Without a terminal, the plan is shown and nothing is done."""
+    assert refused(bank, "apply") == (
+        "Not confirmed\n"
+        "  This is no terminal, so nobody can be asked whether to go on.\n"
+        "  Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes)."
+    )
+
+
+MEND = "  Make it again: featdsl plan --out plan.json"
+PLANS = {
+    "an empty file": (
+        "", f"Not a plan\n  plan.json: the whole file: Invalid JSON: EOF while parsing a value at line 1 column 0.\n{MEND}",
+    ),
+    "a list": ("[]", f"Not a plan\n  plan.json: the whole file: Input should be an object.\n{MEND}"),
+    "half of an object": ('{"format": 1}', f"Not a plan\n  plan.json: project: Field required.\n{MEND}"),
+    "a newer format": (
+        '{"format": 99}',
+        "Plan of a newer format\n  plan.json has format 99; this featdsl reads up to 1.\n"
+        "  Use the featdsl that wrote it.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_file_that_is_no_plan_is_refused(name: str, bank: Workspace) -> None:
+    """A plan file is checked whole before anything is done."""
+    text, said = PLANS[name]
+    bank.write({"plan.json": text})
+
+    assert refused(bank, "apply", "plan.json") == said
+
+
+def test_a_missing_plan_file_is_refused(bank: Workspace) -> None:
+    """The way to make one is told."""
+    assert refused(bank, "apply", "plan.json") == (
+        "Plan cannot be read\n  plan.json: [Errno 2] No such file or directory: 'plan.json'.\n  Make one: featdsl plan --out plan.json"
+    )
+
+
+@pytest.fixture
+def planned(bank: Workspace) -> Workspace:
+    """The small project, with a saved plan."""
+    assert bank.run("plan", "--out", "plan.json").returncode == 0
+    return bank
+
+
+def test_a_damaged_plan_is_refused(planned: Workspace) -> None:
+    """A plan that was cut off in the middle is no plan."""
+    path = planned.root / "plan.json"
+    path.write_text(path.read_text(encoding="utf-8")[:-100], encoding="utf-8")
+
+    said = refused(planned, "apply", "plan.json")
+
+    assert said.startswith("Not a plan\n  plan.json: the whole file: Invalid JSON: EOF while parsing ")
+    assert said.endswith(MEND)
+
+
+def test_a_plan_with_an_unknown_step_is_refused(planned: Workspace) -> None:
+    """Apply runs exactly what it knows."""
+    path = planned.root / "plan.json"
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    plan["steps"][0]["step"] = "drop_everything"
+    path.write_text(json.dumps(plan), encoding="utf-8")
+
+    said = refused(planned, "apply", "plan.json")
+
+    assert said.startswith("Not a plan\n  plan.json: steps.0: Input tag 'drop_everything'")
+    assert said.endswith(MEND)
+
+
+def test_a_plan_of_another_project_is_refused(planned: Workspace, edit: Edit) -> None:
+    """Each project applies its own plans."""
+    edit(TOML, '"bank"', '"broker"')
+
+    assert refused(planned, "apply", "plan.json") == (
+        "Plan of another project\n  plan.json is a plan of the project bank; this is broker.\n"
+        "  Plan here: featdsl plan --out plan.json"
+    )
+
+
+def test_a_stale_plan_is_refused_with_4(planned: Workspace) -> None:
+    """Someone applied since the plan was made."""
+    planned.apply()
+
+    assert refused(planned, "apply", "plan.json", exit_code=4) == (
+        "Stale plan\n"
+        "  The plan was made for state 0 of the store, which is now at 1, one apply later.\n"
+        "  Plan again and review what has changed: featdsl plan"
+    )

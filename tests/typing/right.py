@@ -1,0 +1,74 @@
+"""Uses of the public names that type checkers accept, with the types that they see. Checked, never run."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, assert_type
+
+from featdsl import Entity, Feature, FeatureAlias, FeatureGroup, FeatureSet, FeatureStore, Model, Source
+
+user = Entity("user", keys={"user_id": int, "country": "VARCHAR"}, description="A person.")
+accounts = Source("accounts", path=["a.parquet", "b.parquet"], timestamp="updated_at", tie_break="version")
+rates = Source("rates", sql="FROM {{ accounts }}")
+warehouse = Source("warehouse", table="main.t", database="w.duckdb")
+
+
+class UserProfile(FeatureGroup, entity=user, source=accounts, keys={"user_id": "uid"}, ttl="30 days", tags={"kyc"}):
+    """Who the account holder is."""
+
+    age = Feature(int, sql="age", description="Whole years.", expect="age > 0", tags={"kyc"})
+    name = Feature(str)
+    born = Feature(date)
+    seen = Feature(datetime, expect=["seen > '2000-01-01'", "seen < '2100-01-01'"])
+    balance = Feature("DECIMAL(18, 2)")
+    history = Feature(list[float])
+
+
+class Rates(FeatureGroup, entity=None, source=rates, name="base_rates"):
+    """Values for everyone."""
+
+    base = Feature(float)
+
+
+class Lags(FeatureGroup, entity=user, source=accounts, features={f"lag_{h}h": Feature(float) for h in (1, 6)}):
+    """Features that a loop makes."""
+
+
+class Listed(FeatureGroup, entity=user, source=accounts, features=[Feature(float, name="here")]):
+    """Features that a list holds."""
+
+
+class Derived(FeatureGroup, entity=user, inputs=[UserProfile.age, Lags.declaration.features["lag_6h"], "other.income"]):
+    """Features of features."""
+
+    ratio = Feature(float, sql="lag_6h / age")
+
+
+assert_type(UserProfile.age, Feature[int])
+assert_type(UserProfile.name, Feature[str])
+assert_type(UserProfile.born, Feature[date])
+assert_type(UserProfile.seen, Feature[datetime])
+assert_type(UserProfile.balance, Feature[Any])
+assert_type(UserProfile.history, Feature[list[float]])
+assert_type(Lags.declaration.features["lag_6h"], Feature[Any])
+assert_type(UserProfile.age.alias("age_there", keys={"user_id": "friend_id"}), FeatureAlias[int])
+assert_type(UserProfile.age.name, str)
+assert_type(UserProfile.age.address, str)
+
+first = FeatureSet("risk", version=1, features=[UserProfile.age, UserProfile.name.alias("who"), "other.income"])
+whole = FeatureSet("whole", version=1, features=[UserProfile])
+unordered = FeatureSet("unordered", version=1, features={UserProfile.age, UserProfile.name})
+second = first.evolve(version=2, add=[Derived.ratio, Lags], remove=[UserProfile.name, "age"])
+model = Model("loan", features=second, description="Lends.")
+assert_type(second, FeatureSet)
+assert_type(model.features, FeatureSet)
+assert_type(first.version, int)
+
+
+def read(store: FeatureStore) -> None:
+    """Read from a store by object and by name."""
+    store.training_set(first, "SELECT 1 AS user_id, now() AS ts", timestamp="ts")
+    store.training_set([UserProfile.age, "user_profile.name"], "spine.parquet", timestamp="ts")
+    store.get_features(["age", UserProfile.name], user_id=42)
+    store.get_features(first, rows=[{"user_id": 42}])
+    store.get_feature(UserProfile.age)

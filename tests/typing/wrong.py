@@ -1,0 +1,69 @@
+"""Uses that type checkers refuse: every line with `# E` is an error, and no other line is. Checked, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Source
+
+user = Entity("user", keys={"user_id": int})
+accounts = Source("accounts", path="a.parquet", timestamp="updated_at")
+
+
+class UserProfile(FeatureGroup, entity=user, source=accounts):
+    """Who the account holder is."""
+
+    age = Feature(int)
+    balance = Feature("DECIMAL(18, 2)")
+
+
+risk = FeatureSet("risk", version=1, features=[UserProfile.age])
+
+# Names that are not there
+_ = UserProfile.agee  # E
+_ = UserProfile.age.dtyp  # E
+_ = risk.evolv  # E
+
+# Types that a feature does not have
+assert_type(UserProfile.age, Feature[str])  # E
+text: Feature[str] = UserProfile.age  # E
+Feature(5)  # E
+Feature(int, sql=5)  # E
+Feature(int, expect=5)  # E
+
+# Options that are not there, and those that are missing
+Feature(int, expects="x > 1")  # E
+Feature()  # E
+Entity("user")  # E
+Entity("user", keys=["user_id"])  # E
+Entity("user", key={"user_id": int}, keys={"user_id": int})  # E
+Source("rows", path="a.csv", format="xml")  # E
+Source("rows", path="a.csv", time="at")  # E
+FeatureSet("risk", features=[UserProfile.age])  # E
+FeatureSet("risk", version="1", features=[UserProfile.age])  # E
+FeatureSet("risk", version=1, features=[UserProfile.age, 5])  # E
+FeatureSet("risk", 1, features=[UserProfile.age])  # E
+FeatureSet("risk", version=1, features=UserProfile)  # E
+risk.evolve(add=[UserProfile.age])  # E
+Model("loan", features=UserProfile)  # E
+Model("loan", features="risk@1")  # E
+UserProfile.age.alias(5)  # E
+UserProfile.age.alias("age_there", key={"user_id": "friend_id"})  # E
+
+
+class WithoutEntity(FeatureGroup, source=accounts):  # E
+    """Says nothing of its entity."""
+
+    age = Feature(int)
+
+
+class UnknownOption(FeatureGroup, entity=user, source=accounts, tll="1 day"):  # E
+    """Has a typo in its header."""
+
+    age = Feature(int)
+
+
+class SourceByName(FeatureGroup, entity=user, source="accounts"):  # E
+    """Names its source as text."""
+
+    age = Feature(int)
