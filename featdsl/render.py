@@ -50,6 +50,13 @@ def plain(text: str, colour: str) -> str:
     return text
 
 
+def ansi(text: str, colour: str) -> str:
+    """Colour a text for a terminal."""
+    import click
+
+    return click.style(text, bold=True) if colour == "bold" else click.style(text, fg=colour)
+
+
 # Text
 
 
@@ -68,6 +75,7 @@ def _lines(plan: Plan, *, sql: bool, width: int, paint: Paint) -> Iterator[str]:
         yield paint(owner, "bold")
         yield from page.changes(changes)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
+    yield from _section("Lost for good", plan.lost, paint)
     yield from _section("Downstream", page.downstream(), paint)
     yield from _section("Ad hoc, kept until code declares them", _wrapped(", ".join(plan.adhoc), width), paint)
     yield from _section("SQL", _sql_lines(plan) if sql else [], paint)
@@ -343,6 +351,7 @@ def _markdown_lines(plan: Plan) -> Iterator[str]:
     yield ""
     if plan.empty:
         yield _NOTHING
+        yield from (f"\n**Lost for good:** {said}." for said in plan.lost)
         return
     yield f"**{_counts_line(plan)}** {_steps_line(plan)}"
     definitions = recorded(plan)
@@ -364,6 +373,7 @@ def _markdown_lines(plan: Plan) -> Iterator[str]:
             "",
             *(f"- {name} is lost from the store and is made again" for name in plan.repairs),
         ]
+    yield from (f"\n**Lost for good:** {said}." for said in plan.lost)
     if plan.adhoc:
         yield from ["", f"**Ad hoc**, kept until code declares them: {', '.join(f'`{name}`' for name in plan.adhoc)}."]
     statements = list(_sql_lines(plan))

@@ -55,8 +55,9 @@ class EmbeddedStore:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._folder = project.store
-        self._path = project.store / "store.duckdb"
+        # Resolved, because several projects may reach one store by different relative paths.
+        self._folder = project.store.resolve()
+        self._path = self._folder / "store.duckdb"
 
     @property
     def frames(self) -> Path:
@@ -133,11 +134,22 @@ class EmbeddedStore:
     def writing(self, waiting: Callable[[str], None]) -> Iterator[EmbeddedWriter]:
         """Be the one writer. Raises StoreLockedError when another one stays for too long."""
         with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
-            writer = EmbeddedWriter(self, self._project, self._folder, self.read())
+            snapshot = self.read()
+            self._sweep(snapshot.head)
+            writer = EmbeddedWriter(self, self._project, self._folder, snapshot)
             try:
                 yield writer
             finally:
                 writer.close()
+
+    def _sweep(self, head: Head) -> None:
+        """Remove what a writer left that died before it published: no catalogue names it, so no reader has it."""
+        for partial in self._folder.glob("store.*.partial*"):
+            partial.unlink()
+        for file in (self._folder / "data").glob("*-*.duckdb*"):
+            serial = file.name.partition("-")[0]
+            if head != NOTHING and serial.isdigit() and int(serial) > head.serial:
+                file.unlink()
 
     @contextlib.contextmanager
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
@@ -244,10 +256,10 @@ class EmbeddedWriter:
                 kept.unlink(missing_ok=True)
                 os.link(path, kept)
             partial.replace(path)
+            self._published = True
         finally:
             partial.unlink(missing_ok=True)
         _sync(self._folder)
-        self._published = True
         return head
 
     def _write_catalogue(self, path: Path, partial: Path, head: Head, entry: HistoryEntry) -> None:
