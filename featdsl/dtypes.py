@@ -63,11 +63,11 @@ def _from_text(text: str) -> str:
     squeezed = " ".join(text.split())
     if not squeezed:
         raise ValueError("the type is empty")
-    if squeezed.endswith("[]"):
-        return f"{_from_text(squeezed[:-2])}[]"
+    if squeezed.endswith("]") and "[" in squeezed:
+        return f"{_from_text(_item(squeezed))}{squeezed[squeezed.rindex('[') :]}"
     name, bracket, rest = squeezed.partition("(")
     upper = name.strip().upper()
-    arguments = ",".join(part.strip() for part in rest.split(",")) if upper in {"DECIMAL", "NUMERIC"} else rest
+    arguments = "".join(rest.split()) if upper in {"DECIMAL", "NUMERIC"} else rest
     if upper == "NUMERIC":
         upper = "DECIMAL"
     return f"{_SYNONYMS.get(upper, upper)}{bracket}{arguments}"
@@ -91,9 +91,11 @@ def family(dtype: str) -> str:
 def gives(found: str, declared: str) -> bool:
     """Return whether a value of type `found` is one of type `declared` without losing meaning.
 
-    Integers widen to decimals and floats, decimals to floats; an SQL NULL is of every type.
+    Integers widen to decimals and floats, decimals to floats, dates to timestamps; an SQL NULL is of every type.
     """
     source, target = family(found), family(declared)
+    if source == "instant" and declared == "DATE":
+        return found == "DATE"
     if found in {declared, '"NULL"', "NULL"} or source == target:
         return True
     if source in _NUMBERS and target in _NUMBERS:

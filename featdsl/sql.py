@@ -23,6 +23,9 @@ _CHANGING = frozenset({
 })  # fmt: skip
 
 
+_VALUES = (exp.Condition, exp.Interval, exp.Tuple, exp.AtTimeZone, exp.Filter, exp.WithinGroup)
+
+
 class SqlProblem(ValueError):
     """SQL that cannot be used; `mend` says what to do."""
 
@@ -42,7 +45,7 @@ def expression(text: str) -> exp.Expr:
             "It holds a query; a feature is an expression over the columns of its source.",
             "Put the query into a Source(sql=...).",
         )
-    if not isinstance(tree, exp.Condition | exp.Interval | exp.Tuple | exp.AtTimeZone):
+    if not isinstance(tree, _VALUES):
         raise SqlProblem("It is no expression.", "Write what could stand between SELECT and FROM.")
     if tree.find(exp.Window):
         raise SqlProblem(

@@ -1,0 +1,296 @@
+"""Read SQL with a parser: one canonical text, the columns it uses, what it must not contain, and its lineage."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featdsl import sql
+from tests.conftest import Workspace
+
+
+def canonical(text: str) -> str:
+    """Return the canonical text of an expression."""
+    return sql.canonical(sql.expression(text))
+
+
+# One text for one meaning
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("income/12", "income / 12"),
+        ("income / 12", "income\n  /\t12"),
+        ("income / 12", "income / 12 -- by month"),
+        ("income / 12", "/* by month */ income / /* months */ 12"),
+        ("income / 12", "Income / 12"),
+        ("income / 12", '"income" / 12'),
+        ("income / 12", "income / 12;"),
+        ("coalesce(income, 0)", "COALESCE(income,0)"),
+        ("case when a then 1 else 2 end", "CASE WHEN a THEN 1 ELSE 2 END"),
+        ("income::int", "CAST(income AS INT)"),
+        ("a <> b", "a != b"),
+        ("date '2026-01-01'", "DATE '2026-01-01'"),
+        ("x in (1, 2)", "x IN (1,2)"),
+    ],
+)
+def test_texts_of_one_meaning_are_one(one: str, other: str) -> None:
+    """Formatting, comments, letter case and quotes decide nothing."""
+    assert canonical(one) == canonical(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("income / 12", "income / 13"),
+        ("income / 12", "income // 12"),
+        ("income - 1", "income - -1"),
+        ("a and b or c", "a and (b or c)"),
+        ("name = 'a'", "name = 'A'"),
+        ("name = 'a b'", "name = 'a  b'"),
+        ("name = '-- a'", "name = '--a'"),
+        ("name like 'a'", "name ilike 'a'"),
+        ("1.0", "1.00"),
+        ("x::int", "x::bigint"),
+        ("x::int", "try_cast(x as int)"),
+        ("strftime(at, '%Y')", "strftime(at, '%y')"),
+        ("items[1]", "items[0]"),
+        ("'a\\n'", "e'a\\n'"),
+        ("a.b", "a"),
+        ("date_trunc('month', at)", "date_trunc('year', at)"),
+    ],
+)
+def test_texts_of_two_meanings_are_two(one: str, other: str) -> None:
+    """What may change a value changes the text."""
+    assert canonical(one) != canonical(other)
+
+
+EXPRESSIONS = [
+    ["CASE", "WHEN", "age", ">", "18", "THEN", "'Of  Age'", "ELSE", "NULL", "END"],
+    ["coalesce", "(", "income", ",", "0.5", ")", "*", "(", "1", "-", "rate", ")"],
+    ["status", "IN", "(", "'open'", ",", "'Held'", ")", "AND", "NOT", "closed"],
+    ["CAST", "(", "amount", "AS", "DECIMAL", "(", "18", ",", "2", ")", ")", "::", "DOUBLE"],
+    ["date_diff", "(", "'day'", ",", "born", ",", "updated_at", ")", "BETWEEN", "0", "AND", "120"],
+    ["list_transform", "(", "items", ",", "lambda", "x", ":", "x", "+", "offset_of", ")"],
+    ["details", ".", "address", "IS", "NOT", "NULL"],
+]
+GAPS = st.sampled_from([" ", "  ", "\n", "\t", " \n\t ", " /* a comment */ ", " -- it's a comment\n", " /* ; ' */\n"])
+CASES = st.sampled_from([str, str.upper, str.lower])
+
+
+@given(st.data())
+def test_gaps_comments_and_letter_case_never_change_the_text(data: st.DataObject) -> None:
+    """Of any expression: text in quotes stays, all else may be written in any way."""
+    tokens = data.draw(st.sampled_from(EXPRESSIONS))
+    written = "".join(
+        data.draw(GAPS) + (token if token.startswith("'") else data.draw(CASES)(token)) for token in tokens
+    )
+
+    assert canonical(written) == canonical(" ".join(tokens))
+
+
+@given(st.sampled_from(EXPRESSIONS))
+def test_a_canonical_text_is_its_own(tokens: list[str]) -> None:
+    """Reading it again gives it again."""
+    once = canonical(" ".join(tokens))
+
+    assert canonical(once) == once
+
+
+# Columns
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("1", ()),
+        ("b + A", ("a", "b")),
+        ("a.b.c + d", ("a", "d")),
+        ('"Mixed Case"', ("mixed case",)),
+        ("'a' || b", ("b",)),
+        ("coalesce(a, b, a)", ("a", "b")),
+        ("list_transform(items, x -> x + y)", ("items", "y")),
+        ("list_transform(items, lambda x: x + y)", ("items", "y")),
+        ("[x + y for x in items if x > z]", ("items", "y", "z")),
+        ("date_diff('year', born, at)", ("at", "born")),
+        ("at AT TIME ZONE 'UTC'", ("at",)),
+    ],
+)
+def test_the_columns_of_an_expression_are_known(text: str, columns: tuple[str, ...]) -> None:
+    """In lower case, sorted, each once; names that the expression binds itself are none."""
+    assert sql.columns(sql.expression(text)) == columns
+
+
+# What is forbidden
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "mend"),
+    [
+        ("", "It is empty.", "Write what could stand between SELECT and FROM."),
+        ("-- nothing", "It is empty.", "Write what could stand between SELECT and FROM."),
+        ("a; b", "It holds several statements.", "Write one expression, without a semicolon."),
+        ("a AS b", "AS gives it a second name.", "Leave AS out: the feature's name is the column's."),
+        ("*", "It is no expression.", "Write what could stand between SELECT and FROM."),
+        ("COLUMNS(*)", "A star is not one value.", ""),
+        ("DROP TABLE a", "It is no expression.", "Write what could stand between SELECT and FROM."),
+        ("COPY a TO 'b'", "It is no expression.", "Write what could stand between SELECT and FROM."),
+        ("(a", "It does not parse: Expecting ), after '(a'.", "Correct it; the dialect is DuckDB's."),
+        (
+            "SELECT a",
+            "It holds a query; a feature is an expression over the columns of its source.",
+            "Put the query into a Source(sql=...).",
+        ),
+        (
+            "a IN (SELECT 1)",
+            "It holds a query; a feature is an expression over the columns of its source.",
+            "Put the query into a Source(sql=...).",
+        ),
+        (
+            "sum(a) OVER ()",
+            "OVER looks at other rows; a feature is an expression over one row.",
+            "Compute it in a Source(sql=...).",
+        ),
+        (
+            "uuid()",
+            "uuid() gives another value at each run, so past values could not be told.",
+            "Use the row's own timestamp, or a variable: {{ var('name') }}.",
+        ),
+    ],
+)
+def test_what_is_no_expression_is_refused(text: str, said: str, mend: str) -> None:
+    """Each with its reason and the way to mend it."""
+    with pytest.raises(sql.SqlProblem) as raised:
+        sql.expression(text)
+
+    assert (str(raised.value), raised.value.mend) == (said, mend)
+
+
+@pytest.mark.parametrize("text", ["now()", "current_date", "CURRENT_TIMESTAMP", "today()", "random()", "uuid()"])
+def test_what_changes_by_the_run_is_refused(text: str) -> None:
+    """In features and in sources."""
+    with pytest.raises(sql.SqlProblem, match="gives another value at each run"):
+        sql.expression(f"date_diff('day', born, {text})")
+    with pytest.raises(sql.SqlProblem, match="gives another value at each run"):
+        sql.query(f"SELECT a FROM source.b WHERE a < {text}")
+
+
+def test_a_sample_needs_a_seed() -> None:
+    """Other rows at each run would be other values."""
+    with pytest.raises(sql.SqlProblem, match="A sample has other rows at each run"):
+        sql.query("FROM source.a USING SAMPLE 10")
+
+    assert sql.source_inputs(sql.query("FROM source.a USING SAMPLE reservoir(10 ROWS) REPEATABLE (7)")) == ("a",)
+
+
+@pytest.mark.parametrize("text", ["INSERT INTO a VALUES (1)", "DROP TABLE a", "ATTACH 'a'", "a + 1", "COPY a TO 'b'"])
+def test_a_source_is_one_query(text: str) -> None:
+    """Nothing that writes is one."""
+    with pytest.raises(sql.SqlProblem, match="It is not a query"):
+        sql.query(text)
+
+
+def test_an_aggregate_is_known_as_one() -> None:
+    """It looks at many rows."""
+    texts = ["sum(a)", "count(*) FILTER (WHERE a)", "coalesce(max(a), 0)", "greatest(a, b)", "list_sum(a)"]
+
+    assert [sql.is_aggregate(sql.expression(text)) for text in texts] == [True, True, True, False, False]
+
+
+# What a query reads
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        ("SELECT 1 AS one", ()),
+        ("FROM source.a", ("a",)),
+        ('SELECT * FROM source."b" JOIN source.a USING (k)', ("a", "b")),
+        ("WITH q AS (SELECT * FROM source.a) SELECT * FROM q", ("a",)),
+        ("SELECT * FROM source.a UNION ALL SELECT * FROM source.b", ("a", "b")),
+        ("SELECT (SELECT max(x) FROM source.b) AS m FROM source.a", ("a", "b")),
+        ("SELECT * FROM range(3), unnest([1, 2])", ()),
+    ],
+)
+def test_the_sources_of_a_query_are_known(text: str, inputs: tuple[str, ...]) -> None:
+    """Queries within the query count, its own names and functions of nothing do not."""
+    assert sql.source_inputs(sql.query(text)) == inputs
+
+
+@pytest.mark.parametrize("table", ["a", "main.a", "'a.parquet'", "read_csv('a.csv')", "glob('*')", "q"])
+def test_a_query_reads_nothing_past_its_sources(table: str) -> None:
+    """A table or file that no source declares would be in no plan."""
+    with pytest.raises(sql.SqlProblem, match="which is no source"):
+        sql.source_inputs(sql.query(f"SELECT * FROM {table}"))
+
+
+# Lineage
+
+SCHEMAS = {"a": {"k": "INTEGER", "x": "DOUBLE", "y": "DOUBLE"}, "b": {"k": "INTEGER", "z": "DOUBLE"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "lineage"),
+    [
+        ("SELECT * EXCLUDE (y) FROM source.a", {"k": ("a.k",), "x": ("a.x",)}),
+        ("SELECT k, x + y AS s FROM source.a", {"k": ("a.k",), "s": ("a.x", "a.y")}),
+        ("SELECT X AS Big FROM source.a", {"big": ("a.x",)}),
+        ("SELECT 1 AS one FROM source.a", {"one": ()}),
+        ("SELECT a.k, z FROM source.a JOIN source.b USING (k)", {"k": ("a.k",), "z": ("b.z",)}),
+        ("SELECT k, x FROM source.a UNION ALL SELECT k, z FROM source.b", {"k": ("a.k", "b.k"), "x": ("a.x", "b.z")}),
+        (
+            "WITH q AS (SELECT k, sum(x) AS t FROM source.a GROUP BY k) SELECT k, t / 2 AS h FROM q",
+            {"k": ("a.k",), "h": ("a.x",)},
+        ),
+        ("SELECT max(x) OVER (PARTITION BY k ORDER BY y) AS m FROM source.a", {"m": ("a.k", "a.x", "a.y")}),
+    ],
+)
+def test_each_column_of_a_query_is_traced(text: str, lineage: dict[str, tuple[str, ...]]) -> None:
+    """To the columns of sources that it is made of."""
+    tree = sql.query(text)
+    schemas = {name: SCHEMAS[name] for name in sql.source_inputs(tree)}
+
+    assert sql.trace(tree, schemas, lineage) == lineage
+
+
+def test_what_cannot_be_traced_is_made_of_everything() -> None:
+    """Too much is safe, too little is not."""
+    tree = sql.query("SELECT COLUMNS('x|y') FROM source.a")
+
+    assert sql.trace(tree, {"a": SCHEMAS["a"]}, ["x", "y"]) == {
+        "x": ("a.k", "a.x", "a.y"),
+        "y": ("a.k", "a.x", "a.y"),
+    }
+
+
+def test_a_feature_knows_the_stored_columns_that_it_is_made_of(bank: Workspace) -> None:
+    """Through queries over queries and through derived groups."""
+    bank.write(
+        {
+            "features/risk.py": """
+from featdsl import Feature, FeatureGroup, Source
+from features.accounts import user
+
+yearly = Source("yearly", sql="SELECT user_id, updated_at, annual_income * 2 AS twice FROM {{ accounts }}")
+shown = Source("shown", timestamp="updated_at", sql="SELECT *, twice / 2 AS once FROM {{ yearly }}")
+
+
+class Wealth(FeatureGroup, entity=user, source=shown):
+    once = Feature(float)
+
+
+class Share(FeatureGroup, entity=user, inputs=[Wealth.once, "user_profile.age"]):
+    by_age = Feature(float, sql="once / age")
+"""
+        }
+    )
+    bank.apply()
+
+    catalog = bank.store._open().snapshot.catalog
+
+    assert catalog.features["wealth.once"].roots == ("accounts.annual_income",)
+    assert catalog.features["share.by_age"].roots == (
+        "accounts.annual_income", "accounts.birth_date", "accounts.updated_at",
+    )  # fmt: skip
