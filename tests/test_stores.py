@@ -1,0 +1,336 @@
+"""The contract of a store: what every implementation promises to plans that write and to models that read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from featdsl import engine
+from featdsl.definitions import Column, EntityDefinition, FeatureDefinition, GroupDefinition, Member
+from featdsl.errors import Origin, StoreLockedError
+from featdsl.project import Project, ProjectTable, Settings, StoreTable
+from featdsl.snapshot import Drift, HistoryEntry, Snapshot
+from featdsl.stores import Store, Writer
+from featdsl.stores.embedded import EmbeddedStore
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A kind of store: how to open one, and how its data get lost."""
+
+    opened: Callable[[Project], Store]
+    lose: Callable[[Project, str], None]
+
+
+def _lose_file(project: Project, file: str) -> None:
+    (project.store / file).unlink()
+
+
+IMPLEMENTATIONS = {"embedded": Implementation(EmbeddedStore, _lose_file)}
+
+COMMON = {"project": "bank", "owner": "risk", "description": "", "origin": Origin("features/risk.py", 3)}
+USER = EntityDefinition(name="user", keys=(Column(name="user_id", dtype="BIGINT"),), **COMMON)
+OLD = FeatureDefinition(
+    name="score", group="scores", tags=("b", "a"), dtype="DOUBLE", sql="1", expect=(), reads=(), entity="user",
+    keys=USER.keys, timed=False, ttl=None, fingerprint="old", table="scores_1", **COMMON,
+)  # fmt: skip
+NEW = replace(OLD, sql="2 -- 'é'", fingerprint="new", table="scores_2")
+GROUP = GroupDefinition(
+    name="scores", tags=(), entity="user", source=None, keys=(), ttl=None, table="scores_1",
+    members=(Member(column="score", feature="scores.score", fingerprint="old"),), **COMMON,
+)  # fmt: skip
+COLUMNS = (Column(name="user_id", dtype="BIGINT"), Column(name="score", dtype="DOUBLE"))
+
+
+def entry(serial: int) -> HistoryEntry:
+    """Return what an apply writes down of itself."""
+    return HistoryEntry(
+        serial=serial, applied_at="2026-01-01T00:00:00+00:00", project="bank", user="ann", commit="", summary="",
+        changes=("+ entity user (additive)",), rows=2, seconds=0.5,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project whose writers give up at once."""
+    return Project(tmp_path, Settings(project=ProjectTable(name="bank"), store=StoreTable(lock_timeout="1 second")))
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+def kind(request: pytest.FixtureRequest) -> Implementation:
+    """Each implementation in turn."""
+    return IMPLEMENTATIONS[request.param]
+
+
+@pytest.fixture
+def store(kind: Implementation, project: Project) -> Store:
+    """An empty store."""
+    return kind.opened(project)
+
+
+def publish(store: Store, *acts: Callable[[Writer], object]) -> None:
+    """Do these in one apply."""
+    with store.writing(pytest.fail) as writer:
+        for act in acts:
+            act(writer)
+        writer.publish(entry(writer.snapshot.head.serial + 1))
+
+
+def build(
+    name: str = "scores_1", sql: str = "SELECT 1 AS user_id, 0.5 AS score", reads: tuple[str, ...] = ()
+) -> Callable[[Writer], object]:
+    """Return the act of building a table."""
+    return lambda writer: writer.build(name, sql, COLUMNS, reads)
+
+
+def rows(store: Store, project: Project, table: str) -> list[tuple[object, ...]]:
+    """Return a stored table, as a new reader sees it."""
+    connection = engine.connect(project)
+    store.open_tables(connection, [store.read().tables[table]])
+    return connection.execute(f"SELECT * FROM tables.{table} ORDER BY ALL").fetchall()
+
+
+def viewed(store: Store, project: Project, name: str) -> list[tuple[object, ...]]:
+    """Return a published view, as a new reader sees it."""
+    connection = engine.connect(project)
+    store.open_views(connection, [name])
+    return connection.execute(f"SELECT * FROM prod.{name} ORDER BY ALL").fetchall()
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    """Reading does not need a first apply, and does not make anything."""
+    assert store.read() == Snapshot()
+    assert store.history() == []
+    assert store.drift(store.read()) == Drift()
+    assert store.token() == store.token()
+
+
+def test_each_publication_is_the_next_serial_of_one_lineage(store: Store) -> None:
+    """The head counts applies; the lineage stays."""
+    publish(store)
+    first = store.read().head
+    publish(store)
+    second = store.read().head
+
+    assert (first.serial, second.serial) == (1, 2)
+    assert first.lineage == second.lineage != ""
+
+
+def test_publishing_returns_the_head_that_readers_then_see(store: Store) -> None:
+    """What apply reports is what is there."""
+    with store.writing(pytest.fail) as writer:
+        head = writer.publish(entry(1))
+
+    assert store.read().head == head
+
+
+def test_the_token_differs_after_each_publication(store: Store) -> None:
+    """Readers that look at it notice every apply."""
+    tokens = [store.token()]
+    for _ in range(3):
+        publish(store)
+        tokens.append(store.token())
+
+    assert len(set(tokens)) == 4
+
+
+def test_definitions_come_back_equal(store: Store) -> None:
+    """Every field survives the registry."""
+    publish(store, lambda w: w.record(USER), lambda w: w.record(OLD), lambda w: w.record(GROUP))
+
+    catalog = store.read().catalog
+    assert catalog.entities == {"user": USER}
+    assert catalog.features == {"scores.score": OLD}
+    assert catalog.groups == {"scores": GROUP}
+
+
+def test_recording_again_replaces(store: Store) -> None:
+    """One definition for each address."""
+    publish(store, lambda w: w.record(USER))
+    publish(store, lambda w: w.record(replace(USER, owner="accounts")))
+
+    assert store.read().catalog.entities == {"user": replace(USER, owner="accounts")}
+
+
+def test_features_of_two_fingerprints_stand_beside_each_other(store: Store) -> None:
+    """The group tells which is current; the other is kept for those who pin it."""
+    publish(store, lambda w: w.record(OLD), lambda w: w.record(GROUP))
+    publish(store, lambda w: w.record(NEW))
+
+    snapshot = store.read()
+    assert snapshot.versions == {("scores.score", "old"): OLD, ("scores.score", "new"): NEW}
+    assert snapshot.catalog.features == {"scores.score": OLD}
+
+
+def test_forgetting_takes_one_fingerprint(store: Store) -> None:
+    """The other version of the feature stays."""
+    publish(store, lambda w: w.record(OLD), lambda w: w.record(NEW))
+    publish(store, lambda w: w.forget("feature", "scores.score", "old"))
+
+    assert list(store.read().versions) == [("scores.score", "new")]
+
+
+def test_a_table_is_read_as_it_was_built(store: Store, project: Project) -> None:
+    """Its rows, and what the registry tells of it."""
+    publish(store, build(sql="SELECT * FROM (VALUES (1, 0.5), (2, NULL)) t(user_id, score)"))
+
+    table = store.read().tables["scores_1"]
+    assert rows(store, project, "scores_1") == [(1, 0.5), (2, None)]
+    assert (table.name, table.rows, table.columns) == ("scores_1", 2, COLUMNS)
+    assert table.engine.startswith("duckdb ")
+
+
+def test_a_table_reads_others_of_this_apply_and_of_earlier_ones(store: Store, project: Project) -> None:
+    """Derived groups are built from both."""
+    publish(store, build("first"))
+    publish(
+        store,
+        build("second", "SELECT 2 AS user_id, 1.5 AS score"),
+        build("both", "FROM tables.first UNION ALL FROM tables.second", ("first", "second")),
+    )
+
+    assert rows(store, project, "both") == [(1, 0.5), (2, 1.5)]
+
+
+def test_a_writer_opens_tables_to_check_them(store: Store) -> None:
+    """Of this apply, and of one before."""
+    publish(store, build("first"))
+    with store.writing(pytest.fail) as writer:
+        writer.build("second", "SELECT 2 AS user_id, 1.5 AS score", COLUMNS, ())
+        for name in ("first", "second"):
+            writer.open(name)
+
+        found = writer.connection.execute("SELECT sum(score) FROM (FROM tables.first UNION ALL FROM tables.second)")
+        assert found.fetchall() == [(2.0,)]
+
+
+def test_a_released_table_is_listed_no_longer(store: Store) -> None:
+    """And the others are."""
+    publish(store, build("first"), build("second"))
+    publish(store, lambda w: w.release("first"))
+
+    assert list(store.read().tables) == ["second"]
+
+
+def test_a_view_reads_stored_tables(store: Store, project: Project) -> None:
+    """By the names that the plan gives them."""
+    publish(store, build(), lambda w: w.put_view("scores", "SELECT score FROM tables.scores_1"))
+
+    assert viewed(store, project, "scores") == [(0.5,)]
+
+
+def test_a_view_is_replaced_and_dropped(store: Store, project: Project) -> None:
+    """A later apply says what it is; names of no view are passed over."""
+    publish(store, lambda w: w.put_view("one", "SELECT 1"), lambda w: w.put_view("two", "SELECT 1"))
+    publish(store, lambda w: w.put_view("one", "SELECT 2"), lambda w: w.drop_view("two"))
+
+    assert viewed(store, project, "one") == [(2,)]
+    connection = engine.connect(project)
+    store.open_views(connection, ["one", "two", "three"])
+    assert (
+        connection.execute("SELECT view_name FROM duckdb_views() WHERE schema_name = 'prod'").fetchall()
+        == [("one",)] * 2
+    )
+
+
+def test_nothing_is_seen_before_it_is_published(store: Store) -> None:
+    """A reader beside a writer finds the state before, without waiting."""
+    publish(store, lambda w: w.record(USER))
+    before, token = store.read(), store.token()
+    with store.writing(pytest.fail) as writer:
+        writer.build("scores_1", "SELECT 1 AS user_id, 0.5 AS score", COLUMNS, ())
+        writer.record(OLD)
+        writer.forget("entity", "user", "")
+        writer.put_view("scores", "SELECT 1")
+
+        assert (store.read(), store.token()) == (before, token)
+        writer.publish(entry(2))
+
+    assert list(store.read().tables) == ["scores_1"]
+    assert store.read().catalog.entities == {}
+
+
+def test_an_apply_that_breaks_off_never_was(store: Store) -> None:
+    """After an exception the store is as before, and the next apply goes on from there."""
+    publish(store, lambda w: w.record(USER))
+    before, token = store.read(), store.token()
+
+    with pytest.raises(ZeroDivisionError), store.writing(pytest.fail) as writer:
+        writer.build("scores_1", "SELECT 1 AS user_id, 0.5 AS score", COLUMNS, ())
+        writer.record(OLD)
+        raise ZeroDivisionError
+
+    assert (store.read(), store.token()) == (before, token)
+    publish(store, build())
+    assert list(store.read().tables) == ["scores_1"]
+
+
+def test_a_reader_keeps_what_it_opened(store: Store, project: Project) -> None:
+    """A table that a later apply lets go of is still there for whoever reads it."""
+    publish(store, build())
+    connection = engine.connect(project)
+    store.open_tables(connection, store.read().tables.values())
+    publish(store, build("scores_2", "SELECT 1 AS user_id, 9.5 AS score"), lambda w: w.release("scores_1"))
+
+    assert connection.execute("SELECT * FROM tables.scores_1").fetchall() == [(1, 0.5)]
+
+
+def test_one_session_reads_tables_of_two_states(store: Store, project: Project) -> None:
+    """Pinned tables are older than current ones."""
+    publish(store, build("first"))
+    publish(store, build("second", "SELECT 2 AS user_id, 1.5 AS score"))
+    connection = engine.connect(project)
+    store.open_tables(connection, store.read().tables.values())
+
+    assert connection.execute("FROM tables.first UNION ALL FROM tables.second ORDER BY ALL").fetchall() == [
+        (1, 0.5),
+        (2, 1.5),
+    ]
+
+
+def test_history_lists_the_newest_first(store: Store) -> None:
+    """Each entry comes back as it was written."""
+    publish(store)
+    publish(store)
+
+    assert store.history() == [entry(2), entry(1)]
+
+
+def test_a_second_writer_waits_and_then_hears_who_holds_the_store(store: Store) -> None:
+    """It is told once that it waits, and gives up after the project's lock_timeout."""
+    told: list[str] = []
+    with store.writing(pytest.fail):
+        with pytest.raises(StoreLockedError, match="is being written by"), store.writing(told.append):
+            pytest.fail("two writers at once")
+
+        assert len(told) == 1
+
+    publish(store)
+
+
+def test_what_is_there_has_not_drifted(store: Store) -> None:
+    """Right after an apply nothing is lost."""
+    publish(
+        store, build(), lambda w: w.record(OLD), lambda w: w.record(GROUP), lambda w: w.put_view("scores", "SELECT 1")
+    )
+
+    assert store.drift(store.read()) == Drift()
+
+
+def test_a_view_that_should_be_there_has_drifted(store: Store) -> None:
+    """A group without its view was tampered with."""
+    publish(store, build(), lambda w: w.record(OLD), lambda w: w.record(GROUP))
+
+    assert store.drift(store.read()) == Drift(views=frozenset({"scores"}))
+
+
+def test_data_that_should_be_there_have_drifted(kind: Implementation, store: Store, project: Project) -> None:
+    """A table whose data are gone is told by its name."""
+    publish(store, build("first"))
+    publish(store, build("second"))
+    kind.lose(project, store.read().tables["second"].file)
+
+    assert store.drift(store.read()) == Drift(tables=frozenset({"second"}))
