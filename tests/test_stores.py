@@ -230,10 +230,8 @@ def test_a_view_is_replaced_and_dropped(store: Store, project: Project) -> None:
     assert viewed(store, project, "one") == [(2,)]
     connection = engine.connect(project)
     store.open_views(connection, ["one", "two", "three"])
-    assert (
-        connection.execute("SELECT view_name FROM duckdb_views() WHERE schema_name = 'prod'").fetchall()
-        == [("one",)] * 2
-    )
+    names = connection.execute("SELECT DISTINCT view_name FROM duckdb_views() WHERE schema_name = 'prod'").fetchall()
+    assert names == [("one",)]
 
 
 def test_nothing_is_seen_before_it_is_published(store: Store) -> None:
@@ -258,10 +256,8 @@ def test_an_apply_that_breaks_off_never_was(store: Store) -> None:
     publish(store, lambda w: w.record(USER))
     before, token = store.read(), store.token()
 
-    with pytest.raises(ZeroDivisionError), store.writing(pytest.fail) as writer:
-        writer.build("scores_1", "SELECT 1 AS user_id, 0.5 AS score", COLUMNS, ())
-        writer.record(OLD)
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        publish(store, build(), lambda w: w.record(OLD), lambda _: 1 / 0)
 
     assert (store.read(), store.token()) == (before, token)
     publish(store, build())
