@@ -134,9 +134,9 @@ def _saved(plan_file: Path, project: Project) -> Any:
     try:
         text = plan_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PlanFileError(
-            Problem("Plan cannot be read", f"{plan_file}: {error}.", mend="Make one: featdsl plan --out plan.json")
-        ) from None
+        said = error.strerror if isinstance(error, OSError) else "it is no text"
+        mend = "Make one: featdsl plan --out plan.json"
+        raise PlanFileError(Problem("Plan cannot be read", f"{plan_file}: {said}.", mend=mend)) from None
     found = plans.from_json(text, name=str(plan_file))
     if found.project != project.name:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from featdsl.durations import written
 from featdsl.events import Event, Listener, Published, Started, StepFinished, StepStarted, Waiting
 
 
@@ -48,4 +49,4 @@ def showing() -> Iterator[Listener]:
 
 def _say(event: Event) -> None:
     if isinstance(event, Waiting):
-        print(f"Waiting up to {event.timeout} seconds for {event.holder}.", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"Waiting up to {written(event.timeout)} for {event.holder}.", file=sys.stderr, flush=True)  # noqa: T201

@@ -776,7 +776,7 @@ def test_a_locked_store_is_waited_for_and_its_holder_named(bank: Workspace) -> N
         said = refused(bank, "apply", "--yes").splitlines()
         holder.communicate("")
 
-    assert said[0].startswith("Waiting up to 1 seconds for ")
+    assert said[0].startswith("Waiting up to 1 second for ")
     assert said[1] == "Store is locked"
     assert said[2].startswith("  /.featdsl is being written by ")
     assert f"(process {holder.pid}, since " in said[0]
@@ -836,7 +836,7 @@ def test_a_file_that_is_no_plan_is_refused(name: str, bank: Workspace) -> None:
 def test_a_missing_plan_file_is_refused(bank: Workspace) -> None:
     """The way to make one is told."""
     assert refused(bank, "apply", "plan.json") == (
-        "Plan cannot be read\n  plan.json: [Errno 2] No such file or directory: 'plan.json'.\n  Make one: featdsl plan --out plan.json"
+        "Plan cannot be read\n  plan.json: No such file or directory.\n  Make one: featdsl plan --out plan.json"
     )
 
 
