@@ -30,7 +30,8 @@ def connect(project: Project) -> DuckDBPyConnection:
     if settings.temp_directory is not None:
         config["temp_directory"] = str(project.root / settings.temp_directory)
     connection = duckdb.connect(config=config)
-    connection.execute("SET TimeZone = 'UTC'")
+    # GLOBAL, because cursors of this session do not inherit what was set for it alone.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection
 
 

@@ -30,7 +30,7 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
         if isinstance(spine, Path) or (isinstance(spine, str) and _is_path(spine)):
             select = f"SELECT * FROM {_reader(str(spine))}({literal(str(spine))})"
         elif isinstance(spine, str):
-            select = f"SELECT * FROM (\n{spine.strip().rstrip(';')}\n)"
+            select = _one_select(connection, spine)
         else:
             frames.register(connection, spine)
             select = f"SELECT * FROM {frames.VIEW}"
@@ -47,8 +47,20 @@ def views_named(spine: Any) -> set[str]:
     return set(re.findall(r'\bprod\s*\.\s*"?(\w+)', spine)) if isinstance(spine, str) else set()
 
 
+def _one_select(connection: DuckDBPyConnection, text: str) -> str:
+    import duckdb
+
+    statements = connection.extract_statements(text)
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        what = "The SQL of a spine is one SELECT."
+        raise RequestError(Problem("Spine cannot be read", what, mend="Give its rows as one SELECT, or as a frame."))
+    return statements[0].query
+
+
 def _is_path(text: str) -> bool:
-    return "\n" not in text and Path(text).suffix in _READERS and " " not in Path(text).name
+    if "\n" in text or Path(text).suffix not in _READERS:
+        return False
+    return " " not in Path(text).name or Path(text).exists()
 
 
 def _reader(path: str) -> str:
@@ -79,7 +91,8 @@ def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, s
     if found in {dtype, '"NULL"'}:
         return quote(column)
     if family(found) == family(dtype):
-        return f"CAST({quote(column)} AS {dtype})"
+        # What is out of range can be nobody's key.
+        return f"TRY_CAST({quote(column)} AS {dtype})"
     if family(found) == "real" and family(dtype) == "integer":
         # pandas turns a column of integers with a gap into floats; a fraction is no key at all.
         return f"CASE WHEN {quote(column)} = trunc({quote(column)}) THEN TRY_CAST({quote(column)} AS {dtype}) END"

@@ -1,0 +1,28 @@
+"""Declarations made in memory, applied to a store: for tests whose features are data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from featdsl import apply as runner
+from featdsl import catalog, events, pipeline, project
+from featdsl.declaration import collecting
+from featdsl.featurestore import FeatureStore
+from featdsl.stores import open_store
+
+
+def applied(root: Path, declare: Callable[[], object]) -> FeatureStore:
+    """Apply what `declare` declares to the store in a folder, and return what model code would read there."""
+    if not (root / project.FILE).exists():
+        (root / project.FILE).write_text('[project]\nname = "declared"\n', encoding="utf-8")
+    here = project.load(root)
+    with collecting() as collector:
+        declare()
+    rows = pipeline._rows(here, tuple(collector.declarations))
+    hashes = {name: digest for name, (digest, _) in rows.items()}
+    desired = catalog.build(collector.declarations, here, problems=collector.problems, frames=hashes)
+    store = open_store(here)
+    planned = pipeline.plan_for(here, store, desired, dict(rows.values()))
+    runner.apply(planned.plan, here, store, listen=events.ignore, rows=planned.rows)
+    return FeatureStore(root)

@@ -1,0 +1,52 @@
+"""The rules of point in time, as scenarios that were worked out by hand: `point_in_time/cases.json`.
+
+A case has rows, the options of a source, a group and its features, a spine, and the value of each feature for each
+row of the spine. A new case needs no test code.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from featdsl import Entity, Feature, FeatureGroup, Source
+from tests.declared import applied
+
+CASES = json.loads((Path(__file__).parent / "point_in_time" / "cases.json").read_text(encoding="utf-8"))
+TYPES = {"user_id": int, "shop": str}
+
+
+def rows(listed: list[dict[str, Any]]) -> pa.Table:
+    """Return rows as Arrow, their times as timestamps: with a zone where they are written with an offset."""
+    timed = [{**row, "ts": datetime.fromisoformat(row["ts"]) if row["ts"] else None} for row in listed]
+    names = list(dict.fromkeys(name for row in timed for name in row))
+    times = pa.timestamp("us", tz="UTC" if any("+" in (row["ts"] or "") for row in listed) else None)
+    columns = {name: [row.get(name) for row in timed] for name in names}
+    return pa.table({name: pa.array(column, times if name == "ts" else None) for name, column in columns.items()})
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_each_feature_has_the_value_that_was_known(case: dict[str, Any], tmp_path: Path) -> None:
+    """Through declarations, apply and training_set; each spine row comes back once, in order."""
+
+    def declare() -> None:
+        entity = Entity("thing", keys={key: TYPES[key] for key in case["keys"]})
+        source = Source("rows", frame=rows(case["rows"]), **case["source"])
+        features = {name: Feature(options["dtype"], sql=options["sql"]) for name, options in case["features"].items()}
+
+        class Group(FeatureGroup, entity=entity, source=source, features=features, **case["group"]):
+            """The group of the case."""
+
+    store = applied(tmp_path, declare)
+
+    training = store.training_set(list(case["features"]), rows(case["spine"]), timestamp="ts").arrow()
+
+    assert {name: training[name].to_pylist() for name in case["expect"]} == case["expect"]
+    assert training.select([*case["keys"], "ts"]) == rows(case["spine"]).select([*case["keys"], "ts"]).cast(
+        training.select([*case["keys"], "ts"]).schema
+    )
