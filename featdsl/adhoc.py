@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from featdsl import binding, catalog, engine, frames, plan, project
+from featdsl import binding, catalog, engine, frames, planner, project
 from featdsl.apply import apply
 from featdsl.definitions import Catalog, Column, FeatureDefinition
 from featdsl.dtypes import duckdb_type, family
@@ -98,7 +98,7 @@ def _change(at: project.Project, store: Store, desired: Callable[[Snapshot], Cat
         own = snapshot.catalog.of_project(at.name)
         target = Catalog.of([*own, *new])
         try:
-            apply(plan.build(snapshot, target, at.name), at, store, listen=ignore)
+            apply(planner.build(snapshot, target, at.name), at, store, listen=ignore)
         except StalePlanError:
             if attempt == _ATTEMPTS:
                 raise

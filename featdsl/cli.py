@@ -72,8 +72,7 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
     featdsl plan --sql
     featdsl plan --out plan.json --format markdown > comment.md
     """
-    from featdsl import pipeline, render
-    from featdsl import plan as plans
+    from featdsl import pipeline, planfile, render
     from featdsl.stores import open_store
 
     project = _project(directory)
@@ -81,9 +80,9 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
     planned = pipeline.make_plan(project, store)
     if out is not None:
         pipeline.keep_rows(planned, project, store)
-        _write(out, plans.to_json(planned.plan))
+        _write(out, planfile.to_json(planned.plan))
     if format_ == "json":
-        click.echo(plans.to_json(planned.plan), nl=False)
+        click.echo(planfile.to_json(planned.plan), nl=False)
     elif format_ == "markdown":
         click.echo(render.markdown(planned.plan), nl=False)
     else:
@@ -127,7 +126,7 @@ def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: st
 
 
 def _saved(plan_file: Path, project: Project) -> Any:
-    from featdsl import plan as plans
+    from featdsl import planfile
     from featdsl.errors import PlanFileError, Problem
     from featdsl.pipeline import Planned
 
@@ -137,7 +136,7 @@ def _saved(plan_file: Path, project: Project) -> Any:
         said = error.strerror if isinstance(error, OSError) else "it is no text"
         mend = "Make one: featdsl plan --out plan.json"
         raise PlanFileError(Problem("Plan cannot be read", f"{plan_file}: {said}.", mend=mend)) from None
-    found = plans.from_json(text, name=str(plan_file))
+    found = planfile.from_json(text, name=str(plan_file))
     if found.project != project.name:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
         raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))

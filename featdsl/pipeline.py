@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featdsl import binding, catalog, engine, frames, loader, plan
+from featdsl import binding, catalog, engine, frames, loader, planner
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
+from featdsl.plan import Plan
 from featdsl.project import Project
 from featdsl.source import Source
 from featdsl.stores import Store
@@ -18,7 +19,7 @@ from featdsl.stores import Store
 class Planned:
     """A plan, and the rows in memory that it builds from, by their hash."""
 
-    plan: plan.Plan
+    plan: Plan
     rows: Mapping[str, Any]
 
 
@@ -39,7 +40,7 @@ def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str
         bound = binding.bind(desired, connection, root=project.root, frame_folder=store.frames, rows=rows)
     finally:
         connection.close()
-    return Planned(plan.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
+    return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
 
 
 def _rows(project: Project, declarations: tuple[Declaration, ...]) -> dict[str, tuple[str, Any]]:

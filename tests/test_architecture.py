@@ -21,7 +21,8 @@ LAYERS = {
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {"templates"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
-    "from files to a plan": {"loader", "catalog", "binding", "diff", "plan", "render", "apply", "pipeline"},
+    "from files to a plan": {"loader", "catalog", "binding", "diff", "plan", "steps", "planner", "planfile", "apply"}
+    | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
     "reading": {"selection", "spines", "trainingset", "lineage", "discovery", "adhoc", "featurestore"},
     "surfaces": {"tell", "cli", "__main__", "__init__"},
 }

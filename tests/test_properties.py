@@ -14,10 +14,24 @@ import duckdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Source, catalog, diff, events, pipeline, plan
+from featdsl import (
+    Entity,
+    Feature,
+    FeatureGroup,
+    FeatureSet,
+    Model,
+    Source,
+    catalog,
+    diff,
+    events,
+    pipeline,
+    planfile,
+    planner,
+)
 from featdsl import apply as runner
 from featdsl.declaration import Declaration, collecting
 from featdsl.definitions import Catalog
+from featdsl.plan import Plan
 from featdsl.project import Project, ProjectTable, Settings
 from featdsl.snapshot import Snapshot
 from featdsl.stores import Store, open_store
@@ -144,7 +158,7 @@ def a_store() -> Iterator[tuple[Project, Store]]:
         yield project, open_store(project)
 
 
-def planned(described: Described, project: Project, store: Store) -> plan.Plan:
+def planned(described: Described, project: Project, store: Store) -> Plan:
     """Return the plan that takes the store to a random project."""
     return pipeline.plan_for(project, store, desired(described, project), {}).plan
 
@@ -171,7 +185,9 @@ def test_the_order_of_declarations_changes_neither_fingerprints_nor_the_bytes_of
     one, other = desired(described, NOWHERE), desired(described, NOWHERE, seed)
 
     assert list(one) == list(other)
-    assert plan.to_json(plan.build(Snapshot(), one, "random")) == plan.to_json(plan.build(Snapshot(), other, "random"))
+    assert planfile.to_json(planner.build(Snapshot(), one, "random")) == planfile.to_json(
+        planner.build(Snapshot(), other, "random")
+    )
 
 
 @pure
@@ -231,7 +247,7 @@ def test_a_plan_read_back_from_its_json_is_equal(before: Described, after: Descr
         applied(before, project, store)
         made = planned(after, project, store)
 
-        assert plan.from_json(plan.to_json(made), name="plan.json") == made
+        assert planfile.from_json(planfile.to_json(made), name="plan.json") == made
 
 
 @with_a_store

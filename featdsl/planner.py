@@ -1,0 +1,216 @@
+"""From the difference to a plan: what may change, what is pinned, who is downstream, and the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+from featdsl import graph, sql, steps
+from featdsl.definitions import (
+    Catalog,
+    Definition,
+    FeatureDefinition,
+    GroupDefinition,
+    ModelDefinition,
+    SetDefinition,
+    SourceDefinition,
+    address,
+)
+from featdsl.diff import Change, compare, member_text
+from featdsl.errors import DeclarationError, Problem
+from featdsl.plan import Affected, Plan, PlannedChange
+from featdsl.pointintime import tables_of
+from featdsl.snapshot import Drift, Snapshot
+
+
+def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = Drift()) -> Plan:  # noqa: B008 - frozen
+    """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
+
+    `drift` is what the store has lost. Features that were registered from a notebook stay until
+    code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
+    """
+    _refuse_foreign_names(snapshot, catalog, project)
+    target = _with_pins(snapshot, _as_applied(snapshot, catalog))
+    before = _own(snapshot.catalog, target, project)
+    _refuse_shared_views(snapshot, before, target)
+    changes = compare(before, target)
+    return Plan(
+        project=project,
+        base=snapshot.head,
+        changes=_planned(changes, before, target),
+        repairs=tuple(_repairs(target, drift)),
+        lost=tuple(_lost(snapshot, target, drift)),
+        adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
+        steps=tuple(steps.derive(snapshot, before, target, changes, drift)),
+    )
+
+
+def _own(applied: Catalog, target: Catalog, project: str) -> Catalog:
+    """Return what this plan may change: the project's own definitions, ad hoc ones only once code declares them."""
+    return Catalog.of(d for d in applied if d.project == project and not _stays(d, applied, target))
+
+
+def _stays(definition: Definition, applied: Catalog, target: Catalog) -> bool:
+    match definition:
+        case GroupDefinition():
+            return definition.adhoc and definition.name not in target.groups
+        case FeatureDefinition():
+            return definition.adhoc and definition.group not in target.groups
+        case SourceDefinition():
+            users = [group for group in applied.groups.values() if group.source == definition.name]
+            return bool(users) and all(_stays(group, applied, target) for group in users)
+        case _:
+            users = [group for group in applied.groups.values() if group.entity == definition.name]
+            kept = any(_stays(group, applied, target) for group in users)
+            return definition.kind == "entity" and definition.name not in target.entities and kept
+
+
+def _refuse_foreign_names(snapshot: Snapshot, catalog: Catalog, project: str) -> None:
+    applied = {(definition.kind, address(definition)): definition for definition in snapshot.catalog}
+    problems = []
+    for definition in catalog:
+        other = applied.get((definition.kind, address(definition)))
+        if other is not None and other.project != project:
+            what = f"The {definition.kind} {address(definition)} belongs to the project {other.project}."
+            mend = "Give yours another name, or use theirs."
+            problems.append(Problem("Name of another project", what, definition.origin, mend))
+    if problems:
+        raise DeclarationError(problems)
+
+
+def _waits(feature: FeatureDefinition, target: Catalog, project: str) -> bool:
+    """Return whether a feature from a notebook of this project is not in code yet."""
+    return feature.adhoc and feature.project == project and feature.group not in target.groups
+
+
+def _repairs(target: Catalog, drift: Drift) -> Iterator[str]:
+    """Yield what is lost and made again: only what this project declares can be."""
+    yield from sorted(f"table {group.table}" for group in target.groups.values() if group.table in drift.tables)
+    yield from sorted(f"view prod.{name}" for name, _ in _views_of(target) if name in drift.views)
+
+
+def _lost(snapshot: Snapshot, target: Catalog, drift: Drift) -> Iterator[str]:
+    """Yield what is lost and cannot be made again: tables of old definitions, whose sources of then are not kept."""
+    for table in sorted(drift.tables - {group.table for group in target.groups.values()}):
+        holders = [name for name in sorted(target.sets) if table in _tables_behind(snapshot, name)]
+        if holders:
+            file = snapshot.tables[table].file
+            yield f"table {table} is lost, and only {', '.join(holders)} still hold it: restore the store's {file}"
+
+
+def _tables_behind(snapshot: Snapshot, feature_set: str) -> set[str]:
+    """Return the stored tables that an applied set version is read from."""
+    if feature_set not in snapshot.catalog.sets:
+        return set()
+    members = snapshot.catalog.sets[feature_set].members
+    return tables_of([snapshot.versions[each.feature, each.fingerprint] for each in members], snapshot.versions)
+
+
+def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefinition]]:
+    yield from ((group.name, group) for group in catalog.groups.values())
+    yield from ((each.view, each) for each in catalog.sets.values())
+
+
+def _refuse_shared_views(snapshot: Snapshot, before: Catalog, target: Catalog) -> None:
+    """Refuse a group and a set version, of any project, whose views would have one name."""
+    gone = {(d.kind, address(d)) for d in [*before, *target]}
+    others = Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in gone)
+    taken = dict(_views_of(others))
+    problems = []
+    for view, definition in _views_of(target):
+        other = taken.setdefault(view, definition)
+        if other is not definition:
+            both = f"{definition.kind} {address(definition)} and {other.kind} {address(other)}"
+            mend = "Give one of them another name."
+            problems.append(Problem("Name used twice", f"{both} would both be prod.{view}.", definition.origin, mend))
+    if problems:
+        raise DeclarationError(problems)
+
+
+def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
+    """Return the catalogue in which what means the same keeps the text that it was applied with.
+
+    So that new formatting and comments are no difference anywhere: not in the registry, not in a view.
+    """
+    features = dict(catalog.features)
+    for name, feature in catalog.features.items():
+        if applied := snapshot.versions.get((name, feature.fingerprint)):
+            features[name] = replace(feature, sql=applied.sql, expect=_same_or(applied.expect, feature.expect))
+    sources = dict(catalog.sources)
+    for name, source in catalog.sources.items():
+        earlier = snapshot.catalog.sources.get(name)
+        if earlier and earlier.fingerprint == source.fingerprint:
+            sources[name] = replace(source, sql=earlier.sql)
+    return replace(catalog, features=features, sources=sources)
+
+
+def _same_or(applied: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:
+    was, now = ([sql.canonical(sql.expression(text)) for text in each] for each in (applied, declared))
+    return applied if was == now else declared
+
+
+def _with_pins(snapshot: Snapshot, catalog: Catalog) -> Catalog:
+    """Return the catalogue in which applied set versions keep the fingerprints that they were applied with."""
+    sets, problems = dict(catalog.sets), []
+    for name, declared in catalog.sets.items():
+        applied = snapshot.catalog.sets.get(name)
+        if applied is None:
+            continue
+        if {member_text(member) for member in applied.members} != {member_text(m) for m in declared.members}:
+            problems.append(_edited(applied, declared, catalog))
+        sets[name] = replace(declared, members=applied.members)
+    if problems:
+        raise DeclarationError(problems)
+    return replace(catalog, sets=sets)
+
+
+def _edited(applied: SetDefinition, declared: SetDefinition, catalog: Catalog) -> Problem:
+    was, now = ({member_text(member) for member in each.members} for each in (applied, declared))
+    edits = [*(f"- {text}" for text in sorted(was - now)), *(f"+ {text}" for text in sorted(now - was))]
+    version = 1 + max(each.version for each in catalog.sets.values() if each.name == declared.name)
+    what = f"{declared.address} was applied with other features; a version never changes.\n" + "\n".join(edits)
+    mend = f"Put its list back, and make the next version from it: .evolve(version={version}, add=[...], remove=[...])"
+    return Problem("Applied set version edited", what, declared.origin, mend)
+
+
+# Who is downstream
+
+
+def _planned(changes: Iterable[Change], before: Catalog, after: Catalog) -> tuple[PlannedChange, ...]:
+    import networkx as nx
+
+    whole = nx.compose(graph.build(before), graph.build(after))
+    return tuple(
+        PlannedChange(
+            change=change,
+            downstream=tuple(
+                _affected(name, before, after)
+                for name in graph.downstream(whole, graph.node(change.kind, change.address))
+            ),
+        )
+        for change in changes
+    )
+
+
+def _affected(name: str, before: Catalog, after: Catalog) -> Affected:
+    kind, _, thing = name.partition(" ")
+    mappings = {"source": "sources", "feature": "features", "set": "sets", "model": "models"}
+    was = getattr(before, mappings[kind]).get(thing)
+    now = getattr(after, mappings[kind]).get(thing)
+    return Affected(kind=kind, address=thing, owner=(now or was).owner, effect=_effect(was, now))
+
+
+def _effect(was: Definition | None, now: Definition | None) -> Literal["changes", "keeps", "new", "removed"]:
+    """Return what happens downstream: set versions keep what they pin, and models the version that they train on."""
+    match was, now:
+        case None, _:
+            return "new"
+        case _, None:
+            return "removed"
+        case SetDefinition(), _:
+            return "keeps"
+        case ModelDefinition(), ModelDefinition():
+            return "keeps" if was.features == now.features else "changes"
+        case _:
+            return "changes"

@@ -1,0 +1,186 @@
+"""Derive the ordered steps of a plan, each with its SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from featdsl import graph, selects
+from featdsl.definitions import (
+    Catalog,
+    Definition,
+    FeatureDefinition,
+    GroupDefinition,
+    SetDefinition,
+    address,
+)
+from featdsl.diff import Change
+from featdsl.errors import Origin
+from featdsl.plan import BuildTable, CheckRows, DropView, Forget, OpenSource, PutView, Record, ReleaseTable, Step
+from featdsl.snapshot import Drift, Snapshot
+
+_NOWHERE = Origin("", 0)
+
+
+def derive(
+    snapshot: Snapshot, before: Catalog, target: Catalog, changes: Iterable[Change], drift: Drift
+) -> Iterator[Step]:
+    """Yield the steps that take the registry from `before` to `target`: build, check, publish, record, let go."""
+    versions = {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
+    stale = [name for name in _in_order(target) if _must_build(snapshot, target.groups[name], drift)]
+    yield from _open_sources(target, stale)
+    for name in stale:
+        yield _build_table(target, target.groups[name], versions, _why(snapshot, name, changes))
+        yield from _uniqueness(target, target.groups[name])
+    yield from _expectations(snapshot, target, stale)
+    live = _live(snapshot, before, target, versions)
+    yield from _views(snapshot, before, target, versions, drift)
+    yield from _records(before, target)
+    for key in sorted(snapshot.versions.keys() - live.keys()):
+        yield Forget(kind="feature", address=key[0], fingerprint=key[1])
+    for table in sorted(snapshot.tables.keys() - {feature.table for feature in live.values()}):
+        yield ReleaseTable(table=table)
+
+
+def _in_order(catalog: Catalog) -> list[str]:
+    needs = {
+        name: {item.feature.partition(".")[0] for f in catalog.members_of(name) for item in f.inputs}
+        for name in catalog.groups
+    }
+    return graph.ordered(needs)
+
+
+def _must_build(snapshot: Snapshot, group: GroupDefinition, drift: Drift) -> bool:
+    return group.table not in snapshot.tables or group.table in drift.tables
+
+
+def _why(snapshot: Snapshot, group: str, changes: Iterable[Change]) -> str:
+    if group not in snapshot.catalog.groups:
+        return "new"
+    touched = [c for c in changes if c.kind == "feature" and c.address.partition(".")[0] == group]
+    if not touched:
+        return "lost from the store"
+    return ", ".join(
+        f"{c.address.partition('.')[2]} {c.change_class if c.action == 'change' else c.action}" for c in touched
+    )
+
+
+def _open_sources(catalog: Catalog, groups: Iterable[str]) -> Iterator[OpenSource]:
+    wanted: set[str] = set()
+    pending = [source for name in groups if (source := catalog.groups[name].source)]
+    while pending:
+        name = pending.pop()
+        if name not in wanted:
+            wanted.add(name)
+            pending += catalog.sources[name].inputs
+    for name in graph.ordered({name: catalog.sources[name].inputs for name in wanted}):
+        yield OpenSource(source=catalog.sources[name])
+
+
+def _build_table(
+    catalog: Catalog, group: GroupDefinition, versions: Mapping[tuple[str, str], FeatureDefinition], reason: str
+) -> BuildTable:
+    features = catalog.members_of(group.name)
+    if group.source is not None:
+        select = selects.base_table(group, features, catalog.sources[group.source])
+    else:
+        select = selects.derived_table(features, versions)
+    return BuildTable(
+        group=group.name,
+        table=group.table,
+        sql=select,
+        keys=tuple(key.name for key in features[0].keys),
+        timed=features[0].timed,
+        columns=selects.columns(features),
+        reads=selects.tables_read(features, versions) if group.source is None else (),
+        reason=reason,
+        origin=group.origin,
+    )
+
+
+def _uniqueness(catalog: Catalog, group: GroupDefinition) -> Iterator[CheckRows]:
+    features = catalog.members_of(group.name)
+    by = selects.identity(features)
+    rule = f"one row for each {' and '.join(by)}" if by else "one row"
+    yield CheckRows(
+        address=group.name,
+        rule=rule,
+        sql=selects.duplicates(group.table, by),
+        table=group.table,
+        mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
+        origin=group.origin,
+    )
+
+
+def _expectations(snapshot: Snapshot, target: Catalog, built: list[str]) -> Iterator[CheckRows]:
+    for name in sorted(target.groups):
+        features = target.members_of(name)
+        for feature in features:
+            applied = snapshot.catalog.features.get(feature.address)
+            known = applied.expect if applied and name not in built else ()
+            for condition in feature.expect:
+                if condition not in known:
+                    yield CheckRows(
+                        address=feature.address,
+                        rule=condition,
+                        sql=selects.violations(target.groups[name].table, features, condition, feature.name),
+                        table=target.groups[name].table,
+                        mend="Correct the data or the feature's SQL, or relax its expect=.",
+                        origin=feature.origin,
+                    )
+
+
+def _live(
+    snapshot: Snapshot, before: Catalog, target: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition]
+) -> dict[tuple[str, str], FeatureDefinition]:
+    """Return every feature version that someone still reads: current ones, pinned ones, and their inputs."""
+    gone = {(d.kind, address(d)) for d in [*before, *target]}
+    others = [d for d in snapshot.catalog if (d.kind, address(d)) not in gone]
+    holders = [d for d in [*target, *others] if isinstance(d, GroupDefinition | SetDefinition)]
+    pending = [(member.feature, member.fingerprint) for holder in holders for member in holder.members]
+    live: dict[tuple[str, str], FeatureDefinition] = {}
+    while pending:
+        key = pending.pop()
+        if key not in live:
+            live[key] = versions[key]
+            pending += [(item.feature, item.fingerprint) for item in versions[key].inputs]
+    return live
+
+
+def _views(
+    snapshot: Snapshot,
+    before: Catalog,
+    target: Catalog,
+    versions: Mapping[tuple[str, str], FeatureDefinition],
+    drift: Drift,
+) -> Iterator[PutView | DropView]:
+    wanted = {
+        group.name: selects.group_view(group.table, target.members_of(group.name)) for group in target.groups.values()
+    }
+    wanted |= {each.view: selects.set_view(each.members, versions) for each in target.sets.values()}
+    had = {
+        group.name: selects.group_view(group.table, before.members_of(group.name)) for group in before.groups.values()
+    }
+    had |= {each.view: selects.set_view(each.members, snapshot.versions) for each in before.sets.values()}
+    for name in sorted(had.keys() - wanted.keys()):
+        yield DropView(name=name)
+    for name in sorted(wanted):
+        if wanted[name] != had.get(name) or name in drift.views:
+            yield PutView(name=name, sql=wanted[name])
+
+
+def _records(before: Catalog, target: Catalog) -> Iterator[Record | Forget]:
+    """Yield what the registry must hold differently; where something is written is noted only along with a change."""
+    applied = {(d.kind, address(d)): d for d in before}
+    declared = {(d.kind, address(d)): d for d in target}
+    for key in sorted(applied.keys() - declared.keys()):
+        if key[0] != "feature":
+            yield Forget(kind=key[0], address=key[1])
+    for key in sorted(declared):
+        was, now = applied.get(key), declared[key]
+        if was is None or _placeless(was) != _placeless(now):
+            yield Record(definition=now)
+
+
+def _placeless(definition: Definition) -> Definition:
+    return replace(definition, origin=_NOWHERE)
