@@ -252,7 +252,6 @@ def _add_group(draft: _Draft, group: GroupDeclaration) -> None:
         source=source,
         inputs=inputs,
         keys=_columns(group.entity.keys) if group.entity else (),
-        timed=bool(source.timestamp) if source else any(draft.features[item.feature].timed for item in inputs),
         ttl=seconds(group.ttl) if group.ttl else None,
     )
     found = [_feature(draft, group, name, scope) for name in sorted(group.features)]
@@ -260,9 +259,12 @@ def _add_group(draft: _Draft, group: GroupDeclaration) -> None:
     members = tuple(
         Member(column=feature.name, feature=feature.address, fingerprint=feature.fingerprint) for feature in features
     )
-    table = f"{group.name}_{fingerprints.table(members, keys=scope.keys, timed=scope.timed)[:8]}"
+    timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, features))
+    table = f"{group.name}_{fingerprints.table(members, keys=scope.keys, timed=timed)[:8]}"
+    if source is None:
+        _refuse_no_entities(draft, group, features)
     for feature in features:
-        draft.features[feature.address] = replace(feature, table=table)
+        draft.features[feature.address] = replace(feature, table=table, timed=timed)
     draft.groups[group.name] = GroupDefinition(
         name=group.name,
         description=group.description,
@@ -284,8 +286,28 @@ class _Scope:
     source: SourceDefinition | None
     inputs: tuple[Input, ...]
     keys: tuple[Column, ...]
-    timed: bool
     ttl: int | None
+
+
+def _read(draft: _Draft, features: Iterable[FeatureDefinition]) -> list[FeatureDefinition]:
+    """Return the features that these are derived from: an input that nobody reads says nothing."""
+    return [draft.features[item.feature] for feature in features for item in feature.inputs]
+
+
+def _refuse_no_entities(draft: _Draft, group: GroupDeclaration, features: Sequence[FeatureDefinition]) -> None:
+    """Refuse a derived group whose rows nothing tells: each needs inputs, one of them with all of its keys."""
+    for feature in features:
+        if not feature.inputs:
+            what = f"feature {feature.address} reads none of its group's inputs: {feature.sql}"
+            mend = "Derive it from one of them, or give it a group over a source."
+            draft.refuse(f"feature {feature.address}", "No input", what, feature.origin, mend)
+            draft.broken.add(f"group {group.name}")
+    keys = group.entity.keys if group.entity else {}
+    read = _read(draft, features)
+    if read and all(len(each.keys) < len(keys) for each in read):
+        what = f"group {group.name} reads no input with the key {', '.join(keys)}, so nothing tells which there are."
+        mend = "Derive it from at least one feature of its own entity."
+        draft.refuse(f"group {group.name}", "No input of the entity", what, group.origin, mend)
 
 
 def _source_of(draft: _Draft, group: GroupDeclaration) -> SourceDefinition | None:
@@ -366,7 +388,7 @@ def _feature(draft: _Draft, group: GroupDeclaration, name: str, scope: _Scope) -
         inputs=used if group.source is None else (),
         entity=group.entity.name if group.entity else None,
         keys=scope.keys,
-        timed=scope.timed,
+        timed=False,
         ttl=scope.ttl,
         fingerprint=_fingerprint(group, feature, sql.canonical(tree), scope, used),
         table="",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -213,6 +214,7 @@ def test_equal_fingerprints_and_no_change_go_together(before: Described, after: 
     assert changed == {name for name in both if old.features[name].fingerprint != new.features[name].fingerprint}
 
 
+@pytest.mark.slow
 @with_a_store
 @given(projects(), projects())
 def test_an_applied_plan_leaves_nothing_to_do_and_exactly_the_catalogue(before: Described, after: Described) -> None:
@@ -239,6 +241,7 @@ def _holds(found: Catalog, wanted: Catalog, *, kept: Catalog) -> None:
     assert found.sets.keys() == wanted.sets.keys()
 
 
+@pytest.mark.slow
 @with_a_store
 @given(projects(), projects())
 def test_a_plan_read_back_from_its_json_is_equal(before: Described, after: Described) -> None:
@@ -250,6 +253,7 @@ def test_a_plan_read_back_from_its_json_is_equal(before: Described, after: Descr
         assert planfile.from_json(planfile.to_json(made), name="plan.json") == made
 
 
+@pytest.mark.slow
 @with_a_store
 @given(projects(), projects())
 def test_the_registry_lists_the_tables_that_features_are_read_from_and_no_others(

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from featdsl import (
     AmbiguousFeatureError,
+    DeclarationError,
     Entity,
     Feature,
     FeatureGroup,
@@ -495,6 +496,53 @@ def test_a_derived_table_has_a_row_wherever_an_input_changes(travel: FeatureStor
     ]
 
 
+def declare_derived(inputs: list[str], **features: str) -> None:
+    """Declare a user's number, a rate that changes, and a group of the user derived from them."""
+    user = Entity("user", keys={"user_id": int})
+
+    class Numbers(FeatureGroup, entity=user, source=Source("numbers", frame=table(user_id=[1, 2], n=[10, 20]))):
+        n = Feature(int)
+
+    class Rates(
+        FeatureGroup, entity=None, source=Source("rates", frame=table(at=[moment(1)], rate=[0.5]), timestamp="at")
+    ):
+        rate = Feature(float)
+
+    class Derived(
+        FeatureGroup,
+        entity=user,
+        inputs=inputs,
+        features={name: Feature(float, sql=sql) for name, sql in features.items()},
+    ):
+        """Made of the others."""
+
+
+def test_an_input_that_no_feature_reads_says_nothing(tmp_path: Path) -> None:
+    """A rate that changes over time does not make times for what is not made of it."""
+    store = applied(tmp_path, lambda: declare_derived(["numbers.n", "rates.rate"], double="n * 2"))
+
+    assert store.training_set(["double"], [{"user_id": 2}]).arrow()["double"].to_pylist() == [40.0]
+
+
+def test_a_rate_for_everyone_gives_times_to_a_number_that_has_none(tmp_path: Path) -> None:
+    """From the first rate on, each user has a product."""
+    store = applied(tmp_path, lambda: declare_derived(["numbers.n", "rates.rate"], product="n * rate"))
+
+    assert store.get_feature("product").order("user_id").fetchall() == [(1, moment(1), 5.0), (2, moment(1), 10.0)]
+
+
+def test_a_feature_that_reads_no_input_is_refused(tmp_path: Path) -> None:
+    """It would have no rows."""
+    with pytest.raises(DeclarationError, match=r"feature derived\.one reads none of its group's inputs: 1\.0"):
+        applied(tmp_path, lambda: declare_derived(["numbers.n"], one="1.0"))
+
+
+def test_a_group_whose_inputs_tell_no_entities_is_refused(tmp_path: Path) -> None:
+    """A rate for everyone does not tell which users there are."""
+    with pytest.raises(DeclarationError, match="group derived reads no input with the key user_id"):
+        applied(tmp_path, lambda: declare_derived(["rates.rate"], double="rate * 2"))
+
+
 def test_a_bare_name_of_several_groups_is_ambiguous(tmp_path: Path) -> None:
     """The candidates are listed; the address is not ambiguous."""
 
@@ -625,7 +673,8 @@ def declare_two(first: list[dict[str, Any]], second: list[dict[str, Any]], ttl: 
         more = Feature(int, sql="total + coalesce(x, 7)")
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None)
 @given(histories(), histories(), spines, st.sampled_from([None, 1, 2]))
 def test_values_equal_those_of_a_loop_over_all_rows(
     tmp_path_factory: pytest.TempPathFactory,
