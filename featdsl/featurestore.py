@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ class FeatureStore:
             ordered=True,
             few=True,
         )
-        sql = pointintime.compile_sql(selection.wants, spine, opened.snapshot.versions)
+        sql = _zoneless(pointintime.compile_sql(selection.wants, spine, opened.snapshot.versions), selection)
         parameters = [[row[name] for row in asked] for name in columns] or [[0] * len(asked)]
         if not asked:
             return []
@@ -134,7 +135,7 @@ class FeatureStore:
             said = str(error).splitlines()[0]
             expected = ", ".join(f"{name} {dtype}" for name, dtype in columns.items())
             raise _request("Wrong type of key", said, f"The keys are: {expected}.") from None
-        return [dict(zip(selection.columns, row, strict=True)) for row in found]
+        return [_in_utc(dict(zip(selection.columns, row, strict=True)), selection) for row in found]
 
     # Finding features
 
@@ -231,6 +232,20 @@ def _rows_of_parameters(columns: Mapping[str, str]) -> str:
     lists = [f"unnest(${i}::{dtype}[]) AS {quote(name)}" for i, (name, dtype) in enumerate(columns.items(), start=1)]
     listed = ", ".join(lists) or "unnest($1::BIGINT[]) AS nothing"
     return f'(SELECT *, row_number() OVER () AS "{pointintime.ROW}" FROM (SELECT {listed}))'
+
+
+def _zoned(selection: Selection) -> list[str]:
+    return [want.column for want in selection.wants if want.feature.dtype == "TIMESTAMP WITH TIME ZONE"]
+
+
+def _zoneless(sql: str, selection: Selection) -> str:
+    """Return the query with its instants as UTC times: DuckDB hands a zone to Python only with the help of pytz."""
+    plain = ", ".join(f"{quote(column)} AT TIME ZONE 'UTC' AS {quote(column)}" for column in _zoned(selection))
+    return f"SELECT * REPLACE ({plain}) FROM (\n{sql}\n)" if plain else sql
+
+
+def _in_utc(values: dict[str, Any], selection: Selection) -> dict[str, Any]:
+    return values | {column: values[column] and values[column].replace(tzinfo=UTC) for column in _zoned(selection)}
 
 
 def _refuse_other_keys(row: Mapping[str, Any], columns: Mapping[str, str]) -> None:
