@@ -178,7 +178,7 @@ class EmbeddedWriter:
         self._serial = snapshot.head.serial + 1
         self._file = f"data/{self._serial:06d}-{uuid.uuid4().hex[:8]}.duckdb"
         self._built: dict[str, StoredTable] = {}
-        self._edits: list[tuple[str, tuple[str, ...]]] = []
+        self._documents: dict[tuple[str, str, str], str | None] = {}
         self._views: dict[str, str | None] = {}
         self._released: list[str] = []
         self._published = False
@@ -224,14 +224,11 @@ class EmbeddedWriter:
     def record(self, definition: Definition) -> None:
         """Write a definition."""
         fingerprint = definition.fingerprint if isinstance(definition, FeatureDefinition) else ""
-        self.forget(definition.kind, address(definition), fingerprint)
-        insert = "INSERT INTO registry.documents VALUES (?, ?, ?, ?)"
-        self._edits.append((insert, (definition.kind, address(definition), fingerprint, to_json(definition))))
+        self._documents[definition.kind, address(definition), fingerprint] = to_json(definition)
 
     def forget(self, kind: str, address: str, fingerprint: str) -> None:
         """Remove a definition."""
-        delete = "DELETE FROM registry.documents WHERE kind = ? AND address = ? AND fingerprint = ?"
-        self._edits.append((delete, (kind, address, fingerprint)))
+        self._documents[kind, address, fingerprint] = None
 
     def release(self, table: str) -> None:
         """Stop listing a table."""
@@ -282,8 +279,7 @@ class EmbeddedWriter:
 
     def _edit(self, connection: DuckDBPyConnection, head: Head, entry: HistoryEntry) -> None:
         connection.execute("BEGIN")
-        for statement, values in self._edits:
-            connection.execute(statement, values)
+        self._edit_documents(connection)
         for name in [*self._built, *self._released]:
             connection.execute("DELETE FROM registry.tables WHERE name = ?", [name])
         for name in self._released:
@@ -303,6 +299,15 @@ class EmbeddedWriter:
         connection.execute("DELETE FROM registry.meta")
         connection.executemany("INSERT INTO registry.meta VALUES (?, ?)", list(meta.items()))
         connection.execute("COMMIT")
+
+    def _edit_documents(self, connection: DuckDBPyConnection) -> None:
+        """Replace and remove definitions in two statements, whatever their number."""
+        touched = [list(part) for part in zip(*self._documents, strict=True)] or [[], [], []]
+        keys = "SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[])"
+        connection.execute(f"DELETE FROM registry.documents WHERE (kind, address, fingerprint) IN ({keys})", touched)
+        kept = [[*key, body] for key, body in self._documents.items() if body is not None]
+        columns = [list(part) for part in zip(*kept, strict=True)] or [[], [], [], []]
+        connection.execute(f"INSERT INTO registry.documents {keys}, unnest($4::VARCHAR[])", columns)
 
     def _put_table_views(self, connection: DuckDBPyConnection) -> None:
         """Point the view of each table at its file: of all tables when the folder has moved, else of new ones."""
