@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from featdsl import fingerprints, graph, sql, templates
+from featdsl import fingerprints, graph, macros, sql, templates
 from featdsl.declaration import Declaration
 from featdsl.definitions import (
     Catalog,
@@ -41,6 +41,7 @@ class _Draft:
 
     project: Project
     frames: Mapping[str, str]
+    library: macros.Library
     entities: dict[str, EntityDefinition] = field(default_factory=dict)
     sources: dict[str, SourceDefinition] = field(default_factory=dict)
     groups: dict[str, GroupDefinition] = field(default_factory=dict)
@@ -66,13 +67,16 @@ def build(
     *,
     problems: Iterable[Problem] = (),
     frames: Mapping[str, str] | None = None,
+    macro_files: Mapping[str, str] | None = None,
 ) -> Catalog:
     """Return the catalogue of `declarations`.
 
     `problems` are mistakes found before, told together with those found here; `frames` maps each source that is
-    rows in memory to the hash of its rows. Raises DeclarationError with all of them.
+    rows in memory to the hash of its rows, `macro_files` the path of each macro file to its text. Raises
+    DeclarationError with all mistakes.
     """
-    draft = _Draft(project, frames or {}, problems=list(problems))
+    library = macros.library(macro_files or {}, _places(declarations, project))
+    draft = _Draft(project, frames or {}, library, problems=[*problems, *library.problems])
     _add_entities(draft, _unique(draft, declarations, Entity, "entities"))
     _add_sources(draft, _unique(draft, declarations, Source, "sources"))
     _add_groups(draft, _unique(draft, declarations, GroupDeclaration, "groups"))
@@ -82,6 +86,11 @@ def build(
         seen = dict.fromkeys(problem.seen_from(project.root) for problem in draft.problems)
         raise DeclarationError(sorted(seen, key=lambda problem: (problem.where or Origin("", 0), problem.what)))
     return Catalog(draft.entities, draft.sources, draft.groups, draft.features, draft.sets, draft.models)
+
+
+def _places(declarations: Sequence[Declaration], project: Project) -> dict[str, Origin]:
+    """Return where each source is declared."""
+    return {each.name: each.origin.relative_to(project.root) for each in declarations if isinstance(each, Source)}
 
 
 def _unique(draft: _Draft, declarations: Sequence[Declaration], kind: type[D], plural: str) -> list[D]:
@@ -162,10 +171,14 @@ def _rendered_query(draft: _Draft, source: Source, names: Mapping[str, str]) -> 
 
 
 def _rendered(draft: _Draft, address: str, text: str, where: Origin, names: Mapping[str, str]) -> str | None:
+    """Return a text with its Jinja filled; a mistake inside a macro is told at its line, and names who called it."""
+    file = where.relative_to(draft.project.root)
+    seen = draft.library.seen_from(file.file)
     try:
-        rendered = templates.render(text, variables=draft.project.settings.variables, sources=names)
+        rendered = templates.render(text, variables=draft.project.settings.variables, sources=names, macros=seen)
     except templates.TemplateProblem as problem:
-        draft.refuse(address, "Template cannot be filled", f"{address}: {problem}", where, problem.mend)
+        caller = f"{address}, at {file}" if problem.where else address
+        draft.refuse(address, "Template cannot be filled", f"{caller}: {problem}", problem.where or where, problem.mend)
         return None
     return rendered.strip()
 
@@ -358,11 +371,13 @@ def _feature(draft: _Draft, group: GroupDeclaration, name: str, scope: _Scope) -
         draft.broken.add(address)
         return None
     text = _rendered(draft, address, feature.sql if feature.sql is not None else f'"{name}"', feature.origin, {})
-    if text is None:
+    expect = [_rendered(draft, address, condition, feature.origin, {}) for condition in feature.expect]
+    conditions = tuple(condition for condition in expect if condition is not None)
+    if text is None or len(conditions) < len(expect):
         return None
     try:
         tree = sql.expression(text)
-        for condition in feature.expect:
+        for condition in conditions:
             sql.expression(condition)
     except sql.SqlProblem as problem:
         draft.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.mend)
@@ -383,7 +398,7 @@ def _feature(draft: _Draft, group: GroupDeclaration, name: str, scope: _Scope) -
         tags=feature.tags,
         dtype=feature.dtype,
         sql=text,
-        expect=feature.expect,
+        expect=conditions,
         reads=reads,
         inputs=used if group.source is None else (),
         entity=group.entity.name if group.entity else None,

@@ -63,7 +63,7 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for featdsl apply.")
 @click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
-@click.option("--sql", is_flag=True, help="Show the SQL of tables and views.")
+@click.option("--sql", is_flag=True, help="Show the SQL of queries, tables and views.")
 @click.pass_obj
 def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:  # noqa: FBT001 - click's flags
     """Show what apply would create, change, recompute and remove, and whom it touches.

@@ -8,12 +8,13 @@ import importlib.machinery
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from featdsl import macros
 from featdsl.declaration import Declaration, collecting
 from featdsl.errors import DeclarationError, FeatdslError, Origin, Problem
 from featdsl.names import did_you_mean
@@ -28,6 +29,8 @@ class Loaded:
 
     declarations: tuple[Declaration, ...]
     problems: tuple[Problem, ...]
+    macro_files: Mapping[str, str] = field(default_factory=dict)
+    """The text of each macro file, by its path."""
 
 
 def load(project: Project) -> Loaded:
@@ -42,7 +45,7 @@ def load(project: Project) -> Loaded:
     with collecting() as collector, _importing_afresh(project) as finder:
         for module in _modules(project):
             finder.attempt(module)
-    return Loaded(tuple(collector.declarations), (*finder.problems, *collector.problems))
+    return Loaded(tuple(collector.declarations), (*finder.problems, *collector.problems), macros.read(project))
 
 
 def _modules(project: Project) -> Iterator[str]:

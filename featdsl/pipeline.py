@@ -28,7 +28,9 @@ def make_plan(project: Project, store: Store) -> Planned:
     loaded = loader.load(project)
     rows = _rows(project, loaded.declarations)
     hashes = {name: digest for name, (digest, _) in rows.items()}
-    desired = catalog.build(loaded.declarations, project, problems=loaded.problems, frames=hashes)
+    desired = catalog.build(
+        loaded.declarations, project, problems=loaded.problems, frames=hashes, macro_files=loaded.macro_files
+    )
     return plan_for(project, store, desired, dict(rows.values()))
 
 

@@ -19,7 +19,7 @@ LAYERS = {
     "what teams write": {"declaration", "entity", "source", "feature", "group", "featureset"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"templates"},
+    | {"macros", "templates"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {"loader", "catalog", "binding", "diff", "plan", "steps", "planner", "planfile", "apply"}
     | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},

@@ -18,7 +18,7 @@ from featdsl.definitions import (
     address,
 )
 from featdsl.diff import Action, Change, Reason
-from featdsl.plan import Affected, BuildTable, CheckRows, DropView, Plan, PlannedChange, PutView, Record
+from featdsl.plan import Affected, BuildTable, CheckRows, DropView, OpenSource, Plan, PlannedChange, PutView, Record
 
 _ORDER = ("entity", "source", "group", "feature", "set", "model")
 _VERBS: dict[Action, str] = {
@@ -160,9 +160,13 @@ def recorded(plan: Plan) -> dict[tuple[str, str], Definition]:
 
 
 def sql_lines(plan: Plan) -> Iterator[str]:
-    """Yield the SQL of every table and view, under its name."""
+    """Yield the SQL of every query, table and view, under its name and with its Jinja filled."""
     for step in plan.steps:
-        if isinstance(step, BuildTable | PutView):
+        if isinstance(step, OpenSource) and step.source.sql:
+            yield f"-- source {step.source.name}"
+            yield from step.source.sql.splitlines()
+            yield ""
+        elif isinstance(step, BuildTable | PutView):
             yield f"-- {f'table {step.table}' if isinstance(step, BuildTable) else f'view prod.{step.name}'}"
             yield from step.sql.splitlines()
             yield ""

@@ -1,0 +1,280 @@
+"""Jinja in SQL: macros by folder, references to sources, and what is told of mistakes in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Workspace
+
+PROJECT = '[project]\nname = "shop"\n\n[variables]\nrate = 0.5\n'
+MONEY = """\
+{# What things cost. #}
+{% macro usd(column) %}
+  {{ column }} * {{ var("rate") }}
+{% endmacro %}
+
+{% macro unused() %}1{% endmacro %}
+"""
+RISK = """\
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+raw = Source("raw", path="raw.parquet", timestamp="ts")
+doubled = Source("doubled", sql="SELECT * REPLACE ({{ twice('price') }} AS price) FROM {{ ref('raw') }}", timestamp="ts")
+
+
+class Spending(FeatureGroup, entity=user, source=doubled):
+    spend = Feature(float, sql="{{ usd('price') }}", expect="{{ usd('spend') }} >= 0")
+    items = Feature(int)
+"""
+FILES = {
+    "featproject.toml": PROJECT,
+    "features/macros/money.sql": MONEY,
+    "features/risk/macros/risk.sql": "{% macro twice(column) %}2 * ({{ column }}){% endmacro %}\n",
+    "features/risk/__init__.py": RISK,
+}
+Edit = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def shop(workspace: Workspace) -> Workspace:
+    """A project with macros for everyone and macros of a team."""
+    workspace.parquet("raw.parquet", "SELECT 1 AS user_id, TIMESTAMP '2026-01-01' AS ts, 10.0 AS price, 3 AS items")
+    return workspace.write(FILES)
+
+
+def refused(workspace: Workspace) -> str:
+    """Return what a plan says that cannot be made."""
+    done = workspace.run("plan")
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip()
+
+
+def changes(workspace: Workspace) -> list[tuple[str, str]]:
+    """Return each feature or source that a plan would change, with the class of the change."""
+    found = json.loads(workspace.run("plan", "--format", "json").stdout)["changes"]
+    changes = [each["change"] for each in found]
+    return [(c["address"], c["change_class"]) for c in changes if c["kind"] in {"feature", "source"}]
+
+
+def test_macros_make_the_sql_of_sources_features_and_checks(shop: Workspace) -> None:
+    """Those of every folder above the declaration; `ref` names a source as its bare name does."""
+    shop.apply()
+    assert shop.published("SELECT spend, items FROM prod.spending") == [(10.0, 3)]
+
+
+def test_a_macro_calls_macros_of_other_files(shop: Workspace, edit: Edit) -> None:
+    """In whatever order the files are read; a team's macro may call those of everyone."""
+    shop.write({"features/macros/a.sql": "{% macro eur(x) %}{{ usd(x) }} + {{ fee() }}{% endmacro %}"})
+    shop.write({"features/macros/z.sql": "{% macro fee() %}7{% endmacro %}"})
+    edit("features/risk/macros/risk.sql", "2 * ({{ column }})", "{{ eur(column) }}")
+    shop.apply()
+    assert shop.published("SELECT spend FROM prod.spending") == [(6.0,)]
+
+
+def test_a_plan_shows_the_sql_that_macros_made(shop: Workspace) -> None:
+    """Of queries and of tables."""
+    shown = shop.run("plan", "--sql").stdout
+    assert "-- source doubled" in shown
+    assert 'SELECT * REPLACE (2 * (price) AS price) FROM source."raw"' in shown
+    assert "price * 0.5" in shown
+    assert "{{" not in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{% macro unused() %}1", "{% macro unused() %}2"),
+        ("{# What things cost. #}", "{# What they cost in dollars. #}"),
+        ('{{ column }} * {{ var("rate") }}', '-- in dollars\n  {{ column }}  *  {{ var("rate") }}'),
+        ("column", "amount"),
+    ],
+    ids=["an unused macro", "a comment of Jinja", "a comment and the layout of the SQL", "the name of an argument"],
+)
+def test_what_does_not_change_the_rendered_sql_changes_nothing(shop: Workspace, edit: Edit, old: str, new: str) -> None:
+    """A macro counts only by what it makes."""
+    shop.apply()
+    edit("features/macros/money.sql", old, new)
+    assert shop.run("plan", "--check").returncode == 0
+
+
+def test_a_macro_that_is_used_changes_those_who_use_it(shop: Workspace, edit: Edit) -> None:
+    """And nobody else of the same group."""
+    shop.apply()
+    edit("features/macros/money.sql", '* {{ var("rate") }}', "* 4")
+    assert changes(shop) == [("spending.spend", "definition")]
+
+
+def test_a_macro_of_a_source_changes_what_is_computed_from_it(shop: Workspace, edit: Edit) -> None:
+    """By way of the source."""
+    shop.apply()
+    edit("features/risk/macros/risk.sql", "2 *", "3 *")
+    assert changes(shop) == [
+        ("doubled", "definition"),
+        ("spending.items", "upstream"),
+        ("spending.spend", "upstream"),
+    ]
+
+
+def test_macros_of_a_folder_are_for_that_folder(shop: Workspace) -> None:
+    """Another team does not see them, and may use the name for its own."""
+    shop.write({
+        "features/sales/__init__.py": "from featdsl import Source\n"
+        'sold = Source("sold", sql="SELECT {{ twice(1) }} AS price FROM {{ raw }}")\n'
+    })  # fmt: skip
+    assert refused(shop) == (
+        "Template cannot be filled\n  source sold: 'twice' is undefined in the template.\n"
+        "  features/sales/__init__.py:2"
+    )
+    shop.write({"features/sales/macros/mine.sql": "{% macro twice(x) %}{{ x }} + {{ x }}{% endmacro %}"})
+    assert shop.run("plan").returncode == 0
+
+
+def test_a_macro_sees_only_what_its_own_folder_may_call(shop: Workspace, edit: Edit) -> None:
+    """What everyone calls does not depend on who calls it."""
+    edit("features/macros/money.sql", "{{ column }} *", "{{ twice(column) }} *")
+    assert (
+        "Template cannot be filled\n"
+        "  feature spending.spend, at features/risk/__init__.py:9: 'twice' is undefined in the macro.\n"
+        "  features/macros/money.sql:3"
+    ) in refused(shop)
+
+
+MISTAKES = {
+    "an unknown macro": (
+        ("features/risk/__init__.py", "usd('price')", "usdd('price')"),
+        """\
+Template cannot be filled
+  feature spending.spend: 'usdd' is undefined in the template.
+  features/risk/__init__.py:9
+  Did you mean "usd"?""",
+    ),
+    "an unknown macro in a check": (
+        ("features/risk/__init__.py", "usd('spend')", "usdd('spend')"),
+        """\
+Template cannot be filled
+  feature spending.spend: 'usdd' is undefined in the template.
+  features/risk/__init__.py:9
+  Did you mean "usd"?""",
+    ),
+    "an unknown source by ref": (
+        ("features/risk/__init__.py", "ref('raw')", "ref('rawe')"),
+        """\
+Template cannot be filled
+  source doubled: ref('rawe') names no source.
+  features/risk/__init__.py:5
+  Did you mean "raw"?""",
+    ),
+    "ref in a feature": (
+        ("features/risk/__init__.py", "usd('price')", "ref('raw')"),
+        """\
+Template cannot be filled
+  feature spending.spend: ref() is for the SQL of a source.
+  features/risk/__init__.py:9""",
+    ),
+    "an unknown variable in a macro": (
+        ("features/risk/macros/risk.sql", "2 *", "{{ var('rat') }} *"),
+        """\
+Template cannot be filled
+  source doubled, at features/risk/__init__.py:5: The variable 'rat' is not in [variables] of featproject.toml.
+  features/risk/macros/risk.sql:1
+  Did you mean "rate"?""",
+    ),
+    "an unknown name in a macro": (
+        ("features/risk/macros/risk.sql", "2 *", "\n{{ rwa }} *"),
+        """\
+Template cannot be filled
+  source doubled, at features/risk/__init__.py:5: 'rwa' is undefined in the macro.
+  features/risk/macros/risk.sql:2
+  Did you mean "raw"?""",
+    ),
+    "an argument that was left out": (
+        ("features/risk/__init__.py", "twice('price')", "twice()"),
+        """\
+Template cannot be filled
+  source doubled, at features/risk/__init__.py:5: parameter 'column' was not provided in the macro.
+  features/risk/macros/risk.sql:1""",
+    ),
+    "an argument too many": (
+        ("features/risk/__init__.py", "twice('price')", "twice('price', 2)"),
+        """\
+Template cannot be filled
+  source doubled: The template cannot be filled: macro 'twice' takes not more than 1 argument(s).
+  features/risk/__init__.py:5""",
+    ),
+    "a macro that calls itself": (
+        ("features/risk/macros/risk.sql", "2 *", "{{ twice(column) }} *"),
+        """\
+Template cannot be filled
+  source doubled, at features/risk/__init__.py:5: The template cannot be filled: a macro calls itself without end.
+  features/risk/macros/risk.sql:1""",
+    ),
+    "a macro without its end": (
+        ("features/macros/money.sql", "1{% endmacro %}", "1"),
+        """\
+Invalid macro file
+  features/macros/money.sql cannot be read: Unexpected end of template. Jinja was looking for the following tags: 'endmacro'. The innermost block that needs to be closed is 'macro'.
+  features/macros/money.sql:6
+  Mend this line or the one before; a macro ends with {% endmacro %}.""",
+    ),
+    "an unknown filter": (
+        ("features/macros/money.sql", "{{ column }} *", "{{ column|upperr }} *"),
+        """\
+Invalid macro file
+  features/macros/money.sql cannot be read: No filter named 'upperr'.
+  features/macros/money.sql:3
+  Mend this line or the one before; a macro ends with {% endmacro %}.""",
+    ),
+    "more than macros": (
+        ("features/macros/money.sql", "{# What things cost. #}", "-- prices\n{% set tax = 2 %}"),
+        """\
+Invalid macro file
+  features/macros/money.sql holds more than macros: nothing else in it can be called.
+  features/macros/money.sql:2
+  Keep to {% macro name(arguments) %}...{% endmacro %}; what files share goes into [variables].""",
+    ),
+    "two macros of one name": (
+        ("features/macros/money.sql", "unused", "usd"),
+        """\
+Name used twice
+  Two macros are called usd; the other one is at features/macros/money.sql:2.
+  features/macros/money.sql:6
+  Give one of them another name.""",
+    ),
+    "a macro that shadows one of a folder above": (
+        ("features/risk/macros/risk.sql", "{% macro twice", "{% macro usd(x) %}1{% endmacro %}\n{% macro twice"),
+        """\
+Name used twice
+  Two macros are called usd; the other one is at features/macros/money.sql:2.
+  features/risk/macros/risk.sql:1
+  Give one of them another name.""",
+    ),
+    "a macro called like a source": (
+        ("features/macros/money.sql", "unused", "raw"),
+        """\
+Name used twice
+  The macro raw is called like the source raw, which is at features/risk/__init__.py:4.
+  features/macros/money.sql:6
+  Give one of them another name.""",
+    ),
+    "a macro called like what Jinja has": (
+        ("features/macros/money.sql", "unused", "var"),
+        """\
+Name used twice
+  The macro var is called like var(), which every template has.
+  features/macros/money.sql:6
+  Give it another name.""",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_its_place(shop: Workspace, edit: Edit, mistake: str) -> None:
+    """At the macro's line where a macro is wrong, with who called it; at the caller's where the call is."""
+    where, said = MISTAKES[mistake]
+    edit(*where)
+    assert said in refused(shop)
