@@ -602,7 +602,7 @@ def test_values_of_every_type_come_back_as_python_has_them(tmp_path: Path) -> No
             text = Feature(str, sql="'it''s -- fine'")
             flag = Feature(bool, sql="x = 1")
             zoned = Feature("TIMESTAMPTZ", sql="TIMESTAMPTZ '2026-01-01 12:00:00+02'")
-            never = Feature("TIMESTAMPTZ", sql="NULL")
+            never = Feature("TIMESTAMPTZ", sql="CASE WHEN x > 1 THEN TIMESTAMPTZ '2026-01-01' END")
             pair = Feature("STRUCT(a BIGINT, b VARCHAR)", sql="{'a': x, 'b': 'z'}")
 
     assert applied(tmp_path, declare).get_features(
