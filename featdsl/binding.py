@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, frames, graph, sql
+from featdsl import engine, frames, graph, instants, sql
 from featdsl.definitions import Catalog, Column, FeatureDefinition, GroupDefinition, SourceDefinition
 from featdsl.dtypes import gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, did_you_mean, quote
+from featdsl.instants import Clock
+from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -81,15 +82,16 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
     if columns is None:
         return
     found = {column.name.lower(): column for column in columns}
-    for role, wanted in (("timestamp", source.timestamp), ("tie_break", source.tie_break)):
+    roles = {"timestamp": source.timestamp, "available_at": source.available_at, "tie_break": source.tie_break}
+    for role, wanted in roles.items():
         if wanted is None:
             continue
         column = found.get(wanted.lower())
         if column is None:
             what = f"source {source.name} has no column {wanted!r}, its {role}=."
             check.refuse("Missing column", what, source.origin, _columns_hint(wanted, columns))
-        elif role == "timestamp" and not is_instant(column.dtype):
-            what = f"source {source.name}: its timestamp {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
+        elif role != "tie_break" and not is_instant(column.dtype):
+            what = f"source {source.name}: its {role} {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
             mend = f"Cast it in a Source(sql=...), such as: SELECT * REPLACE ({wanted}::TIMESTAMP AS {wanted}) FROM ..."
             check.refuse("Wrong type", what, source.origin, mend)
     in_order = tuple(sorted(columns, key=lambda column: column.name))  # the order of a file's columns means nothing
@@ -166,7 +168,8 @@ def _lineage(
 
 
 def _check_group(check: _Check, group: GroupDefinition) -> None:
-    members = check.catalog.members_of(group.name)
+    clock = _clock(check, group)
+    members = [replace(each, clock=clock) for each in check.catalog.members_of(group.name)]
     scope = _scope(check, group, members)
     if scope is None or group.entity in check.keyless:
         return
@@ -179,6 +182,15 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
         _check_expectations(check, members)
     for feature in known:
         check.features[feature.address] = replace(feature, roots=_roots(check, group, feature))
+
+
+def _clock(check: _Check, group: GroupDefinition) -> Clock:
+    """Return how fine the times of a group are: as fine as the finest of what it is made of."""
+    if group.source is None:
+        known = [check.features.get(item.feature) for f in check.catalog.members_of(group.name) for item in f.inputs]
+        return instants.clock_of(each.clock for each in known if each is not None)
+    source = check.sources.get(group.source)
+    return instants.clock_of([source.dtype(name) for name in source.times] if source else ())
 
 
 @dataclass(frozen=True)
@@ -296,7 +308,7 @@ def _check_expectations(check: _Check, members: Sequence[FeatureDefinition]) -> 
     import duckdb
 
     columns = [*members[0].keys] if members else []
-    columns += [Column(name=EVENT_TIMESTAMP, dtype="TIMESTAMP")] if members and members[0].timed else []
+    columns += [*members[0].times] if members else []
     columns += [Column(name=feature.name, dtype=feature.dtype) for feature in members]
     for feature in members:
         for condition in feature.expect:

@@ -209,6 +209,7 @@ def _add_source(draft: _Draft, source: Source, text: str, inputs: tuple[str, ...
         sql=text,
         inputs=inputs,
         timestamp=source.timestamp,
+        available_at=source.available_at,
         tie_break=source.tie_break,
         fingerprint=fingerprints.source(
             format=place[0],
@@ -217,6 +218,7 @@ def _add_source(draft: _Draft, source: Source, text: str, inputs: tuple[str, ...
             sql=sql.canonical(sql.query(text)) if text else "",
             inputs={name: draft.sources[name].fingerprint for name in inputs},
             time=(source.timestamp, source.tie_break),
+            available_at=source.available_at,
         ),
         **draft.common(source),
     )
@@ -273,11 +275,12 @@ def _add_group(draft: _Draft, group: GroupDeclaration) -> None:
         Member(column=feature.name, feature=feature.address, fingerprint=feature.fingerprint) for feature in features
     )
     timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, features))
+    late = bool(source and source.available_at)
     table = f"{group.name}_{fingerprints.table(members, keys=scope.keys, timed=timed)[:8]}"
     if source is None:
         _refuse_no_entities(draft, group, features)
     for feature in features:
-        draft.features[feature.address] = replace(feature, table=table, timed=timed)
+        draft.features[feature.address] = replace(feature, table=table, timed=timed, late=late)
     draft.groups[group.name] = GroupDefinition(
         name=group.name,
         description=group.description,

@@ -8,6 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from featdsl.errors import Origin
+from featdsl.instants import Clock
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -56,11 +58,22 @@ class SourceDefinition:
     sql: str = ""
     inputs: tuple[str, ...] = ()
     timestamp: str | None
+    available_at: str | None = None
     tie_break: str | None
     fingerprint: str
     columns: tuple[Column, ...] = ()
     lineage: tuple[tuple[str, tuple[str, ...]], ...] = ()
     origin: Origin
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """The columns that tell when a row became true, and when it became known."""
+        return tuple(column for column in (self.timestamp, self.available_at) if column)
+
+    def dtype(self, name: str) -> str:
+        """Return the type of a column, or that of plain times as long as the schema was not looked at."""
+        found = (column.dtype for column in self.columns if column.name.lower() == name.lower())
+        return next(found, "TIMESTAMP")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +89,9 @@ class Input:
 class FeatureDefinition:
     """One feature at one fingerprint, with all that a reader needs to look its values up.
 
-    `keys` are the entity's key columns, `timed` whether values have event timestamps, `ttl` in seconds, `table` the
-    stored table. A derived feature has `inputs` and is computed when read; `reads` names the columns of the source
+    `keys` are the entity's key columns, `timed` whether values have event timestamps, `clock` how fine these are, `late`
+    whether they tell when rows were known, with the rows' own times beside; `ttl` is in seconds, `table` the stored
+    table. A derived feature has `inputs` and is computed when read; `reads` names the columns of the source
     or of the inputs that its SQL uses, `roots` the columns of stored data that these come from.
     """
 
@@ -97,6 +111,8 @@ class FeatureDefinition:
     entity: str | None
     keys: tuple[Column, ...]
     timed: bool
+    clock: Clock = "TIMESTAMP"
+    late: bool = False
     ttl: int | None
     adhoc: bool = False
     fingerprint: str
@@ -107,6 +123,12 @@ class FeatureDefinition:
     def address(self) -> str:
         """Its name for everyone: `user_profile.age`."""
         return f"{self.group}.{self.name}"
+
+    @property
+    def times(self) -> tuple[Column, ...]:
+        """The columns of times in its table."""
+        names = [EVENT_TIMESTAMP] * self.timed + [SOURCE_TIMESTAMP] * self.late
+        return tuple(Column(name=name, dtype=self.clock) for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)

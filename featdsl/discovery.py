@@ -226,7 +226,8 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
         case SourceDefinition():
             return {
                 "format": definition.format, "location": list(definition.location), "sql": definition.sql,
-                "timestamp": definition.timestamp, "columns": _columns(definition.columns),
+                "timestamp": definition.timestamp, "available_at": definition.available_at, "tie_break": definition.tie_break,
+                "columns": _columns(definition.columns),
             }  # fmt: skip
         case EntityDefinition():
             return {"keys": _columns(definition.keys)}

@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar, Never
 from pydantic import AfterValidator
 
 from featdsl.declaration import ColumnName, Declaration, DType, Name
-from featdsl.names import EVENT_TIMESTAMP
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
 
 
 def _some_keys(keys: dict[str, str]) -> dict[str, str]:
     if not keys:
         raise ValueError("an entity needs at least one key column; for a value without one, give a group entity=None")
-    if EVENT_TIMESTAMP in keys:
-        raise ValueError(f"{EVENT_TIMESTAMP!r} is the time column of every feature table, so it cannot be a key")
+    for taken in sorted({EVENT_TIMESTAMP, SOURCE_TIMESTAMP} & keys.keys()):
+        raise ValueError(f"{taken!r} is a time column of feature tables, so it cannot be a key")
     return keys
 
 

@@ -32,11 +32,14 @@ def source(  # noqa: PLR0913 - every part counts
     sql: str,
     inputs: Mapping[str, str],
     time: tuple[str | None, str | None],
+    available_at: str | None,
 ) -> str:
     """Return a source's fingerprint; `inputs` maps the sources of a query to theirs."""
+    # What is not said leaves the fingerprint as it was before there was a word for it.
+    known = {"available_at": available_at} if available_at else {}
     return of({
         "meaning": _MEANING, "format": format, "location": list(location), "options": sorted(options), "sql": sql,
-        "inputs": dict(inputs), "time": time,
+        "inputs": dict(inputs), "time": time, **known,
     })  # fmt: skip
 
 

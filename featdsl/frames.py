@@ -94,6 +94,10 @@ def _scannable(frame: Any) -> Any:
         return frame.to_arrow_table()
     if hasattr(frame, "lazy") and hasattr(frame, "collect_schema"):
         return frame.lazy().collect().to_arrow()
+    if _has_fine_zoned_times(frame):
+        import pyarrow as pa
+
+        return pa.Table.from_pandas(frame, preserve_index=False)
     if any(hasattr(frame, attribute) for attribute in ("columns", "schema", "__arrow_c_stream__")):
         return frame
     raise RequestError(
@@ -103,3 +107,9 @@ def _scannable(frame: Any) -> Any:
             mend="Give a pandas or polars DataFrame, a pyarrow Table, a DuckDB relation, or a list of dicts.",
         )
     )
+
+
+def _has_fine_zoned_times(frame: Any) -> bool:
+    """Return whether this is a pandas frame with zoned times whose nanoseconds DuckDB's scan of it would lose."""
+    zoned = frame.select_dtypes("datetimetz") if hasattr(frame, "select_dtypes") else ()
+    return any((zoned[name].dt.nanosecond > 0).any() for name in zoned)

@@ -13,7 +13,7 @@ from featdsl.durations import checked
 from featdsl.entity import Entity
 from featdsl.errors import FeatureNotFoundError, Problem
 from featdsl.feature import Feature, FeatureAlias
-from featdsl.names import EVENT_TIMESTAMP, did_you_mean, snake_case
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, did_you_mean, snake_case
 from featdsl.source import Source
 
 Reference = Feature[Any] | FeatureAlias[Any] | str
@@ -184,7 +184,8 @@ class GroupDeclaration(Declaration):
         keys = self.entity.keys if self.entity else {}
         for taken in sorted({"declaration"} & self.features.keys()):
             raise ValueError(f"{taken!r} is an attribute of every group; give the feature another name")
-        for taken in sorted({EVENT_TIMESTAMP, *keys} & self.features.keys()):
+        times = {EVENT_TIMESTAMP, SOURCE_TIMESTAMP} if self.source and self.source.available_at else {EVENT_TIMESTAMP}
+        for taken in sorted({*times, *keys} & self.features.keys()):
             raise ValueError(f"{taken!r} is a column of the group's table already; give the feature another name")
         for unknown in sorted(self.keys.keys() - keys):
             raise ValueError(f"keys= renames {unknown!r}, which is no key of the entity; its keys are {sorted(keys)}")

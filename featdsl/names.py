@@ -8,6 +8,9 @@ from collections.abc import Iterable
 EVENT_TIMESTAMP = "event_timestamp"
 """The time column of every feature table; no feature may take its name."""
 
+SOURCE_TIMESTAMP = "source_timestamp"
+"""The rows' own time in the tables of sources with `available_at=`, whose event timestamps tell when rows were known."""
+
 SOURCE_SCHEMA = "source"
 """The schema that SQL finds sources in: `source.accounts`."""
 

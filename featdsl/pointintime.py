@@ -1,7 +1,7 @@
 """One compiler for every read: the SQL that gives features their values at the times of a spine.
 
-A feature's value at time t is that of its latest stored row with event timestamp ≤ t, and > t − ttl where it has a
-ttl; a derived feature's is its expression over the values of its inputs at t. Training sets, online reads, the
+A feature's value at time t is that of its latest stored row with event timestamp ≤ t, whose own time is > t − ttl
+where it has a ttl; a derived feature's is its expression over the values of its inputs at t. Training sets, online reads, the
 tables of derived groups and the views of sets are all compiled here, so that they cannot differ.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from featdsl.definitions import FeatureDefinition
+from featdsl.instants import is_younger, widened
 from featdsl.names import EVENT_TIMESTAMP, quote
 
 ROW = "#row"
@@ -42,14 +43,15 @@ class Spine:
     """Entity keys and times that values are wanted for.
 
     `sql` is what may stand after FROM; `columns` come back as they are. `keys` maps each key column to its
-    expression in the type of the entity's key, `time` is the expression of the time in UTC, or None where no value
-    depends on time. `ordered` spines have a column `#row`. `few` says that few of the stored entities are asked for.
+    expression in the type of the entity's key, `time` is the expression of the time in UTC, to the microsecond, or None
+    where no value depends on time; `time_ns` has its nanoseconds where there are any. `ordered` spines have a column `#row`. `few` says that few of the stored entities are asked for.
     """
 
     sql: str
     columns: Sequence[str]
     keys: Mapping[str, str]
     time: str | None
+    time_ns: str | None = None
     ordered: bool = False
     few: bool = False
 
@@ -81,7 +83,8 @@ def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions) -> str:
             wanted = lookups.setdefault((feature.table, roles), [])
             if feature not in wanted:
                 wanted.append(feature)
-    query.layers.append(_spine_layer(spine))
+    fine = any(feature.clock == "TIMESTAMP_NS" for features in lookups.values() for feature in features)
+    query.layers.append(_spine_layer(spine, fine=fine))
     query.layers.append(_lookup_layer(query, lookups))
     for want in wants:
         _derive(query, want.feature, want.roles)
@@ -107,10 +110,11 @@ def _inputs(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Ite
         yield upstream, tuple(role for role in roles if role[0] in keys)
 
 
-def _spine_layer(spine: Spine) -> str:
+def _spine_layer(spine: Spine, *, fine: bool) -> str:
     columns = [f"{quote(column)} AS {quote(f'#s{i}')}" for i, column in enumerate(spine.columns)]
     columns += [f"{expression} AS {_key(name)}" for name, expression in spine.keys.items()]
     columns += [f'{spine.time} AS "#time"'] if spine.time else []
+    columns += [f'{spine.time_ns or widened(spine.time)} AS "#time_ns"'] if spine.time and fine else []
     columns += [quote(ROW)] if spine.ordered else []
     return f"  SELECT {', '.join(columns)}\n  FROM {spine.sql}"
 
@@ -126,22 +130,28 @@ def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[Featu
 
 def _join(spine: Spine, table: str, alias: str, roles: Roles, features: Sequence[FeatureDefinition]) -> str:
     timed = features[0].timed
-    columns = [key for key, _ in roles] + ([EVENT_TIMESTAMP] if timed else [])
+    columns = [key for key, _ in roles] + [time.name for time in features[0].times]
     columns += [feature.name for feature in features]
     stored = f"(SELECT {', '.join(quote(column) for column in columns)} FROM tables.{quote(table)}"
     if spine.few and roles:
         key, column = roles[0]
         stored += f" WHERE {quote(key)} IN (SELECT {_key(column)} FROM l0)"
     on = [f"l0.{_key(column)} = {alias}.{quote(key)}" for key, column in roles]
-    on += [f'l0."#time" >= {alias}.{EVENT_TIMESTAMP}'] if timed else []
+    on += [f"{_time(features[0])} >= {alias}.{EVENT_TIMESTAMP}"] if timed else []
     return f"  {'ASOF LEFT' if timed else 'LEFT'} JOIN {stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
+
+
+def _time(feature: FeatureDefinition) -> str:
+    """Return the time asked for, as finely as the feature's table has times: then no comparison rounds."""
+    return 'l0."#time_ns"' if feature.clock == "TIMESTAMP_NS" else 'l0."#time"'
 
 
 def _value(alias: str, feature: FeatureDefinition) -> str:
     value = f"{alias}.{quote(feature.name)}"
     if feature.ttl is None or not feature.timed:
         return value
-    young = f'{alias}.{EVENT_TIMESTAMP} > l0."#time" - to_seconds({feature.ttl})'
+    own = f"{alias}.{feature.times[-1].name}"
+    young = is_younger(own, _time(feature), feature.ttl, feature.clock)
     return f"CASE WHEN {young} THEN {value} END"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from featdsl import instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, quote
 from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, tables_of
 
+_KNOWN, _PLACE = '"#known"', '"#place"'
+"""Columns of a query under names that no source has."""
 NOW = "now() AT TIME ZONE 'UTC'"
 
 
@@ -18,39 +21,63 @@ def identity(features: Sequence[FeatureDefinition]) -> list[str]:
 
 def columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
     """Return the columns of a group's table."""
-    time = [Column(name=EVENT_TIMESTAMP, dtype="TIMESTAMP")] if features[0].timed else []
-    return (*features[0].keys, *time, *(Column(name=each.name, dtype=each.dtype) for each in features))
+    return (*features[0].keys, *features[0].times, *(Column(name=each.name, dtype=each.dtype) for each in features))
 
 
 def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition) -> str:
-    """Return the query of a group over a source: rows without a key or a time belong to nobody."""
+    """Return the query of a group over a source: rows without a key or a time belong to nobody.
+
+    Of a source with `available_at=` it has the rows that were ever the latest, from the time that they were known.
+    """
     renamed = dict(group.keys)
     keys = {key: quote(renamed.get(key.name, key.name)) for key in features[0].keys}
     listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for key, column in keys.items()]
-    present = list(keys.values())
-    if source.timestamp:
-        listed.append(f"CAST({quote(source.timestamp)} AS TIMESTAMP) AS {EVENT_TIMESTAMP}")
-        present.append(quote(source.timestamp))
+    clock = features[0].clock
+    times = [instants.in_clock(quote(name), source.dtype(name), clock) for name in source.times]
+    told = [*([_KNOWN] if source.available_at else []), *times]
+    listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=False)]
     listed += [f"{cast(feature)} AS {quote(feature.name)}" for feature in features]
-    parts = ["SELECT", ",\n".join(f"  {item}" for item in listed), f"FROM {SOURCE_SCHEMA}.{quote(source.name)}"]
-    if present:
-        parts.append(f"WHERE {' AND '.join(f'{column} IS NOT NULL' for column in present)}")
-    if source.tie_break:
-        # rank() keeps rows that tie even so: which of them counts is the data's error to mend, not ours to choose.
-        by, last = ", ".join(present), quote(source.tie_break)
-        parts.append(f"QUALIFY rank() OVER (PARTITION BY {by} ORDER BY {last} DESC NULLS LAST) = 1")
+    parts = ["SELECT", ",\n".join(f"  {item}" for item in listed), *_answers(source, list(keys.values()), times)]
     return "\n".join([*parts, *_sorted(features)])
+
+
+def _answers(source: SourceDefinition, keys: Sequence[str], times: Sequence[str]) -> list[str]:
+    """Return what stands after SELECT: the rows of a source that are the answer at some time.
+
+    rank() keeps rows that tie to the end: which of them counts is the data's error to mend, not ours to choose.
+    """
+    present = [*keys, *(quote(name) for name in source.times)]
+    rows = [f"FROM {SOURCE_SCHEMA}.{quote(source.name)}"]
+    rows += [f"WHERE {' AND '.join(f'{column} IS NOT NULL' for column in present)}"] if present else []
+    if source.available_at:
+        # A row is the answer from when it is known, unless one of a greater place is known by then.
+        known = f"greatest({', '.join(times)}) AS {_KNOWN}"
+        last = [f"{quote(source.tie_break)} NULLS FIRST"] if source.tie_break else []
+        place = f"rank() OVER ({_window(keys, [*present[len(keys) :], *last])}) AS {_PLACE}"
+        inside = "\n".join(f"  {line}" for line in [f"SELECT *, {known}, {place}", *rows])
+        kept = f"QUALIFY {_PLACE} = max({_PLACE}) OVER ({_window(keys, [_KNOWN])})"
+        return [f"FROM (\n{inside}\n) AS {quote(source.name)}", kept]
+    if source.tie_break:
+        last = [f"{quote(source.tie_break)} DESC NULLS LAST"]
+        return [*rows, f"QUALIFY rank() OVER ({_window(present, last)}) = 1"]
+    return rows
+
+
+def _window(by: Sequence[str], order: Sequence[str]) -> str:
+    partition = f"PARTITION BY {', '.join(by)} " if by else ""
+    return f"{partition}ORDER BY {', '.join(order)}"
 
 
 def derived_table(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     """Return the query of a derived group: its values at every time at which one of its inputs changes."""
     keys = [key.name for key in features[0].keys]
-    time = EVENT_TIMESTAMP if features[0].timed else None
+    time, fine = EVENT_TIMESTAMP if features[0].timed else None, features[0].clock == "TIMESTAMP_NS"
     spine = Spine(
         sql=_changes(features, versions),
         columns=identity(features),
         keys={key: quote(key) for key in keys},
-        time=time,
+        time=instants.floored(time) if time and fine else time,
+        time_ns=time if fine else None,
     )
     values = compile_sql([Want(feature.name, feature) for feature in features], spine, versions)
     return "\n".join([f"SELECT *\nFROM (\n{values}\n)", *_sorted(features)])
@@ -74,24 +101,31 @@ def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     if not timed:
         return f"(\n{entities}\n)"
     at = f"{names}{', ' if names else ''}{EVENT_TIMESTAMP}"
-    parts = [f"SELECT {at} FROM {_times(f)}" for _, f in sorted(whole.items()) if f.timed]
+    clock = features[0].clock
+    parts = [f"SELECT {at} FROM {_times(f, clock)}" for _, f in sorted(whole.items()) if f.timed]
     for table, feature in sorted(tables.items()):
         if table not in whole and feature.timed:
             shared = ", ".join(quote(key.name) for key in feature.keys)
-            join = f"JOIN {_times(feature)} USING ({shared})" if shared else f"CROSS JOIN {_times(feature)}"
+            times = _times(feature, clock)
+            join = f"JOIN {times} USING ({shared})" if shared else f"CROSS JOIN {times}"
             parts.append(f"SELECT {at} FROM (\n{entities}\n) {join}")
     return "(\n" + "\nUNION\n".join(parts) + "\n)"
 
 
-def _times(feature: FeatureDefinition) -> str:
+def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
     """Return the relation of a stored table's keys and times; where values expire, those times count as well."""
     table = f"tables.{quote(feature.table)}"
-    if feature.ttl is None:
+    if feature.ttl is None and feature.clock == clock:
         return table
     names = "".join(f"{quote(key.name)}, " for key in feature.keys)
-    expiry = f"{EVENT_TIMESTAMP} + to_seconds({feature.ttl})"
-    known = f"SELECT {names}{EVENT_TIMESTAMP} FROM {table}"
-    return f"({known} UNION SELECT {names}{expiry} AS {EVENT_TIMESTAMP} FROM {table})"
+    times = [EVENT_TIMESTAMP]
+    if feature.ttl is not None:
+        expiry = instants.after(feature.times[-1].name, feature.ttl, feature.clock)
+        # A row may be known only when it has expired already: then it is the answer for no time at all.
+        times.append(f"greatest({EVENT_TIMESTAMP}, {expiry})" if feature.late else expiry)
+    listed = times if feature.clock == clock else [instants.widened(time) for time in times]
+    selects = [f"{names}{time}{'' if time == EVENT_TIMESTAMP else f' AS {EVENT_TIMESTAMP}'}" for time in listed]
+    return f"({' UNION '.join(f'SELECT {select} FROM {table}' for select in selects)})"
 
 
 def tables_read(features: Sequence[FeatureDefinition], versions: Versions) -> tuple[str, ...]:

@@ -48,8 +48,10 @@ class Source(Declaration):
     - `frame=`: rows in memory (pandas, polars, pyarrow or a DuckDB relation), for tests and notebooks.
 
     `timestamp` names the column that tells when a row became true: a DATE or TIMESTAMP, read as UTC when it has no
-    zone. Without one the rows hold at all times. Of two rows with the same entity and timestamp the one with the
-    greatest `tie_break` column wins; without it they are a data error.
+    zone. Without one the rows hold at all times. `available_at` names the column that tells when a row became known:
+    before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
+    one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; rows that
+    nothing tells apart are a data error.
     """
 
     kind: ClassVar[str] = "source"
@@ -63,6 +65,7 @@ class Source(Declaration):
     sql: str | None = None
     frame: Any = None
     timestamp: ColumnName | None = None
+    available_at: ColumnName | None = None
     tie_break: ColumnName | None = None
     description: str = ""
 
@@ -78,14 +81,15 @@ class Source(Declaration):
         sql: str | None = None,
         frame: Any = None,
         timestamp: str | None = None,
+        available_at: str | None = None,
         tie_break: str | None = None,
         description: str = "",
         **unknown: Never,
     ) -> None:
         given = {
             "name": name, "path": path, "format": format, "options": options or {}, "table": table,
-            "database": database, "sql": sql, "frame": frame, "timestamp": timestamp, "tie_break": tie_break,
-            "description": description,
+            "database": database, "sql": sql, "frame": frame, "timestamp": timestamp,
+            "available_at": available_at, "tie_break": tie_break, "description": description,
         }  # fmt: skip
         super().__init__({**given, **unknown})
 
@@ -99,6 +103,8 @@ class Source(Declaration):
             raise ValueError("table= and database= go together: a table, and the DuckDB file that holds it")
         if self.path is not None:
             self.file_format()
+        if self.available_at and not self.timestamp:
+            raise ValueError("available_at= tells when the row of a timestamp became known, so it needs timestamp=")
         if self.tie_break and not self.timestamp:
             raise ValueError("tie_break= chooses between rows of one timestamp, so it needs timestamp=")
         return self

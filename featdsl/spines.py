@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import frames
+from featdsl import frames, instants
 from featdsl.dtypes import family, is_instant
 from featdsl.errors import Problem, RequestError
 from featdsl.names import did_you_mean, literal, quote
@@ -73,14 +73,14 @@ def fit(connection: DuckDBPyConnection, table: str, selection: Selection, timest
     columns = dict(zip(relation.columns, map(str, relation.types), strict=True))
     names = {name.lower(): name for name in columns}
     keys = {key: _key(key, dtype, columns, names) for key, dtype in selection.keys.items()}
-    time = _time(timestamp, columns, names, selection)
+    time, time_ns = _time(timestamp, columns, names, selection)
     taken = [column for column in selection.columns if column.lower() in names]
     if taken:
         what = f"The spine has a column {taken[0]!r} already, which would also be a feature's."
         mend = f'Leave it out of the spine, or give the feature another name: .alias("{taken[0]}_feature").'
         raise RequestError(Problem("Column used twice", what, mend=mend))
     sql = f'(SELECT *, rowid AS "{ROW}" FROM {table})'
-    return Spine(sql=sql, columns=list(columns), keys=keys, time=time, ordered=True)
+    return Spine(sql=sql, columns=list(columns), keys=keys, time=time, time_ns=time_ns, ordered=True)
 
 
 def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, str]) -> str:
@@ -102,21 +102,25 @@ def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, s
 
 def _time(
     timestamp: str | None, columns: Mapping[str, str], names: Mapping[str, str], selection: Selection
-) -> str | None:
+) -> tuple[str | None, str | None]:
+    """Return the time to the microsecond, and to the nanosecond where the column has them."""
     if timestamp is None:
         if selection.timed:
-            instants = [name for name, dtype in columns.items() if is_instant(dtype)]
-            hint = f'timestamp="{instants[0]}"' if len(instants) == 1 else 'timestamp="..."'
+            times = [name for name, dtype in columns.items() if is_instant(dtype)]
+            hint = f'timestamp="{times[0]}"' if len(times) == 1 else 'timestamp="..."'
             what = "The features change over time, so each row of the spine needs the time at which it asks."
             raise RequestError(Problem("Missing timestamp", what, mend=f"Say which column it is: {hint}."))
-        return None
+        return None, None
     if timestamp.lower() not in names:
         raise _missing(f"The spine has no column {timestamp!r}, its timestamp=.", timestamp, columns)
     column = names[timestamp.lower()]
     if not is_instant(columns[column]):
         what = f"The spine's timestamp {column!r} is {columns[column]}, not a DATE or TIMESTAMP."
         raise RequestError(Problem("Wrong type of timestamp", what, mend="Parse it to timestamps first."))
-    return f"CAST({quote(column)} AS TIMESTAMP)"
+    if instants.is_fine(columns[column]):
+        fine = instants.in_clock(quote(column), columns[column], "TIMESTAMP_NS")
+        return instants.floored(fine), fine
+    return f"CAST({quote(column)} AS TIMESTAMP)", None
 
 
 def _missing(what: str, wanted: str, columns: Mapping[str, str]) -> RequestError:

@@ -16,6 +16,7 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change
 from featdsl.errors import Origin
+from featdsl.names import SOURCE_TIMESTAMP
 from featdsl.plan import BuildTable, CheckRows, DropView, Forget, OpenSource, PutView, Record, ReleaseTable, Step
 from featdsl.snapshot import Drift, Snapshot
 
@@ -105,7 +106,7 @@ def _uniqueness(catalog: Catalog, group: GroupDefinition) -> Iterator[CheckRows]
     yield CheckRows(
         address=group.name,
         rule=rule,
-        sql=selects.duplicates(group.table, by),
+        sql=selects.duplicates(group.table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])]),
         table=group.table,
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
         origin=group.origin,

@@ -272,7 +272,7 @@ MISTAKES = {
         "Entity('e', keys={'event_timestamp': datetime})",
         (
             "Invalid declaration\n"
-            "  Entity 'e': keys: 'event_timestamp' is the time column of every feature table, so it cannot be a key\n"
+            "  Entity 'e': keys: 'event_timestamp' is a time column of feature tables, so it cannot be a key\n"
             "  features/bank.py:1"
         ),
     ),
@@ -354,6 +354,14 @@ MISTAKES = {
         (
             "Invalid declaration\n"
             "  Source 's': tie_break= chooses between rows of one timestamp, so it needs timestamp=\n"
+            "  features/bank.py:1"
+        ),
+    ),
+    "known time without a timestamp": (
+        "Source('s', path='a.csv', available_at='loaded')",
+        (
+            "Invalid declaration\n"
+            "  Source 's': available_at= tells when the row of a timestamp became known, so it needs timestamp=\n"
             "  features/bank.py:1"
         ),
     ),

@@ -18,16 +18,25 @@ from featdsl import Entity, Feature, FeatureGroup, Source
 from tests.declared import applied
 
 CASES = json.loads((Path(__file__).parent / "point_in_time" / "cases.json").read_text(encoding="utf-8"))
+TIMES = ("ts", "loaded")
 TYPES = {"user_id": int, "shop": str}
 
 
 def rows(listed: list[dict[str, Any]]) -> pa.Table:
     """Return rows as Arrow, their times as timestamps: with a zone where they are written with an offset."""
-    timed = [{**row, "ts": datetime.fromisoformat(row["ts"]) if row["ts"] else None} for row in listed]
-    names = list(dict.fromkeys(name for row in timed for name in row))
+    names = list(dict.fromkeys(name for row in listed for name in row))
     times = pa.timestamp("us", tz="UTC" if any("+" in (row["ts"] or "") for row in listed) else None)
-    columns = {name: [row.get(name) for row in timed] for name in names}
-    return pa.table({name: pa.array(column, times if name == "ts" else None) for name, column in columns.items()})
+    return pa.table({
+        name: pa.array([moment(row.get(name)) for row in listed], times)
+        if name in TIMES
+        else pa.array([row.get(name) for row in listed])
+        for name in names
+    })  # fmt: skip
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return a written time."""
+    return datetime.fromisoformat(text) if text else None
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

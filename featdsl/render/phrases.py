@@ -66,7 +66,7 @@ def summary(definition: Definition) -> str:
         case EntityDefinition():
             return ", ".join(f"{key.name} {key.dtype}" for key in definition.keys)
         case SourceDefinition():
-            return _whence(definition)
+            return _whence(definition) + (f", known from {definition.available_at}" if definition.available_at else "")
         case GroupDefinition():
             return first_line or (f"of each {definition.entity}" if definition.entity else "one value for everyone")
         case FeatureDefinition():

@@ -1,0 +1,55 @@
+"""Times in SQL: to the microsecond, or to the nanosecond where the data have them. DuckDB's casts round: that leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+Clock = Literal["TIMESTAMP", "TIMESTAMP_NS"]
+"""How finely times are kept: nanoseconds only where data have them, for those end in the year 2262."""
+
+_FINE = frozenset({"TIMESTAMP_NS", "TIMESTAMPTZ_NS"})
+
+
+def is_fine(dtype: str) -> bool:
+    """Return whether a column of this type has nanoseconds."""
+    return dtype in _FINE
+
+
+def clock_of(dtypes: Iterable[str]) -> Clock:
+    """Return the clock that loses nothing of columns of these types."""
+    return "TIMESTAMP_NS" if any(is_fine(dtype) for dtype in dtypes) else "TIMESTAMP"
+
+
+def in_clock(expression: str, dtype: str, clock: Clock) -> str:
+    """Return an instant of a type, in UTC and in a clock as fine as the type."""
+    if is_fine(dtype) or clock == "TIMESTAMP":
+        return f"CAST({expression} AS {clock})"
+    return widened(f"CAST({expression} AS TIMESTAMP)")
+
+
+def widened(time: str) -> str:
+    """Return a time of microseconds in nanoseconds; what lies beyond their years is before or after everything."""
+    beyond = f"CASE WHEN {time} > TIMESTAMP '2000-01-01' THEN 'infinity' WHEN {time} IS NOT NULL THEN '-infinity' END"
+    return f"coalesce(TRY_CAST({time} AS TIMESTAMP_NS), CAST({beyond} AS TIMESTAMP_NS))"
+
+
+def floored(time: str) -> str:
+    """Return the last microsecond at or before a time of nanoseconds."""
+    # The division is towards zero, which before 1970 is towards the future.
+    return f"make_timestamp(epoch_ns({time}) // 1000 - CAST(epoch_ns({time}) % 1000 < 0 AS BIGINT))"
+
+
+def after(time: str, seconds: int, clock: Clock) -> str:
+    """Return the time so many seconds later. Interval arithmetic knows no nanoseconds."""
+    if clock == "TIMESTAMP":
+        return f"{time} + to_seconds({seconds})"
+    return f"make_timestamp_ns(epoch_ns({time}) + {seconds}000000000)"
+
+
+def is_younger(time: str, now: str, seconds: int, clock: Clock) -> str:
+    """Return the condition that a time lies less than so many seconds before another."""
+    if clock == "TIMESTAMP":
+        return f"{time} > {now} - to_seconds({seconds})"
+    # 128 bits, so that the earliest time there is may be asked for.
+    return f"epoch_ns({time}) > CAST(epoch_ns({now}) AS HUGEINT) - {seconds}000000000"
