@@ -298,6 +298,41 @@ def history(directory: Path | None, limit: int, format_: str) -> None:
 
 
 @main.command()
+@click.option("--parity", is_flag=True, help="Compare what is served with what is trained on instead.")
+@click.option("--sample", default=1000, show_default=True, type=click.IntRange(min=1), help="Compare so many entities.")
+@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@click.pass_obj
+def check(directory: Path | None, parity: bool, sample: int, format_: str) -> None:  # noqa: FBT001 - click's flag
+    """Run every expectation on the stored rows; or check that serving gives what training gives.
+
+    \b
+    featdsl check
+    featdsl check --parity --sample 100
+    """
+    from dataclasses import asdict
+
+    from featdsl import tell
+
+    store = _store(directory)
+    if parity:
+        compared = store.check_parity(sample=sample)
+        _report(asdict(compared), tell.parity(compared), format_, failed=bool(compared.differences))
+    else:
+        checked = store.check()
+        failed = any(each.broken for each in checked)
+        _report([asdict(each) for each in checked], tell.checks(checked), format_, failed=failed)
+
+
+def _report(found: object, said: str, format_: str, *, failed: bool) -> None:
+    if format_ == "json":
+        _print_json(found)
+    else:
+        click.echo(said, nl=False)
+    if failed:
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 def init(folder: Path) -> None:
     """Start a project: two teams, one source, and everything to plan and apply at once.

@@ -5,22 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, pointintime, project, spines
+from featdsl import engine, pointintime, project, serving, spines
 from featdsl.errors import Problem, RequestError
 from featdsl.featureset import FeatureSet
-from featdsl.names import did_you_mean, quote
-from featdsl.pointintime import Spine, Want
-from featdsl.selection import Selectable, Selection, select
+from featdsl.names import quote
+from featdsl.pointintime import Want
+from featdsl.selection import Selectable, select
 from featdsl.snapshot import Snapshot
 from featdsl.stores import Store, open_store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
+    from featdsl.checks import Checked, Parity
     from featdsl.discovery import Described, Found, Listed
     from featdsl.trainingset import TrainingSet
 
@@ -91,9 +91,11 @@ class FeatureStore:
         opened = self._open()
         selection = select(opened.snapshot, features)
         if rows is not None and keys:
-            raise _request("Keys given twice", "Both rows= and keys by name are given.", "Give one of them.")
+            both = "Both rows= and keys by name are given."
+            raise RequestError(Problem("Keys given twice", both, mend="Give one of them."))
         asked = [keys] if rows is None else list(rows)
-        values = self._values(opened, selection, asked)
+        connection = self._open_tables(opened, selection.wants)
+        values = serving.values(connection, selection, opened.snapshot.versions, asked)
         return values[0] if rows is None else values
 
     def get_feature(self, feature: Selectable) -> DuckDBPyRelation:
@@ -107,35 +109,6 @@ class FeatureStore:
         columns = [key.name for key in want.feature.keys] + (["event_timestamp"] if want.feature.timed else [])
         listed = ", ".join(quote(column) for column in [*columns, want.feature.name])
         return opened.connection.cursor().sql(f"SELECT {listed} FROM tables.{quote(want.feature.table)}")
-
-    def _values(
-        self, opened: _Opened, selection: Selection, asked: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        import duckdb
-
-        columns = selection.keys
-        for row in asked:
-            _refuse_other_keys(row, columns)
-        self._open_tables(opened, selection.wants)
-        spine = Spine(
-            sql=_rows_of_parameters(columns),
-            columns=(),
-            keys={name: quote(name) for name in columns},
-            time="now() AT TIME ZONE 'UTC'" if selection.timed else None,
-            ordered=True,
-            few=True,
-        )
-        sql = _zoneless(pointintime.compile_sql(selection.wants, spine, opened.snapshot.versions), selection)
-        parameters = [[row[name] for row in asked] for name in columns] or [[0] * len(asked)]
-        if not asked:
-            return []
-        try:
-            found = opened.connection.cursor().execute(sql, parameters).fetchall()
-        except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.BinderException) as error:
-            said = str(error).splitlines()[0]
-            expected = ", ".join(f"{name} {dtype}" for name, dtype in columns.items())
-            raise _request("Wrong type of key", said, f"The keys are: {expected}.") from None
-        return [_in_utc(dict(zip(selection.columns, row, strict=True)), selection) for row in found]
 
     # Finding features
 
@@ -166,6 +139,23 @@ class FeatureStore:
         from featdsl import lineage
 
         return lineage.trace(self._open().snapshot, name)
+
+    # Looking after the data
+
+    def check(self) -> list[Checked]:
+        """Return every expectation of every feature, run on the rows that are stored now."""
+        from featdsl import checks
+
+        opened = self._open()
+        return list(checks.expectations(opened.snapshot, self._session(opened, set(opened.snapshot.tables))))
+
+    def check_parity(self, *, sample: int = 1000) -> Parity:
+        """Return whether what is served is what is trained on, for up to `sample` entities of each group and set."""
+        from featdsl import checks
+
+        opened = self._open()
+        connection = self._session(opened, set(opened.snapshot.tables))
+        return checks.parity(opened.snapshot, connection, sample=sample)
 
     # The calls of a classic feature store
 
@@ -214,10 +204,10 @@ class FeatureStore:
                 self._opened = _Opened(token, snapshot, engine.connect(self._project), set())
             return self._opened
 
-    def _open_tables(self, opened: _Opened, wants: Sequence[Want]) -> None:
+    def _open_tables(self, opened: _Opened, wants: Sequence[Want]) -> DuckDBPyConnection:
         features = [want.feature for want in wants]
         names = pointintime.tables_of(features, opened.snapshot.versions) | {each.table for each in features}
-        self._session(opened, names)
+        return self._session(opened, names)
 
     def _session(self, opened: _Opened, tables: set[str]) -> DuckDBPyConnection:
         with self._lock:
@@ -225,41 +215,3 @@ class FeatureStore:
             self._store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
             opened.tables.update(missing)
         return opened.connection.cursor()
-
-
-def _rows_of_parameters(columns: Mapping[str, str]) -> str:
-    """Return the relation of the asked keys: one list a key column, so that one text serves any number of rows."""
-    lists = [f"unnest(${i}::{dtype}[]) AS {quote(name)}" for i, (name, dtype) in enumerate(columns.items(), start=1)]
-    listed = ", ".join(lists) or "unnest($1::BIGINT[]) AS nothing"
-    return f'(SELECT *, row_number() OVER () AS "{pointintime.ROW}" FROM (SELECT {listed}))'
-
-
-def _zoned(selection: Selection) -> list[str]:
-    return [want.column for want in selection.wants if want.feature.dtype == "TIMESTAMP WITH TIME ZONE"]
-
-
-def _zoneless(sql: str, selection: Selection) -> str:
-    """Return the query with its instants as UTC times: DuckDB hands a zone to Python only with the help of pytz."""
-    plain = ", ".join(f"{quote(column)} AT TIME ZONE 'UTC' AS {quote(column)}" for column in _zoned(selection))
-    return f"SELECT * REPLACE ({plain}) FROM (\n{sql}\n)" if plain else sql
-
-
-def _in_utc(values: dict[str, Any], selection: Selection) -> dict[str, Any]:
-    return values | {column: values[column] and values[column].replace(tzinfo=UTC) for column in _zoned(selection)}
-
-
-def _refuse_other_keys(row: Mapping[str, Any], columns: Mapping[str, str]) -> None:
-    missing = [name for name in columns if name not in row]
-    unknown = sorted(row.keys() - columns.keys())
-    expected = ", ".join(f"{name}: {dtype}" for name, dtype in columns.items()) or "none"
-    if unknown:
-        mend = did_you_mean(unknown[0], columns) or f"The keys are: {expected}."
-        raise _request("Unknown key", f"The features asked for have no key {unknown[0]!r}.", mend)
-    if missing:
-        raise _request(
-            "Missing key", f"The features asked for need the key {missing[0]!r}.", f"The keys are: {expected}."
-        )
-
-
-def _request(summary: str, what: str, mend: str) -> RequestError:
-    return RequestError(Problem(summary, what, mend=mend))

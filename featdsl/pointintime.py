@@ -116,7 +116,7 @@ def _spine_layer(spine: Spine, *, fine: bool) -> str:
     columns += [f'{spine.time} AS "#time"'] if spine.time else []
     columns += [f'{spine.time_ns or widened(spine.time)} AS "#time_ns"'] if spine.time and fine else []
     columns += [quote(ROW)] if spine.ordered else []
-    return f"  SELECT {', '.join(columns)}\n  FROM {spine.sql}"
+    return f"  SELECT {', '.join(columns or [quote('#nothing')])}\n  FROM {spine.sql}"
 
 
 def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[FeatureDefinition]]) -> str:

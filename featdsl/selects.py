@@ -161,18 +161,20 @@ def group_view(table: str, features: Sequence[FeatureDefinition]) -> str:
 def set_view(members: Iterable[Member], versions: Versions) -> str:
     """Return the view of a set version: the values of now, one row for each entity.
 
-    A set over several entities has rows for each of them; the columns of the others are NULL there.
+    A set over several entities has rows for each of them; the columns of the others are NULL there. What has no
+    entity stands in every row.
     """
     by_keys: dict[tuple[str, ...], list[Want]] = {}
     for member in members:
         want = Want(member.column, versions[member.feature, member.fingerprint], member.keys)
         by_keys.setdefault(tuple(column for _, column in want.roles), []).append(want)
-    parts = [_now(keys, wants, versions) for keys, wants in sorted(by_keys.items())]
+    everywhere = by_keys.pop((), []) if len(by_keys) > 1 else []
+    parts = [_now(keys, [*wants, *everywhere], versions) for keys, wants in sorted(by_keys.items())]
     return "\nUNION ALL BY NAME\n".join(f"SELECT * FROM (\n{part}\n)" for part in parts)
 
 
 def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
-    entities = "\nUNION\n".join(sorted({_entities(want) for want in wants})) if keys else "SELECT 1"
+    entities = "\nUNION\n".join(sorted({_entities(want) for want in wants if want.roles})) if keys else 'SELECT 0 AS "#nothing"'
     spine = Spine(
         sql=f"(\n{entities}\n)",
         columns=keys,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
 from featdsl.snapshot import HistoryEntry
 
@@ -29,6 +30,27 @@ def history(entries: Sequence[HistoryEntry], width: int) -> str:
     """Return applies as a table, the newest first."""
     rows = [(str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", e.summary) for e in entries]
     return table(("state", "applied at", "by", "commit", "rows", "changes"), rows, width)
+
+
+def checks(checked: Sequence[Checked]) -> str:
+    """Return each expectation and whether the stored rows meet it, with examples of those that do not."""
+    lines = []
+    for each in checked:
+        verdict = "ok    " if not each.broken else "broken"
+        count = f"  {each.broken:,} rows" if each.broken else ""
+        lines.append(f"{verdict}  {each.address} ({each.owner}): {each.rule}{count}")
+        lines += [f"          {', '.join(f'{name} = {value}' for name, value in row.items())}" for row in each.examples]
+    broken = sum(bool(each.broken) for each in checked)
+    return "\n".join([*lines, f"{len(checked)} expectations, {broken} broken."]) + "\n"
+
+
+def parity(compared: Parity) -> str:
+    """Return how many values are served as they are trained on, and those that are not."""
+    lines = [
+        f"{each.feature} of {each.keys}: served {each.served!r}, trained on {each.trained!r}"
+        for each in compared.differences
+    ]
+    return "\n".join([*lines, f"{compared.values:,} values compared, {len(lines):,} differ."]) + "\n"
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:

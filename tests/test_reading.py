@@ -337,8 +337,8 @@ def test_keys_that_do_not_fit_are_refused(store: FeatureStore) -> None:
     for keys, said in [
         ({"user": 3}, 'Did you mean "user_id"'),
         ({}, "need the key 'user_id'"),
-        ({"user_id": "x"}, "The keys are: user_id BIGINT"),
-        ({"user_id": 2**70}, "The keys are: user_id BIGINT"),
+        ({"user_id": "x"}, "The keys are: user_id: BIGINT"),
+        ({"user_id": 2**70}, "The keys are: user_id: BIGINT"),
         ({"user_id": 3, "rows": [{"user_id": 3}]}, "Both rows= and keys by name"),
     ]:
         with pytest.raises(RequestError, match=said):

@@ -1,0 +1,112 @@
+"""The values of features at one time, for a few entities: what a model is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from featdsl.errors import DataError, Problem, RequestError
+from featdsl.names import did_you_mean, quote
+from featdsl.pointintime import ROW, Spine, Versions, compile_sql
+from featdsl.selection import Selection
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+NOW = "now() AT TIME ZONE 'UTC'"
+
+
+def values(
+    connection: DuckDBPyConnection,
+    selection: Selection,
+    versions: Versions,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    time: str = NOW,
+) -> list[dict[str, Any]]:
+    """Return the selected features of each row of keys, in order, as plain Python values.
+
+    `time` is the SQL of the time to read at, in UTC. An unknown entity has None. Raises RequestError for keys that
+    do not fit, DataError where the SQL of a feature fails on the data.
+    """
+    import duckdb
+
+    keys = selection.keys
+    for row in rows:
+        _refuse_other_keys(row, keys)
+    if not rows:
+        return []
+    sql = zoneless(compile_sql(selection.wants, _spine(selection, time), versions), selection)
+    parameters = [[row[name] for row in rows] for name in keys] or [[0] * len(rows)]
+    try:
+        found = connection.execute(sql, parameters).fetchall()
+    except duckdb.Error as error:
+        raise _told(connection, keys, parameters, error) from None
+    return [in_utc(dict(zip(selection.columns, row, strict=True)), selection) for row in found]
+
+
+def _spine(selection: Selection, time: str) -> Spine:
+    return Spine(
+        sql=_rows_of_parameters(selection.keys),
+        columns=(),
+        keys={name: quote(name) for name in selection.keys},
+        time=time if selection.timed else None,
+        ordered=True,
+        few=True,
+    )
+
+
+def _rows_of_parameters(keys: Mapping[str, str]) -> str:
+    """Return the relation of the asked keys: one list a key column, so that one text serves any number of rows."""
+    lists = [f"unnest(${i}::{dtype}[]) AS {quote(name)}" for i, (name, dtype) in enumerate(keys.items(), start=1)]
+    listed = ", ".join(lists) or "unnest($1::BIGINT[]) AS nothing"
+    return f'(SELECT *, row_number() OVER () AS "{ROW}" FROM (SELECT {listed}))'
+
+
+def _told(
+    connection: DuckDBPyConnection, keys: Mapping[str, str], parameters: list[list[Any]], error: Exception
+) -> RequestError | DataError:
+    """Return whose mistake it is: of the keys, when they alone fail as well, else of a feature's SQL."""
+    import duckdb
+
+    said = str(error).splitlines()[0]
+    try:
+        connection.execute(f"SELECT * FROM {_rows_of_parameters(keys)}", parameters)
+    except duckdb.Error:
+        return _request("Wrong type of key", said, f"The keys are: {_listed(keys)}.")
+    return DataError(Problem("Data cannot be computed", said, mend="Mend the SQL of the feature, then apply again."))
+
+
+def _zoned(selection: Selection) -> list[str]:
+    return [want.column for want in selection.wants if want.feature.dtype == "TIMESTAMP WITH TIME ZONE"]
+
+
+def zoneless(sql: str, selection: Selection) -> str:
+    """Return the query with its instants as UTC times: DuckDB hands a zone to Python only with the help of pytz."""
+    plain = ", ".join(f"{quote(column)} AT TIME ZONE 'UTC' AS {quote(column)}" for column in _zoned(selection))
+    return f"SELECT * REPLACE ({plain}) FROM (\n{sql}\n)" if plain else sql
+
+
+def in_utc(found: dict[str, Any], selection: Selection) -> dict[str, Any]:
+    """Return values with the zone that `zoneless` took from them."""
+    return found | {column: found[column] and found[column].replace(tzinfo=UTC) for column in _zoned(selection)}
+
+
+def _refuse_other_keys(row: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+    unknown = sorted(row.keys() - keys.keys())
+    if unknown:
+        mend = did_you_mean(unknown[0], keys) or f"The keys are: {_listed(keys)}."
+        raise _request("Unknown key", f"The features asked for have no key {unknown[0]!r}.", mend)
+    missing = [name for name in keys if name not in row]
+    if missing:
+        what = f"The features asked for need the key {missing[0]!r}."
+        raise _request("Missing key", what, f"The keys are: {_listed(keys)}.")
+
+
+def _listed(keys: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {dtype}" for name, dtype in keys.items()) or "none"
+
+
+def _request(summary: str, what: str, mend: str) -> RequestError:
+    return RequestError(Problem(summary, what, mend=mend))
