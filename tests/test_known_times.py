@@ -138,6 +138,34 @@ def test_nanoseconds_survive_in_frames_of_each_library(tmp_path: Path, frame: An
     assert values(store, frame(asked(nanoseconds(0, 1, 499, 500, tz=zone)))) == [None, 7, 7, 8]
 
 
+def test_a_value_derived_from_both_kinds_of_times_changes_with_each(tmp_path: Path) -> None:
+    """A rate for everyone in microseconds, known late, and a number of a user in nanoseconds."""
+    later = nanoseconds(2000).cast(pa.timestamp("us"))
+    rates = pa.table({"at": nanoseconds(0).cast(pa.timestamp("us")), "loaded": later, "rate": [10]})
+    numbers = pa.table({"user_id": [1], "at": nanoseconds(1), "n": [7]})
+
+    def declare() -> None:
+        user = Entity("user", keys={"user_id": int})
+        known = Source("rates", frame=rates, timestamp="at", available_at="loaded")
+
+        class Rates(FeatureGroup, entity=None, source=known, ttl="1 hour"):
+            rate = Feature(int)
+
+        class Numbers(FeatureGroup, entity=user, source=Source("numbers", frame=numbers, timestamp="at")):
+            n = Feature(int)
+
+        class Both(FeatureGroup, entity=user, inputs=[Rates.rate, Numbers.n]):
+            v = Feature(int, sql="coalesce(rate, 0) + n")
+
+    store = applied(tmp_path, declare)
+    hour = 3600 * 10**9
+
+    assert values(store, asked(nanoseconds(0, 1, 1999, 2000, hour - 1, hour))) == [None, 7, 7, 17, 17, 7]
+    stored = store.get_feature("v").order("event_timestamp").to_arrow_table()
+    assert stored["event_timestamp"].cast(pa.int64()).to_pylist() == [NOON + at for at in (1, 2000, hour)]
+    assert stored["v"].to_pylist() == [7, 17, 7]
+
+
 # Other types of times
 
 
