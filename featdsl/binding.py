@@ -126,7 +126,8 @@ def _define_stub(connection: DuckDBPyConnection, name: str, columns: Sequence[Co
 
 
 def _creatable(dtype: str) -> str:
-    return "INTEGER" if dtype == '"NULL"' else dtype
+    """Return a type that a table may have: what holds only NULLs, inside a list or a struct too, has none of its own."""
+    return dtype.replace('"NULL"', "INTEGER")
 
 
 def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -> Problem:

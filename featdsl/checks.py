@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from featdsl import selects, serving
+from featdsl import clients, selects, serving
 from featdsl.definitions import FeatureDefinition
 from featdsl.names import literal, quote
 from featdsl.pointintime import Spine, Versions, Want, compile_sql
@@ -138,8 +138,10 @@ def _trained(
         time=at if selection.timed else None,
         ordered=True,
     )
-    found = connection.execute(serving.zoneless(compile_sql(selection.wants, spine, versions), selection)).fetchall()
-    return [serving.in_utc(dict(zip(selection.columns, row, strict=True)), selection) for row in found]
+    found = connection.execute(
+        clients.zoneless(compile_sql(selection.wants, spine, versions), selection.dtypes)
+    ).fetchall()
+    return [clients.python(dict(zip(selection.columns, row, strict=True)), selection.dtypes) for row in found]
 
 
 def _differences(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import types
 import typing
 import uuid
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 _PYTHON_TYPES: dict[object, str] = {
     bool: "BOOLEAN",
@@ -27,7 +30,9 @@ _SYNONYMS = {
     "INT": "INTEGER", "INT4": "INTEGER", "INT8": "BIGINT", "LONG": "BIGINT", "SHORT": "SMALLINT", "INT2": "SMALLINT",
     "INT1": "TINYINT", "FLOAT4": "FLOAT", "REAL": "FLOAT", "FLOAT8": "DOUBLE", "STRING": "VARCHAR", "TEXT": "VARCHAR",
     "CHAR": "VARCHAR", "BOOL": "BOOLEAN", "DATETIME": "TIMESTAMP", "BYTEA": "BLOB", "BINARY": "BLOB",
-    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
+    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE", "TIMETZ": "TIME WITH TIME ZONE", "NUMERIC": "DECIMAL", "ROW": "STRUCT",
+    "SIGNED": "INTEGER", "INTEGRAL": "INTEGER", "LOGICAL": "BOOLEAN", "VARBINARY": "BLOB", "BPCHAR": "VARCHAR",
+    "BITSTRING": "BIT",
 }  # fmt: skip
 
 _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")) | {
@@ -37,6 +42,8 @@ _INTEGERS = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TIN
 _INSTANTS = frozenset({
     "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMPTZ_NS", "DATE",
 })  # fmt: skip
+_TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|.", re.DOTALL)  # a quoted text or name is one
+_FIELD = re.compile(r'("(?:[^"]|"")*"|\w+)\s+(.+)', re.DOTALL)
 _NUMBERS = ("integer", "decimal", "real")
 
 
@@ -60,19 +67,76 @@ def duckdb_type(written: object) -> str:
 
 
 def _from_text(text: str) -> str:
-    if text in _PYTHON_NAMES:
-        return _PYTHON_NAMES[text]
-    squeezed = " ".join(text.split())
-    if not squeezed:
+    stripped = text.strip()
+    if not stripped:
         raise ValueError("the type is empty")
-    if squeezed.endswith("]") and "[" in squeezed:
-        return f"{_from_text(_item(squeezed))}{squeezed[squeezed.rindex('[') :]}"
-    name, bracket, rest = squeezed.partition("(")
-    upper = name.strip().upper()
-    arguments = "".join(rest.split()) if upper in {"DECIMAL", "NUMERIC"} else rest
-    if upper == "NUMERIC":
-        upper = "DECIMAL"
-    return f"{_SYNONYMS.get(upper, upper)}{bracket}{arguments}"
+    base, bracket, rest = stripped.partition("[")
+    if base.strip() in _PYTHON_NAMES:
+        return f"{_PYTHON_NAMES[base.strip()]}{bracket}{rest}"
+    return str(parse(stripped))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A DuckDB type taken apart. Printed, spellings of one type are one text.
+
+    `of` are the types inside: one without a name of a list or an array, two of a map, those of the fields of a struct
+    or a union with their names as they are written, quotes included. `arguments` is what else stands in parentheses:
+    the precision of a decimal, the values of an enum; of an array its size.
+    """
+
+    name: str
+    of: tuple[tuple[str, Shape], ...] = ()
+    arguments: str = ""
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{field} {shape}".lstrip() for field, shape in self.of)
+        if self.name in {"LIST", "ARRAY"}:
+            return f"{inside}[{self.arguments}]"
+        inside += self.arguments
+        return f"{self.name}({inside})" if inside else self.name
+
+
+@lru_cache(maxsize=10_000)
+def parse(text: str) -> Shape:
+    """Return a DuckDB type's text taken apart; what it does not know stays as it is written."""
+    text = text.strip()
+    if text.endswith("]") and "[" in text:
+        size = text[text.rindex("[") + 1 : -1].strip()
+        return Shape("ARRAY" if size else "LIST", (("", parse(_item(text))),), size)
+    name, _, rest = text.partition("(")
+    name = " ".join(name.upper().split())
+    name = _SYNONYMS.get(name, name)
+    if not rest.endswith(")"):
+        return Shape(name if not rest else text)
+    inside = _split(rest[:-1])
+    if name in {"STRUCT", "UNION"}:
+        return Shape(name, tuple(_field(part) for part in inside))
+    if name == "MAP":
+        return Shape(name, tuple(("", parse(part)) for part in inside))
+    if name == "VARCHAR":  # whose length DuckDB does not keep
+        return Shape(name)
+    return Shape(name, arguments=("," if name == "DECIMAL" else ", ").join(inside))
+
+
+def _field(part: str) -> tuple[str, Shape]:
+    """Return the name and the type of a struct's or a union's field: `a INTEGER`, `"two words" VARCHAR`."""
+    found = _FIELD.match(part)
+    if found is None:
+        return "", Shape(part)
+    return found[1], parse(found[2])
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts between the commas that stand in no parentheses, brackets or quotes."""
+    parts, depth = [""], 0
+    for piece in _TOKEN.findall(text):
+        depth += (piece in "([") - (piece in ")]")
+        if piece == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return [part.strip() for part in parts]
 
 
 def family(dtype: str) -> str:
@@ -102,9 +166,23 @@ def gives(found: str, declared: str) -> bool:
         return True
     if source in _NUMBERS and target in _NUMBERS:
         return _NUMBERS.index(source) <= _NUMBERS.index(target)
-    if found.endswith("]") and declared.endswith("]"):
-        return gives(_item(found), _item(declared))
-    return False
+    return _nested_gives(parse(found), parse(declared))
+
+
+def _nested_gives(found: Shape, declared: Shape) -> bool:
+    """Return whether what is inside fits; fields by name. A list is an array where each row has its length."""
+    sequences = {"LIST", "ARRAY"}
+    if found.name != declared.name and not {found.name, declared.name} <= sequences:
+        return False
+    if found.name == declared.name == "ARRAY" and found.arguments != declared.arguments:
+        return False
+    was, now = ({_plain(field) or str(i): shape for i, (field, shape) in enumerate(s.of)} for s in (found, declared))
+    return bool(was) and was.keys() == now.keys() and all(gives(str(was[each]), str(now[each])) for each in was)
+
+
+def _plain(field: str) -> str:
+    """Return a field's name as DuckDB compares it: letter case and quotes mean nothing."""
+    return field.strip('"').replace('""', '"').lower()
 
 
 def is_instant(dtype: str) -> bool:

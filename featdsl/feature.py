@@ -16,9 +16,10 @@ T = TypeVar("T")
 class Feature(Declaration, Generic[T]):
     """One value of a group: `age = Feature(int, sql="date_diff('year', birth_date, updated_at)")`.
 
-    `dtype` is a Python type, or the text of a DuckDB type where Python has none (`"DECIMAL(18, 2)"`). `sql` is an
-    expression in DuckDB's dialect over the columns of the group's source, or over its `inputs`; left out, the column
-    of the feature's own name. `expect` is a condition, or several, that every stored row meets; NULL meets all.
+    `dtype` is a Python type, or the text of a DuckDB type where Python has none (`"DECIMAL(18, 2)"`, `"FLOAT[384]"`,
+    `"STRUCT(a INTEGER, b VARCHAR)"`). `sql` is an expression in DuckDB's dialect over the columns of the group's source,
+    or over its `inputs`; left out, the column of the feature's own name. `expect` is a condition, or several, that every
+    stored row meets; NULL meets all. Both may use Jinja.
     `name` is needed only where the feature is not an attribute of a class body.
     """
 

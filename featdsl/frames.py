@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from featdsl.errors import Problem, RequestError
 from featdsl.names import literal, quote
@@ -14,6 +17,7 @@ from featdsl.names import literal, quote
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
+_SCALARS = (bool, int, float, str, bytes, date, time, timedelta, Decimal, UUID)
 VIEW = "featdsl_frame"
 """The name that a registered frame has in its session."""
 
@@ -25,7 +29,7 @@ def register(connection: DuckDBPyConnection, frame: Any) -> None:
     """
     connection.execute(f"DROP VIEW IF EXISTS {VIEW}")
     if isinstance(frame, list) and frame and all(isinstance(row, dict) for row in frame):
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {VIEW}_rows AS SELECT unnest($1, recursive := true)", [frame])
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {VIEW}_rows AS SELECT unnest($1, max_depth := 2)", [frame])
         connection.execute(f"CREATE TEMP VIEW {VIEW} AS SELECT * FROM {VIEW}_rows")
     else:
         connection.register(VIEW, _scannable(frame))
@@ -82,7 +86,7 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path, name: str) 
 
 def as_rows(data: Any, name: str) -> Any:
     """Return `data` as a frame: one plain value becomes one row with the column `name`."""
-    if data is None or isinstance(data, bool | int | float | str):
+    if data is None or isinstance(data, _SCALARS):
         return [{name: data}]
     return data
 

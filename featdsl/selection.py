@@ -31,6 +31,11 @@ class Selection:
         return [want.column for want in self.wants]
 
     @property
+    def dtypes(self) -> dict[str, str]:
+        """The type of each output column."""
+        return {want.column: want.feature.dtype for want in self.wants}
+
+    @property
     def keys(self) -> dict[str, str]:
         """The key columns that a spine needs, and their types."""
         return {

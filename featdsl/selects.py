@@ -174,7 +174,11 @@ def set_view(members: Iterable[Member], versions: Versions) -> str:
 
 
 def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
-    entities = "\nUNION\n".join(sorted({_entities(want) for want in wants if want.roles})) if keys else 'SELECT 0 AS "#nothing"'
+    entities = (
+        "\nUNION\n".join(sorted({_entities(want) for want in wants if want.roles}))
+        if keys
+        else 'SELECT 0 AS "#nothing"'
+    )
     spine = Spine(
         sql=f"(\n{entities}\n)",
         columns=keys,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from featdsl import clients
 from featdsl.errors import DataError, Problem, RequestError
 from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import ROW, Spine, Versions, compile_sql
@@ -37,13 +37,13 @@ def values(
         _refuse_other_keys(row, keys)
     if not rows:
         return []
-    sql = zoneless(compile_sql(selection.wants, _spine(selection, time), versions), selection)
+    sql = clients.zoneless(compile_sql(selection.wants, _spine(selection, time), versions), selection.dtypes)
     parameters = [[row[name] for row in rows] for name in keys] or [[0] * len(rows)]
     try:
         found = connection.execute(sql, parameters).fetchall()
     except duckdb.Error as error:
         raise _told(connection, keys, parameters, error) from None
-    return [in_utc(dict(zip(selection.columns, row, strict=True)), selection) for row in found]
+    return [clients.python(dict(zip(selection.columns, row, strict=True)), selection.dtypes) for row in found]
 
 
 def _spine(selection: Selection, time: str) -> Spine:
@@ -76,21 +76,6 @@ def _told(
     except duckdb.Error:
         return _request("Wrong type of key", said, f"The keys are: {_listed(keys)}.")
     return DataError(Problem("Data cannot be computed", said, mend="Mend the SQL of the feature, then apply again."))
-
-
-def _zoned(selection: Selection) -> list[str]:
-    return [want.column for want in selection.wants if want.feature.dtype == "TIMESTAMP WITH TIME ZONE"]
-
-
-def zoneless(sql: str, selection: Selection) -> str:
-    """Return the query with its instants as UTC times: DuckDB hands a zone to Python only with the help of pytz."""
-    plain = ", ".join(f"{quote(column)} AT TIME ZONE 'UTC' AS {quote(column)}" for column in _zoned(selection))
-    return f"SELECT * REPLACE ({plain}) FROM (\n{sql}\n)" if plain else sql
-
-
-def in_utc(found: dict[str, Any], selection: Selection) -> dict[str, Any]:
-    """Return values with the zone that `zoneless` took from them."""
-    return found | {column: found[column] and found[column].replace(tzinfo=UTC) for column in _zoned(selection)}
 
 
 def _refuse_other_keys(row: Mapping[str, Any], keys: Mapping[str, str]) -> None:

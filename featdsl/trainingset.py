@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from featdsl import clients
 from featdsl.selection import Selection
 from featdsl.snapshot import Head
 
@@ -31,17 +32,15 @@ class TrainingSet:
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
-        frame: pd.DataFrame = self.relation.df()
-        return frame
+        return clients.pandas(self.relation, self._selection.dtypes)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows as a polars DataFrame."""
-        frame: pl.DataFrame = self.relation.pl()
-        return frame
+        return clients.polars(self.relation, self._selection.dtypes)
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
-        return self.relation.to_arrow_table()
+        return clients.arrow(self.relation, self._selection.dtypes)
 
     @property
     def lock(self) -> dict[str, Any]:

@@ -23,7 +23,8 @@ LAYERS = {
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {"loader", "catalog", "binding", "diff", "plan", "steps", "planner", "planfile", "apply"}
     | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
-    "reading": {"selection", "spines", "trainingset", "serving", "checks", "lineage", "discovery", "adhoc", "featurestore"},
+    "reading": {"clients", "selection", "spines", "trainingset", "serving", "checks", "lineage", "discovery", "adhoc"}
+    | {"featurestore"},
     "surfaces": {"tell", "cli", "__main__", "__init__"},
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""

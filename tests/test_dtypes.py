@@ -42,6 +42,16 @@ from featdsl.dtypes import duckdb_type, family, gives, is_instant
         ("decimal(4,1)[]", "DECIMAL(4,1)[]"),
         ("map(VARCHAR, DOUBLE)", "MAP(VARCHAR, DOUBLE)"),
         ("struct(a INTEGER, b VARCHAR)", "STRUCT(a INTEGER, b VARCHAR)"),
+        ('row( A int,"B  c" text [] )', 'STRUCT(A INTEGER, "B  c" VARCHAR[])'),
+        ("map(varchar, struct(x decimal( 4 , 1 ), l float[ 3 ]))", "MAP(VARCHAR, STRUCT(x DECIMAL(4,1), l FLOAT[3]))"),
+        ("enum('low', 'it''s  (high], ok')", "ENUM('low', 'it''s  (high], ok')"),
+        ("union(n int, s text)", "UNION(n INTEGER, s VARCHAR)"),
+        ("varchar(10)[]", "VARCHAR[]"),
+        ("timetz", "TIME WITH TIME ZONE"),
+        ("signed", "INTEGER"),
+        ("logical", "BOOLEAN"),
+        ("integral", "INTEGER"),
+        ("bitstring", "BIT"),
     ],
 )
 def test_a_written_type_is_one_of_duckdb(written: object, dtype: str) -> None:
@@ -87,6 +97,11 @@ def test_what_is_no_type_is_refused_with_the_reason(written: object, reason: str
         ("ENUM('a')", "VARCHAR"),
         ("INTEGER[]", "DOUBLE[]"),
         ("STRUCT(a INTEGER)", "STRUCT(a INTEGER)"),
+        ("STRUCT(a INTEGER, b DECIMAL(2,1)[])", 'STRUCT("B" DOUBLE[], A BIGINT)'),
+        ("MAP(VARCHAR, INTEGER)", "MAP(VARCHAR, DOUBLE)"),
+        ("FLOAT[3]", "DOUBLE[]"),
+        ("DOUBLE[]", "FLOAT[3]"),
+        ('"NULL"[]', "DATE[]"),
         ('"NULL"', "DATE"),
     ],
 )
@@ -110,6 +125,11 @@ def test_a_value_fits_where_no_meaning_is_lost(found: str, declared: str) -> Non
         ("DOUBLE[]", "BIGINT[]"),
         ("BIGINT", "BIGINT[]"),
         ("STRUCT(a INTEGER)", "STRUCT(b INTEGER)"),
+        ("STRUCT(a DOUBLE)", "STRUCT(a INTEGER)"),
+        ("STRUCT(a INTEGER, b INTEGER)", "STRUCT(a INTEGER)"),
+        ("MAP(VARCHAR, DOUBLE)", "MAP(VARCHAR, INTEGER)"),
+        ("FLOAT[2]", "FLOAT[3]"),
+        ("JSON", "BLOB"),
     ],
 )
 def test_a_value_does_not_fit_where_meaning_would_be_lost(found: str, declared: str) -> None:
