@@ -9,7 +9,7 @@ demo: .venv/ready
 	$(BIN)/featdsl plan
 	$(BIN)/featdsl apply --yes
 	$(BIN)/featdsl search delay
-	$(BIN)/featdsl lineage departure_delay@1
+	$(BIN)/featdsl lineage carrier_delays.late_share_24h
 	$(BIN)/python -m examples.train_departure_delay
 
 test: .venv/ready

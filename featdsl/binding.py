@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, frames, graph, instants, sql
+from featdsl import engine, frames, graph, instants, sql, tracing
 from featdsl.definitions import Catalog, Column, FeatureDefinition, GroupDefinition, SourceDefinition
 from featdsl.dtypes import gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
@@ -162,7 +162,7 @@ def _lineage(
         return ()
     schemas = {name: {column.name: column.dtype for column in check.sources[name].columns} for name in source.inputs}
     outputs = [column.name.lower() for column in columns]
-    return tuple(sorted(sql.trace(sql.query(source.sql), schemas, outputs).items()))
+    return tuple(sorted(tracing.trace(sql.query(source.sql), schemas, outputs).items()))
 
 
 # Groups

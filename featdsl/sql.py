@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 
 import sqlglot
@@ -103,36 +103,6 @@ def source_inputs(tree: exp.Query) -> tuple[str, ...]:
                 "Declare it as a Source and name it in Jinja: FROM {{ that_source }}.",
             )
     return tuple(sorted(inputs))
-
-
-def trace(
-    tree: exp.Query, schemas: Mapping[str, Mapping[str, str]], outputs: Iterable[str]
-) -> dict[str, tuple[str, ...]]:
-    """Return for each output column of a query the `source.column` names that it is made of, by column lineage.
-
-    `schemas` maps each source to its columns and their types, `outputs` are the columns that the query gives. Where a query is beyond the tracer, every column of
-    its inputs counts: too much is safe, too little is not.
-    """
-    from sqlglot.lineage import lineage
-    from sqlglot.schema import MappingSchema
-
-    nested: dict[str, object] = {SOURCE_SCHEMA: {name: dict(columns) for name, columns in schemas.items()}}
-    everything = tuple(sorted(f"{name}.{column}" for name in schemas for column in schemas[name]))
-    try:
-        schema = MappingSchema(nested, dialect=DIALECT)
-        nodes = lineage(None, tree.copy(), schema=schema, dialect=DIALECT)
-    except (SqlglotError, ValueError, KeyError):
-        nodes = {}
-    found = {column.lower(): _leaves(node) for column, node in nodes.items()}
-    return {column: found.get(column.lower(), everything) for column in outputs}
-
-
-def _leaves(node: object) -> tuple[str, ...]:
-    leaves = set()
-    for below in node.walk():  # type: ignore[attr-defined]
-        if not below.downstream and isinstance(below.expression, exp.Table):
-            leaves.add(f"{below.expression.name}.{below.name.rpartition('.')[2]}")
-    return tuple(sorted(leaves))
 
 
 def _one_statement(text: str) -> exp.Expr:

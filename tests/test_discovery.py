@@ -248,7 +248,7 @@ class Spending(FeatureGroup, entity=user, source=daily):
     ).parquet("orders.parquet", "SELECT 1 AS user_id, TIMESTAMP '2026-01-01' AS ts, 2.0 AS price, 3 AS amount, 1 AS x")
     workspace.apply()
     assert workspace.run("lineage", "spend").stdout == (
-        "spending.spend (shop)\n└─ made of\n   └─ source daily (shop)\n      └─ source orders (shop): amount, price\n"
+        "spending.spend (shop)\n└─ made of\n   └─ source daily (shop)\n      └─ source orders (shop): amount, price, ts, user_id\n"
     )
 
 

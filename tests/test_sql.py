@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featdsl import sql
+from featdsl import sql, tracing
 from tests.conftest import Workspace
 
 
@@ -238,28 +238,42 @@ SCHEMAS = {"a": {"k": "INTEGER", "x": "DOUBLE", "y": "DOUBLE"}, "b": {"k": "INTE
         ("SELECT k, x + y AS s FROM source.a", {"k": ("a.k",), "s": ("a.x", "a.y")}),
         ("SELECT X AS Big FROM source.a", {"big": ("a.x",)}),
         ("SELECT 1 AS one FROM source.a", {"one": ()}),
-        ("SELECT a.k, z FROM source.a JOIN source.b USING (k)", {"k": ("a.k",), "z": ("b.z",)}),
+        (
+            "SELECT a.k, z FROM source.a JOIN source.b USING (k)",
+            {"k": ("a.k", "b.k"), "z": ("a.k", "b.k", "b.z")},
+        ),
+        ("SELECT x FROM source.a WHERE y > 0", {"x": ("a.x", "a.y")}),
+        ("SELECT x FROM source.a ORDER BY y", {"x": ("a.x",)}),
+        ("SELECT x FROM source.a ORDER BY y LIMIT 1", {"x": ("a.x", "a.y")}),
+        ("SELECT k, count(*) AS n FROM source.a WHERE x > 0 GROUP BY ALL", {"k": ("a.k", "a.x"), "n": ("a.k", "a.x")}),
+        ("SELECT DISTINCT k, x FROM source.a", {"k": ("a.k", "a.x"), "x": ("a.k", "a.x")}),
+        ("SELECT x FROM source.a QUALIFY row_number() OVER (PARTITION BY k) = 1", {"x": ("a.k", "a.x")}),
+        (
+            "SELECT y, (SELECT max(z) FROM source.b WHERE b.k = a.k) AS m FROM source.a",
+            {"y": ("a.y",), "m": ("a.k", "b.k", "b.z")},
+        ),
+        ("SELECT x FROM source.a EXCEPT SELECT z FROM source.b", {"x": ("a.x", "b.z")}),
         ("SELECT k, x FROM source.a UNION ALL SELECT k, z FROM source.b", {"k": ("a.k", "b.k"), "x": ("a.x", "b.z")}),
         (
             "WITH q AS (SELECT k, sum(x) AS t FROM source.a GROUP BY k) SELECT k, t / 2 AS h FROM q",
-            {"k": ("a.k",), "h": ("a.x",)},
+            {"k": ("a.k",), "h": ("a.k", "a.x")},
         ),
         ("SELECT max(x) OVER (PARTITION BY k ORDER BY y) AS m FROM source.a", {"m": ("a.k", "a.x", "a.y")}),
     ],
 )
 def test_each_column_of_a_query_is_traced(text: str, lineage: dict[str, tuple[str, ...]]) -> None:
-    """To the columns of sources that it is made of."""
+    """To the columns of sources that decide it: what it is computed from, and what decides which rows there are."""
     tree = sql.query(text)
     schemas = {name: SCHEMAS[name] for name in sql.source_inputs(tree)}
 
-    assert sql.trace(tree, schemas, lineage) == lineage
+    assert tracing.trace(tree, schemas, lineage) == lineage
 
 
 def test_what_cannot_be_traced_is_made_of_everything() -> None:
     """Too much is safe, too little is not."""
     tree = sql.query("SELECT COLUMNS('x|y') FROM source.a")
 
-    assert sql.trace(tree, {"a": SCHEMAS["a"]}, ["x", "y"]) == {
+    assert tracing.trace(tree, {"a": SCHEMAS["a"]}, ["x", "y"]) == {
         "x": ("a.k", "a.x", "a.y"),
         "y": ("a.k", "a.x", "a.y"),
     }
