@@ -18,8 +18,8 @@ LAYERS = {
     "words": {"dtypes", "durations", "errors", "events", "instants", "names"},
     "what teams write": {"declaration", "entity", "source", "feature", "group", "featureset"},
     "plain data": {"definitions", "snapshot"},
-    "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql", "tracing"}
-    | {"macros", "templates"},
+    "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
+    | {"macros", "templates", "tracing"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {"loader", "catalog", "binding", "diff", "plan", "steps", "planner", "planfile", "apply"}
     | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
