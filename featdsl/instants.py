@@ -8,6 +8,8 @@ from typing import Literal
 Clock = Literal["TIMESTAMP", "TIMESTAMP_NS"]
 """How finely times are kept: nanoseconds only where data have them, for those end in the year 2262."""
 
+NOW = "now() AT TIME ZONE 'UTC'"
+"""The present, as every table keeps times."""
 _FINE = frozenset({"TIMESTAMP_NS", "TIMESTAMPTZ_NS"})
 
 

@@ -11,7 +11,6 @@ from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, tables
 
 _KNOWN, _PLACE = '"#known"', '"#place"'
 """Columns of a query under names that no source has."""
-NOW = "now() AT TIME ZONE 'UTC'"
 
 
 def identity(features: Sequence[FeatureDefinition]) -> list[str]:
@@ -183,7 +182,7 @@ def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
         sql=f"(\n{entities}\n)",
         columns=keys,
         keys={key: quote(key) for key in keys},
-        time=NOW if any(want.feature.timed for want in wants) else None,
+        time=instants.NOW if any(want.feature.timed for want in wants) else None,
     )
     return compile_sql(wants, spine, versions)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients
+from featdsl import clients, instants
 from featdsl.errors import DataError, Problem, RequestError
 from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import ROW, Spine, Versions, compile_sql
@@ -14,8 +14,6 @@ from featdsl.selection import Selection
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-NOW = "now() AT TIME ZONE 'UTC'"
-
 
 def values(
     connection: DuckDBPyConnection,
@@ -23,7 +21,7 @@ def values(
     versions: Versions,
     rows: Sequence[Mapping[str, Any]],
     *,
-    time: str = NOW,
+    time: str = instants.NOW,
 ) -> list[dict[str, Any]]:
     """Return the selected features of each row of keys, in order, as plain Python values.
 
