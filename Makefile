@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lock
+.PHONY: demo test test-oldest lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -14,6 +14,17 @@ demo: .venv/ready
 
 test: .venv/ready
 	sh .ci/check
+
+# The same tests on the oldest DuckDB that is supported.
+test-oldest: .venv-oldest/ready
+	.venv-oldest/bin/pytest --numprocesses=2 -m "not slow"
+
+.venv-oldest/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	.venv-oldest/bin/python -m pip install --quiet duckdb==1.5.5
+	.venv-oldest/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
 
 # The exact versions that the tests passed with, from the ranges in pyproject.toml.
 lock: .venv/ready

@@ -32,8 +32,10 @@ def in_clock(expression: str, dtype: str, clock: Clock) -> str:
 
 def widened(time: str) -> str:
     """Return a time of microseconds in nanoseconds; what lies beyond their years is before or after everything."""
-    beyond = f"CASE WHEN {time} > TIMESTAMP '2000-01-01' THEN 'infinity' WHEN {time} IS NOT NULL THEN '-infinity' END"
-    return f"coalesce(TRY_CAST({time} AS TIMESTAMP_NS), CAST({beyond} AS TIMESTAMP_NS))"
+    # Not by TRY_CAST: DuckDB 1.5 raises there.
+    early, late = "TIMESTAMP '1677-09-21 00:12:44'", "TIMESTAMP '2262-04-11 23:47:16'"
+    ends = f"WHEN {time} < {early} THEN TIMESTAMP_NS '-infinity' WHEN {time} > {late} THEN TIMESTAMP_NS 'infinity'"
+    return f"CASE {ends} ELSE CAST({time} AS TIMESTAMP_NS) END"
 
 
 def floored(time: str) -> str:

@@ -20,6 +20,10 @@ from featdsl.errors import Origin
 from featdsl.render.phrases import summary
 from tests.declared import applied
 
+with_zone = pytest.mark.skipif(
+    duckdb.__version__.startswith("1."), reason="DuckDB 1.5 has no type for nanoseconds with a zone"
+)
+
 NOON = 1_767_268_800_000_000_000
 """2026-01-01 12:00 in nanoseconds."""
 
@@ -128,7 +132,7 @@ def test_times_that_nanoseconds_cannot_hold_are_before_or_after_every_row(tmp_pa
         pytest.param(lambda rows: rows, id="pyarrow"),
     ],
 )
-@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Oslo"])
+@pytest.mark.parametrize("zone", [None, *(pytest.param(zone, marks=with_zone) for zone in ("UTC", "Europe/Oslo"))])
 def test_nanoseconds_survive_in_frames_of_each_library(tmp_path: Path, frame: Any, zone: str | None) -> None:
     """With a zone and without, in sources and in spines."""
     rows = pa.table({"user_id": [1, 1], "at": nanoseconds(1, 500, tz=zone), "v": [7, 8]})
@@ -178,6 +182,7 @@ def test_a_date_counts_from_midnight_in_utc(tmp_path: Path) -> None:
     assert values(store, asked(nanoseconds(-(43_200 * 10**9) - 1, 43_200 * 10**9 - 1))) == [None, 7]
 
 
+@with_zone
 def test_known_times_may_be_of_another_type(tmp_path: Path) -> None:
     """A date, known by an instant with a zone, half a microsecond after noon."""
     loaded = nanoseconds(500, tz="Europe/Oslo")
