@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from featdsl import engine, frames
-from featdsl.diff import headline
+from featdsl.diff import Action, headline
 from featdsl.errors import DataError, Problem, StalePlanError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
 from featdsl.plan import (
@@ -135,14 +135,11 @@ def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
 
 def _check(step: CheckRows, writer: Writer) -> None:
     writer.open(step.table)
-    cursor = writer.connection.execute(f"SELECT *, count(*) OVER () AS total FROM ({step.sql}) LIMIT {_SHOWN_ROWS}")
-    columns = [column[0] for column in cursor.description or ()][:-1]
-    found = cursor.fetchall()
-    if not found:
+    total, rows = engine.first_rows(writer.connection, step.sql, _SHOWN_ROWS)
+    if not rows:
         return
-    total = found[0][-1]
-    shown = [", ".join(f"{name} = {value}" for name, value in zip(columns, row, strict=False)) for row in found]
-    more = [f"and {total - len(found)} more"] if total > len(found) else []
+    shown = [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows]
+    more = [f"and {total - len(rows)} more"] if total > len(rows) else []
     what = f"{step.address}: {total} {'rows break' if total > 1 else 'row breaks'} the rule: {step.rule}"
     listed = "\n".join(f"  {line}" for line in [*shown, *more])
     raise DataError(Problem("Check failed", f"{what}\n{listed}", step.origin, f"Nothing was published. {step.mend}"))
@@ -187,9 +184,9 @@ def _entry(plan: Plan, project: Project, rows: int, seconds: float) -> HistoryEn
 
 
 def _summary(plan: Plan) -> str:
-    done = {"create": "created", "change": "changed", "recompute": "recomputed", "remove": "removed"}
+    done: dict[Action, str] = {"create": "created", "change": "changed", "recompute": "recomputed", "remove": "removed"}
     counts = Counter(planned.change.action for planned in plan.changes)
-    said = [f"{counts[action]} {past}" for action, past in done.items() if counts[action]]  # type: ignore[index]
+    said = [f"{counts[action]} {past}" for action, past in done.items() if counts[action]]
     return ", ".join([*said, *([f"{len(plan.repairs)} repaired"] if plan.repairs else [])])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients, selects, serving
+from featdsl import clients, engine, selects, serving
 from featdsl.definitions import FeatureDefinition
 from featdsl.names import literal, quote
 from featdsl.pointintime import Spine, Versions, Want, compile_sql
@@ -65,16 +65,8 @@ def _checked(
     connection: DuckDBPyConnection, features: Sequence[FeatureDefinition], feature: FeatureDefinition, rule: str
 ) -> Checked:
     query = selects.violations(feature.table, features, rule, feature.name)
-    cursor = connection.execute(f"SELECT *, count(*) OVER () AS total FROM ({query}) LIMIT {_EXAMPLES}")
-    columns = [column[0] for column in cursor.description or ()][:-1]
-    found = cursor.fetchall()
-    return Checked(
-        address=feature.address,
-        owner=feature.owner,
-        rule=rule,
-        broken=found[0][-1] if found else 0,
-        examples=tuple(dict(zip(columns, row, strict=False)) for row in found),
-    )
+    broken, examples = engine.first_rows(connection, query, _EXAMPLES)
+    return Checked(address=feature.address, owner=feature.owner, rule=rule, broken=broken, examples=tuple(examples))
 
 
 def parity(snapshot: Snapshot, connection: DuckDBPyConnection, *, sample: int) -> Parity:

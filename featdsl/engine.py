@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions import SourceDefinition
 from featdsl.names import SOURCE_SCHEMA, literal, quote
@@ -40,6 +40,14 @@ def version() -> str:
     import duckdb
 
     return duckdb.__version__
+
+
+def first_rows(connection: DuckDBPyConnection, query: str, most: int) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many rows a query has, and up to `most` of them by column."""
+    cursor = connection.execute(f"SELECT *, count(*) OVER () AS total FROM ({query}) LIMIT {most}")
+    columns = [column[0] for column in cursor.description or ()][:-1]
+    rows = cursor.fetchall()
+    return (rows[0][-1] if rows else 0), [dict(zip(columns, row, strict=False)) for row in rows]
 
 
 def files(source: SourceDefinition, root: Path, frames: Path) -> list[str]:
