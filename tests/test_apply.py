@@ -558,3 +558,30 @@ def test_a_lost_table_that_only_a_pin_holds_is_told_where_it_is_read(corrected: 
     said = featdsl(corrected, "plan")
 
     assert f"table {old.table} is lost, and only credit_risk@1, credit_risk@2 still hold it" in said
+
+
+def test_many_groups_share_few_files(workspace: Workspace) -> None:
+    """The tables of one apply go into files of 32, and a failed one leaves none of them."""
+    workspace.write(
+        {
+            "featproject.toml": '[project]\nname = "many"\n',
+            "features/many.py": """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+rows = Source("rows", frame=[{"user_id": 1, "v": 1}, {"user_id": 2, "v": 2}])
+for n in range(40):
+    class Group(FeatureGroup, entity=user, source=rows, name=f"g_{n}"):
+        v = Feature(int, sql=f"v * {n}", expect="v < 1000")
+""",
+        }
+    )
+    workspace.apply()
+    data = workspace.root / ".featdsl" / "data"
+    assert len(list(data.iterdir())) == 2
+    union = " UNION ALL ".join(f"SELECT {n} AS n, v FROM prod.g_{n} WHERE user_id = 2" for n in range(40))
+    assert workspace.published(f"{union} ORDER BY n") == [(n, 2 * n) for n in range(40)]
+    file = workspace.root / "features" / "many.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("v * {n}", "v * {n} * 20"), encoding="utf-8")
+    assert "1000" in workspace.run("apply", "--yes").stderr
+    assert len(list(data.iterdir())) == 2

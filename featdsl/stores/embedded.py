@@ -1,7 +1,7 @@
 """The store in one folder: immutable data files, and one small catalogue that is replaced by rename.
 
     store.duckdb            registry and views; never edited in place
-    data/000042-….duckdb    the tables of one apply
+    data/000042-….duckdb    tables of one apply
     history/000041.duckdb   earlier catalogues
     frames/….parquet        rows that came from memory
     lock                    held by the one writer
@@ -39,6 +39,9 @@ FORMAT = 1
 """The version of the registry's tables. A newer one is refused."""
 
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
+_TABLES_A_FILE = 32
+"""A view that is made or read loads the whole catalogue of its table's file: with 300 tables in one, that was most of
+an apply. A file takes at least a quarter of a MiB, so one for each table would waste space."""
 _TABLES = """
 CREATE SCHEMA registry;
 CREATE SCHEMA tables;
@@ -176,7 +179,7 @@ class EmbeddedWriter:
         self.connection = engine.connect(project)
         self._store, self._folder = store, folder
         self._serial = snapshot.head.serial + 1
-        self._file = f"data/{self._serial:06d}-{uuid.uuid4().hex[:8]}.duckdb"
+        self._files: list[str] = []
         self._built: dict[str, StoredTable] = {}
         self._documents: dict[tuple[str, str, str], str | None] = {}
         self._views: dict[str, str | None] = {}
@@ -185,25 +188,29 @@ class EmbeddedWriter:
 
     def build(self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str]) -> int:
         """Make a table from a query; return its number of rows."""
-        if not self._built:
-            (self._folder / "data").mkdir(exist_ok=True)
-            path = literal(str(self._folder / self._file))
-            self.connection.execute(f"ATTACH {path} AS build ({_STORAGE})")
-            self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
+        if len(self._built) % _TABLES_A_FILE == 0:
+            self._start_file()
         self._open(reads)
-        name = quote(table)
-        self.connection.execute(f"CREATE TABLE build.main.{name} AS\n{sql}")
-        (rows,) = self.connection.execute(f"SELECT count(*) FROM build.main.{name}").fetchone() or (0,)
-        self.connection.execute(f"CREATE OR REPLACE VIEW tables.{name} AS SELECT * FROM build.main.{name}")
+        stored = f"{quote(Path(self._files[-1]).stem)}.main.{quote(table)}"
+        self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
+        (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
+        self.connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table)} AS SELECT * FROM {stored}")
         self._built[table] = StoredTable(
             name=table,
-            file=self._file,
+            file=self._files[-1],
             rows=rows,
             columns=tuple(columns),
             engine=f"duckdb {engine.version()}",
             built_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         return int(rows)
+
+    def _start_file(self) -> None:
+        (self._folder / "data").mkdir(exist_ok=True)
+        self._files.append(f"data/{self._serial:06d}-{uuid.uuid4().hex[:8]}.duckdb")
+        path = self._folder / self._files[-1]
+        self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_STORAGE})")
+        self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
 
     def _open(self, tables: Iterable[str]) -> None:
         known = [self.snapshot.tables[name] for name in tables if name not in self._built]
@@ -236,11 +243,12 @@ class EmbeddedWriter:
 
     def publish(self, entry: HistoryEntry) -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
-        if self._built:
-            self.connection.execute("CHECKPOINT build")
+        for file in self._files:
+            self.connection.execute(f"CHECKPOINT {quote(Path(file).stem)}")
         self.connection.close()
-        if self._built:
-            _sync(self._folder / self._file)
+        for file in self._files:
+            _sync(self._folder / file)
+        if self._files:
             _sync(self._folder / "data")
         path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
         head = Head(self.snapshot.head.lineage or uuid.uuid4().hex, self._serial)
@@ -331,9 +339,9 @@ class EmbeddedWriter:
         """Let go of everything; what was not published is removed."""
         self.connection.close()
         if not self._published:
-            path = self._folder / self._file
-            for leftover in (path, path.with_name(path.name + ".wal")):
-                leftover.unlink(missing_ok=True)
+            for path in (self._folder / file for file in self._files):
+                for leftover in (path, path.with_name(path.name + ".wal")):
+                    leftover.unlink(missing_ok=True)
 
 
 def _read(connection: DuckDBPyConnection) -> Snapshot:
