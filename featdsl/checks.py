@@ -118,13 +118,10 @@ def _trained(
 ) -> list[dict[str, Any]]:
     """Return the values that a training set gives at the same time."""
     keys = selection.keys
-    lists = [f"unnest(${i}::{dtype}[]) AS {quote(name)}" for i, (name, dtype) in enumerate(keys.items(), start=1)]
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE parity AS SELECT {', '.join(lists) or 'unnest($1::BIGINT[]) AS nothing'}",
-        [[row[name] for row in rows] for name in keys] or [[0]],
-    )
+    asked = f"CREATE OR REPLACE TEMP TABLE parity AS SELECT * FROM {serving.rows_of_parameters(keys)}"
+    connection.execute(asked, serving.as_parameters(keys, rows))
     spine = Spine(
-        sql='(SELECT *, rowid AS "#row" FROM parity)',
+        sql="parity",
         columns=(),
         keys={name: quote(name) for name in keys},
         time=at if selection.timed else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -253,11 +253,6 @@ _MAPPINGS = {
 def address(definition: Definition) -> str:
     """Return the name that others use for a definition."""
     return definition.address if isinstance(definition, FeatureDefinition | SetDefinition) else definition.name
-
-
-def moved(definition: Definition, origin: Origin) -> Definition:
-    """Return the same definition, written elsewhere."""
-    return replace(definition, origin=origin)
 
 
 @cache

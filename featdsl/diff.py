@@ -8,6 +8,7 @@ from typing import Literal
 
 from featdsl import durations, sql
 from featdsl.definitions import (
+    KINDS,
     Catalog,
     Definition,
     EntityDefinition,
@@ -54,8 +55,7 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
     """Return every difference, by kind and then in address order. Equal definitions yield nothing."""
     applied = {(definition.kind, address(definition)): definition for definition in before}
     declared = {(definition.kind, address(definition)): definition for definition in after}
-    kinds = ("entity", "source", "group", "feature", "set", "model")
-    keys = sorted(applied.keys() | declared.keys(), key=lambda key: (kinds.index(key[0]), key[1]))
+    keys = sorted(applied.keys() | declared.keys(), key=lambda key: (KINDS.index(key[0]), key[1]))
     found = (_change(before, after, applied.get(key), declared.get(key)) for key in keys)
     return tuple(change for change in found if change is not None)
 

@@ -87,7 +87,7 @@ class _FreshFinder(importlib.abc.MetaPathFinder):
 
     def __init__(self, project: Project) -> None:
         self.problems: list[Problem] = []
-        self._root, self._package = project.root, project.features
+        self._package = project.features
         self._prefix = project.features.name
         self._failed: set[str] = set()
 

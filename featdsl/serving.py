@@ -36,7 +36,7 @@ def values(
     if not rows:
         return []
     sql = clients.zoneless(compile_sql(selection.wants, _spine(selection, time), versions), selection.dtypes)
-    parameters = [[row[name] for row in rows] for name in keys] or [[0] * len(rows)]
+    parameters = as_parameters(keys, rows)
     try:
         found = connection.execute(sql, parameters).fetchall()
     except duckdb.Error as error:
@@ -46,7 +46,7 @@ def values(
 
 def _spine(selection: Selection, time: str) -> Spine:
     return Spine(
-        sql=_rows_of_parameters(selection.keys),
+        sql=rows_of_parameters(selection.keys),
         columns=(),
         keys={name: quote(name) for name in selection.keys},
         time=time if selection.timed else None,
@@ -55,11 +55,16 @@ def _spine(selection: Selection, time: str) -> Spine:
     )
 
 
-def _rows_of_parameters(keys: Mapping[str, str]) -> str:
+def rows_of_parameters(keys: Mapping[str, str]) -> str:
     """Return the relation of the asked keys: one list a key column, so that one text serves any number of rows."""
     lists = [f"unnest(${i}::{dtype}[]) AS {quote(name)}" for i, (name, dtype) in enumerate(keys.items(), start=1)]
     listed = ", ".join(lists) or "unnest($1::BIGINT[]) AS nothing"
     return f'(SELECT *, row_number() OVER () AS "{ROW}" FROM (SELECT {listed}))'
+
+
+def as_parameters(keys: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Return the parameters of `rows_of_parameters` for these rows; where there are no keys, so many nothings."""
+    return [[row[name] for row in rows] for name in keys] or [[0] * len(rows)]
 
 
 def _told(
@@ -70,7 +75,7 @@ def _told(
 
     said = str(error).splitlines()[0]
     try:
-        connection.execute(f"SELECT * FROM {_rows_of_parameters(keys)}", parameters)
+        connection.execute(f"SELECT * FROM {rows_of_parameters(keys)}", parameters)
     except duckdb.Error:
         return _request("Wrong type of key", said, f"The keys are: {_listed(keys)}.")
     return DataError(Problem("Data cannot be computed", said, mend="Mend the SQL of the feature, then apply again."))

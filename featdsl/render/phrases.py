@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from featdsl.definitions import (
+    KINDS,
     Definition,
     EntityDefinition,
     FeatureDefinition,
@@ -20,7 +21,6 @@ from featdsl.definitions import (
 from featdsl.diff import Action, Change, Reason
 from featdsl.plan import Affected, BuildTable, CheckRows, DropView, OpenSource, Plan, PlannedChange, PutView, Record
 
-_ORDER = ("entity", "source", "group", "feature", "set", "model")
 _VERBS: dict[Action, str] = {
     "create": "to create",
     "change": "to change",
@@ -51,7 +51,7 @@ def _place(planned: PlannedChange) -> tuple[int, str, bool]:
     """Order changes for reading: each group is followed by its features."""
     change = planned.change
     kind = "group" if change.kind == "feature" else change.kind
-    return _ORDER.index(kind), group_of(change) or change.address, change.kind == "feature"
+    return KINDS.index(kind), group_of(change) or change.address, change.kind == "feature"
 
 
 def group_of(change: Change) -> str:
@@ -125,7 +125,7 @@ def used_by(planned: PlannedChange, most: int = 6) -> Iterator[str]:
 
 
 def _reading_order(each: Affected) -> tuple[int, str]:
-    return _ORDER.index(each.kind), each.address
+    return KINDS.index(each.kind), each.address
 
 
 def kept(each: Affected, causes: Sequence[str]) -> str:
