@@ -21,7 +21,20 @@ LAYERS = {
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {"macros", "templates", "tracing"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
-    "from files to a plan": {"loader", "catalog", "binding", "diff", "plan", "steps", "planner", "planfile", "apply"}
+    "from files to a plan": {
+        "loader",
+        "draft",
+        "draft_sources",
+        "draft_features",
+        "catalog",
+        "binding",
+        "diff",
+        "plan",
+        "steps",
+        "planner",
+        "planfile",
+        "apply",
+    }
     | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
     "reading": {"clients", "selection", "spines", "trainingset", "serving", "checks", "lineage", "discovery", "adhoc"}
     | {"featurestore"},

@@ -1,0 +1,118 @@
+"""The catalogue while it is being built, and the mistakes met so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from featdsl import graph, macros, templates
+from featdsl.declaration import Declaration
+from featdsl.definitions import (
+    Column,
+    EntityDefinition,
+    FeatureDefinition,
+    GroupDefinition,
+    Member,
+    ModelDefinition,
+    SetDefinition,
+    SourceDefinition,
+)
+from featdsl.errors import Origin, Problem
+from featdsl.feature import Feature, FeatureAlias
+from featdsl.group import Reference
+from featdsl.names import did_you_mean
+from featdsl.project import Project
+
+
+@dataclass
+class Draft:
+    """The catalogue while it is being built, and the mistakes met so far."""
+
+    project: Project
+    frames: Mapping[str, str]
+    library: macros.Library
+    entities: dict[str, EntityDefinition] = field(default_factory=dict)
+    sources: dict[str, SourceDefinition] = field(default_factory=dict)
+    groups: dict[str, GroupDefinition] = field(default_factory=dict)
+    features: dict[str, FeatureDefinition] = field(default_factory=dict)
+    sets: dict[str, SetDefinition] = field(default_factory=dict)
+    models: dict[str, ModelDefinition] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    """Addresses with a mistake of their own: what refers to them is not to blame."""
+
+    def refuse(self, address: str, summary: str, what: str, where: Origin, mend: str = "") -> None:
+        """Note a mistake of the thing at this address."""
+        self.broken.add(address)
+        self.problems.append(Problem(summary, what, where, mend))
+
+    def common(self, declaration: Declaration) -> dict[str, Any]:
+        """Return what every definition says: its project, owner and place."""
+        origin = declaration.origin.relative_to(self.project.root)
+        return {"project": self.project.name, "owner": self.project.team_of(origin.file), "origin": origin}
+
+    def ordered(self, kind: str, declared: Mapping[str, Declaration], needs: Mapping[str, Iterable[str]]) -> list[str]:
+        """Return the names so that each stands after what it needs; those of a cycle are refused and left out."""
+        try:
+            return graph.ordered(needs)
+        except graph.CycleProblem as cycle:
+            members = set(cycle.cycle)
+            self.broken.update(f"{kind} {name}" for name in members)
+            what = f"Each {kind} of this circle needs the one before: {cycle}."
+            mend = "Take one of them out of the circle."
+            self.refuse(f"{kind} {cycle.cycle[0]}", "Cycle", what, declared[cycle.cycle[0]].origin, mend)
+            return self.ordered(kind, declared, {name: of for name, of in needs.items() if name not in members})
+
+    def rendered(self, address: str, text: str, where: Origin, names: Mapping[str, str]) -> str | None:
+        """Return a text with its Jinja filled; a mistake inside a macro is told at its line, and names who called it."""
+        file = where.relative_to(self.project.root)
+        seen = self.library.seen_from(file.file)
+        try:
+            filled = templates.render(text, variables=self.project.settings.variables, sources=names, macros=seen)
+        except templates.TemplateProblem as problem:
+            caller = f"{address}, at {file}" if problem.where else address
+            self.refuse(
+                address, "Template cannot be filled", f"{caller}: {problem}", problem.where or where, problem.mend
+            )
+            return None
+        return filled.strip()
+
+    def refuse_foreign(self, address: str, kind: str, name: str, where: Origin) -> None:
+        """Refuse what refers to something that is not declared in this project, unless that has its own mistake."""
+        if f"{kind} {name}" not in self.broken:
+            what = f"{address} uses the {kind} {name}, which is not declared in {self.project.features.name}/."
+            self.refuse(address, f"Unknown {kind}", what, where, "Declare it in a module there and import it from it.")
+        self.broken.add(address)
+
+    def member(self, address: str, reference: Reference, where: Origin) -> Member | None:
+        """Return the feature that a reference names, or tell what is wrong with it."""
+        target = reference if isinstance(reference, str) else target_of(reference).address
+        if target not in self.features:
+            group = target.partition(".")[0]
+            if f"feature {target}" not in self.broken and f"group {group}" not in self.broken:
+                what = f'{address} uses "{target}", which no group declares.'
+                self.refuse(address, "Unknown feature", what, where, did_you_mean(target, self.features))
+            self.broken.add(address)
+            return None
+        feature = self.features[target]
+        keys: dict[str, str] = dict(reference.keys) if isinstance(reference, FeatureAlias) else {}
+        unknown = sorted(keys.keys() - {key.name for key in feature.keys})
+        if unknown:
+            what = f"{address} gives {target} the key {unknown[0]!r}, which its entity {feature.entity} does not have."
+            self.refuse(
+                address, "Unknown key", what, where, did_you_mean(unknown[0], [key.name for key in feature.keys])
+            )
+            return None
+        column = feature.name if isinstance(reference, str) else reference.name
+        return Member(column=column, feature=target, fingerprint=feature.fingerprint, keys=tuple(sorted(keys.items())))
+
+
+def key_columns(keys: Mapping[str, str]) -> tuple[Column, ...]:
+    """Return the key columns of an entity, sorted."""
+    return tuple(Column(name=name, dtype=dtype) for name, dtype in sorted(keys.items()))
+
+
+def target_of(reference: Feature[Any] | FeatureAlias[Any]) -> Feature[Any]:
+    """Return the feature that is meant, under whatever name."""
+    return reference.feature if isinstance(reference, FeatureAlias) else reference

@@ -1,0 +1,83 @@
+"""Sources in the catalogue: their place, their rendered SQL, what they read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from featdsl import fingerprints, sql, templates
+from featdsl.definitions import SourceDefinition, SourceFormat
+from featdsl.draft import Draft
+from featdsl.names import did_you_mean
+from featdsl.source import Source
+
+
+def add_sources(draft: Draft, sources: Sequence[Source]) -> None:
+    """Add the sources, each after those that it reads."""
+    by_name = {source.name: source for source in sources}
+    names = templates.source_names(by_name)
+    texts = {source.name: text for source in sources if (text := _rendered_query(draft, source, names)) is not None}
+    inputs = {name: _source_inputs(draft, by_name[name], text, by_name) for name, text in texts.items()}
+    needs = {name: inputs.get(name, ()) for name in by_name if f"source {name}" not in draft.broken}
+    for name in draft.ordered("source", by_name, needs):
+        if all(upstream in draft.sources for upstream in needs[name]):
+            _add_source(draft, by_name[name], texts.get(name, ""), needs[name])
+        else:
+            draft.broken.add(f"source {name}")
+
+
+def _rendered_query(draft: Draft, source: Source, names: Mapping[str, str]) -> str | None:
+    if source.sql is None:
+        return None
+    return draft.rendered(f"source {source.name}", source.sql, source.origin, names)
+
+
+def _source_inputs(draft: Draft, source: Source, text: str, known: Mapping[str, Source]) -> tuple[str, ...]:
+    address = f"source {source.name}"
+    try:
+        inputs = sql.source_inputs(sql.query(text))
+    except sql.SqlProblem as problem:
+        draft.refuse(address, "Invalid SQL", f"{address}: {problem}", source.origin, problem.mend)
+        return ()
+    for name in inputs:
+        if name not in known and f"source {name}" not in draft.broken:
+            what = f'{address} reads "{name}", which no source declares.'
+            draft.refuse(address, "Unknown source", what, source.origin, did_you_mean(name, known))
+    return inputs
+
+
+def _add_source(draft: Draft, source: Source, text: str, inputs: tuple[str, ...]) -> None:
+    place = _place(draft, source)
+    options = tuple(sorted((name, json.dumps(value)) for name, value in source.options.items()))
+    draft.sources[source.name] = SourceDefinition(
+        name=source.name,
+        description=source.description,
+        format=place[0],
+        location=place[1],
+        options=options,
+        sql=text,
+        inputs=inputs,
+        timestamp=source.timestamp,
+        available_at=source.available_at,
+        tie_break=source.tie_break,
+        fingerprint=fingerprints.source(
+            format=place[0],
+            location=place[1],
+            options=options,
+            sql=sql.canonical(sql.query(text)) if text else "",
+            inputs={name: draft.sources[name].fingerprint for name in inputs},
+            time=(source.timestamp, source.tie_break),
+            available_at=source.available_at,
+        ),
+        **draft.common(source),
+    )
+
+
+def _place(draft: Draft, source: Source) -> tuple[SourceFormat, tuple[str, ...]]:
+    if source.sql is not None:
+        return "sql", ()
+    if source.table is not None:
+        return "table", (str(source.database), source.table)
+    if source.path is None:
+        return "frame", (draft.frames.get(source.name, ""),)
+    return source.file_format(), tuple(sorted(source.path))
