@@ -146,7 +146,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupDefinition:
-    """Features of one owner, stored in one table. `keys` maps entity keys to differently named source columns."""
+    """Features of one owner. `keys` maps entity keys to differently named source columns."""
 
     kind: Literal["group"] = "group"
     name: str
@@ -160,7 +160,6 @@ class GroupDefinition:
     ttl: int | None
     adhoc: bool = False
     members: tuple[Member, ...]
-    table: str
     origin: Origin
 
 
@@ -230,6 +229,19 @@ class Catalog:
     def members_of(self, group: str) -> list[FeatureDefinition]:
         """Return the features of a group, in its order."""
         return [self.features[member.feature] for member in self.groups[group].members]
+
+    def tables_of(self, group: str) -> dict[str, list[FeatureDefinition]]:
+        """Return the stored tables of a group, in order of name, with the features that are read from each."""
+        tables: dict[str, list[FeatureDefinition]] = {}
+        for feature in self.members_of(group):
+            if feature.table:
+                tables.setdefault(feature.table, []).append(feature)
+        return dict(sorted(tables.items()))
+
+    @property
+    def tables(self) -> set[str]:
+        """The stored tables of all current features."""
+        return {feature.table for feature in self.features.values() if feature.table}
 
     def of_project(self, project: str) -> Catalog:
         """Return what belongs to one project."""

@@ -253,7 +253,7 @@ def _data(snapshot: Snapshot, definition: Definition, session: Session) -> dict[
         return _figures(snapshot, definition, session)
     if isinstance(definition, GroupDefinition):
         features = snapshot.catalog.members_of(definition.name)
-        return _table(snapshot, definition.table) | _newest(features[0], session)
+        return _table(snapshot, features[0].table) | _newest(features[0], session)
     return {}
 
 

@@ -65,7 +65,6 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         keys=tuple(sorted(group.keys.items())),
         ttl=scope.ttl,
         members=members,
-        table=table,
         **draft.common(group),
     )
 

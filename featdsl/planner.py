@@ -86,13 +86,13 @@ def _waits(feature: FeatureDefinition, target: Catalog, project: str) -> bool:
 
 def _repairs(target: Catalog, drift: Drift) -> Iterator[str]:
     """Yield what is lost and made again: only what this project declares can be."""
-    yield from sorted(f"table {group.table}" for group in target.groups.values() if group.table in drift.tables)
+    yield from sorted(f"table {table}" for table in target.tables & drift.tables)
     yield from sorted(f"view prod.{name}" for name, _ in _views_of(target) if name in drift.views)
 
 
 def _lost(snapshot: Snapshot, target: Catalog, drift: Drift) -> Iterator[str]:
     """Yield what is lost and cannot be made again: tables of old definitions, whose sources of then are not kept."""
-    for table in sorted(drift.tables - {group.table for group in target.groups.values()}):
+    for table in sorted(drift.tables - target.tables):
         holders = [name for name in sorted(target.sets) if table in _tables_behind(snapshot, name)]
         if holders:
             file = snapshot.tables[table].file

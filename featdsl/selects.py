@@ -152,9 +152,11 @@ def violations(table: str, features: Sequence[FeatureDefinition], condition: str
     return f"SELECT {shown} FROM tables.{quote(table)} WHERE NOT (\n{condition}\n)"
 
 
-def group_view(table: str, features: Sequence[FeatureDefinition]) -> str:
+def group_view(features: Sequence[FeatureDefinition]) -> str:
     """Return the view of a group: every stored row."""
-    return f"SELECT {', '.join(quote(column.name) for column in columns(features))} FROM tables.{quote(table)}"
+    return (
+        f"SELECT {', '.join(quote(column.name) for column in columns(features))} FROM tables.{quote(features[0].table)}"
+    )
 
 
 def set_view(members: Iterable[Member], versions: Versions) -> str:

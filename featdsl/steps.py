@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from featdsl import graph, selects
@@ -28,12 +28,13 @@ def derive(
 ) -> Iterator[Step]:
     """Yield the steps that take the registry from `before` to `target`: build, check, publish, record, let go."""
     versions = {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
-    stale = [name for name in _in_order(target) if _must_build(snapshot, target.groups[name], drift)]
-    yield from _open_sources(target, stale)
-    for name in stale:
-        yield _build_table(target, target.groups[name], versions, _why(snapshot, name, changes))
-        yield from _uniqueness(target, target.groups[name])
-    yield from _expectations(snapshot, target, stale)
+    stale = [(name, table) for name in _in_order(target) for table in _to_build(snapshot, target, name, drift)]
+    yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
+    for name, table in stale:
+        features = target.tables_of(name)[table]
+        yield _build_table(target, target.groups[name], features, versions, _why(snapshot, features, changes))
+        yield from _uniqueness(target.groups[name], features)
+    yield from _expectations(snapshot, target, {name for name, _ in stale})
     live = _live(snapshot, before, target, versions)
     yield from _views(snapshot, before, target, versions, drift)
     yield from _records(before, target)
@@ -51,11 +52,13 @@ def _in_order(catalog: Catalog) -> list[str]:
     return graph.ordered(needs)
 
 
-def _must_build(snapshot: Snapshot, group: GroupDefinition, drift: Drift) -> bool:
-    return group.table not in snapshot.tables or group.table in drift.tables
+def _to_build(snapshot: Snapshot, catalog: Catalog, group: str, drift: Drift) -> list[str]:
+    return [name for name in catalog.tables_of(group) if name not in snapshot.tables or name in drift.tables]
 
 
-def _why(snapshot: Snapshot, group: str, changes: Iterable[Change]) -> str:
+def _why(snapshot: Snapshot, features: Iterable[FeatureDefinition], changes: Iterable[Change]) -> str:
+    """Return why a table is built: which of the features that are read from it are new, changed or gone."""
+    group = next(iter(features)).group
     if group not in snapshot.catalog.groups:
         return "new"
     touched = [c for c in changes if c.kind == "feature" and c.address.partition(".")[0] == group]
@@ -79,16 +82,19 @@ def _open_sources(catalog: Catalog, groups: Iterable[str]) -> Iterator[OpenSourc
 
 
 def _build_table(
-    catalog: Catalog, group: GroupDefinition, versions: Mapping[tuple[str, str], FeatureDefinition], reason: str
+    catalog: Catalog,
+    group: GroupDefinition,
+    features: Sequence[FeatureDefinition],
+    versions: Mapping[tuple[str, str], FeatureDefinition],
+    reason: str,
 ) -> BuildTable:
-    features = catalog.members_of(group.name)
     if group.source is not None:
         select = selects.base_table(group, features, catalog.sources[group.source])
     else:
         select = selects.derived_table(features, versions)
     return BuildTable(
         group=group.name,
-        table=group.table,
+        table=features[0].table,
         sql=select,
         keys=tuple(key.name for key in features[0].keys),
         timed=features[0].timed,
@@ -99,21 +105,20 @@ def _build_table(
     )
 
 
-def _uniqueness(catalog: Catalog, group: GroupDefinition) -> Iterator[CheckRows]:
-    features = catalog.members_of(group.name)
+def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition]) -> Iterator[CheckRows]:
     by = selects.identity(features)
     rule = f"one row for each {' and '.join(by)}" if by else "one row"
     yield CheckRows(
         address=group.name,
         rule=rule,
-        sql=selects.duplicates(group.table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])]),
-        table=group.table,
+        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])]),
+        table=features[0].table,
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
         origin=group.origin,
     )
 
 
-def _expectations(snapshot: Snapshot, target: Catalog, built: list[str]) -> Iterator[CheckRows]:
+def _expectations(snapshot: Snapshot, target: Catalog, built: set[str]) -> Iterator[CheckRows]:
     for name in sorted(target.groups):
         features = target.members_of(name)
         for feature in features:
@@ -124,8 +129,8 @@ def _expectations(snapshot: Snapshot, target: Catalog, built: list[str]) -> Iter
                     yield CheckRows(
                         address=feature.address,
                         rule=condition,
-                        sql=selects.violations(target.groups[name].table, features, condition, feature.name),
-                        table=target.groups[name].table,
+                        sql=selects.violations(feature.table, features, condition, feature.name),
+                        table=feature.table,
                         mend="Correct the data or the feature's SQL, or relax its expect=.",
                         origin=feature.origin,
                     )
@@ -155,13 +160,9 @@ def _views(
     versions: Mapping[tuple[str, str], FeatureDefinition],
     drift: Drift,
 ) -> Iterator[PutView | DropView]:
-    wanted = {
-        group.name: selects.group_view(group.table, target.members_of(group.name)) for group in target.groups.values()
-    }
+    wanted = {name: selects.group_view(target.members_of(name)) for name in target.groups}
     wanted |= {each.view: selects.set_view(each.members, versions) for each in target.sets.values()}
-    had = {
-        group.name: selects.group_view(group.table, before.members_of(group.name)) for group in before.groups.values()
-    }
+    had = {name: selects.group_view(before.members_of(name)) for name in before.groups}
     had |= {each.view: selects.set_view(each.members, snapshot.versions) for each in before.sets.values()}
     for name in sorted(had.keys() - wanted.keys()):
         yield DropView(name=name)

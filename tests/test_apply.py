@@ -499,7 +499,7 @@ def test_what_another_project_lost_is_not_ours_to_repair(neighbours: tuple[Works
     """The bank's data file is gone: the bank's plan says so, the shop's does not."""
     bank, shop = neighbours
     snapshot = registry(bank)
-    (bank.root.parent / "store" / snapshot.tables[snapshot.catalog.groups["user_profile"].table].file).unlink()
+    (bank.root.parent / "store" / snapshot.tables[snapshot.catalog.features["user_profile.age"].table].file).unlink()
 
     assert "is lost from the store" in featdsl(bank, "plan")
     assert "Nothing to do" in featdsl(shop, "plan", "--check")

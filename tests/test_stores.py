@@ -39,7 +39,7 @@ OLD = FeatureDefinition(
 )  # fmt: skip
 NEW = replace(OLD, sql="2 -- 'é'", fingerprint="new", table="scores_2")
 GROUP = GroupDefinition(
-    name="scores", tags=(), entity="user", source=None, keys=(), ttl=None, table="scores_1",
+    name="scores", tags=(), entity="user", source=None, keys=(), ttl=None,
     members=(Member(column="score", feature="scores.score", fingerprint="old"),), **COMMON,
 )  # fmt: skip
 COLUMNS = (Column(name="user_id", dtype="BIGINT"), Column(name="score", dtype="DOUBLE"))

@@ -95,14 +95,14 @@ class EmbeddedStore:
         if snapshot.head == NOTHING:
             return Drift()
         tables = {name for name, table in snapshot.tables.items() if not (self._folder / table.file).exists()}
-        wanted = {each.name: each.table for each in snapshot.catalog.groups.values()}
-        wanted |= {each.view: "" for each in snapshot.catalog.sets.values()}
+        wanted = {name: set(snapshot.catalog.tables_of(name)) for name in snapshot.catalog.groups}
+        wanted |= {each.view: set() for each in snapshot.catalog.sets.values()}
         with self._catalogue() as connection:
             query = "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
             there = set(connection.execute(query).fetchall())
             moved = connection.execute("SELECT value FROM registry.meta WHERE key = 'folder'").fetchone()
-        views = {name for name, table in wanted.items() if ("prod", name) not in there}
-        views |= {name for name, table in wanted.items() if table and ("tables", table) not in there}
+        viewed = {name for schema, name in there if schema == "tables"}
+        views = {name for name, needs in wanted.items() if ("prod", name) not in there or needs - viewed}
         return Drift(frozenset(tables), frozenset(views if moved == (str(self._folder),) else wanted))
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
