@@ -134,7 +134,7 @@ def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
 
 
 def _check(step: CheckRows, writer: Writer) -> None:
-    writer.open(step.table)
+    writer.open(step.reads)
     total, rows = engine.first_rows(writer.connection, step.sql, _SHOWN_ROWS)
     if not rows:
         return

@@ -5,6 +5,7 @@ Each source's files are looked at once; everything else binds against empty tabl
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featdsl import engine, frames, graph, instants, sql, tracing
-from featdsl.definitions import Catalog, Column, FeatureDefinition, GroupDefinition, SourceDefinition
+from featdsl.definitions import (
+    Aggregate,
+    Catalog,
+    Column,
+    FeatureDefinition,
+    GroupDefinition,
+    SourceDefinition,
+)
 from featdsl.dtypes import gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.instants import Clock
@@ -176,13 +184,15 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
         return
     _check_keys(check, group, scope)
     known = [each for each in members if _has_type(check, f"feature {each.address}", each.dtype, each.origin)]
-    if not _all_bind(check, known, scope):
-        for feature in known:
-            _check_feature(check, feature, scope)
+    for together in ([each for each in known if not each.window], [each for each in known if each.window]):
+        if together and not _all_bind(check, together, scope):
+            for feature in together:
+                _check_feature(check, feature, scope)
     if known == members:
         _check_expectations(check, members)
     for feature in known:
-        check.features[feature.address] = replace(feature, roots=_roots(check, group, feature))
+        parts = _summed(check, feature, scope)
+        check.features[feature.address] = replace(feature, roots=_roots(check, group, feature), aggregates=parts)
 
 
 def _clock(check: _Check, group: GroupDefinition) -> Clock:
@@ -241,13 +251,13 @@ def _all_bind(check: _Check, members: Sequence[FeatureDefinition], scope: _Scope
     """Return whether every feature binds and fits its type, in one statement; it tells no more than that."""
     import duckdb
 
-    if not scope.columns or any(sql.is_aggregate(sql.expression(feature.sql)) for feature in members):
+    if not scope.columns or any(_is_misused(feature) for feature in members):
         return False
     # Aliases that no SQL of a user can hold keep one feature from seeing another.
     listed = [f"(\n{feature.sql}\n) AS {quote(f'#{i}')}" for i, feature in enumerate(members)]
-    anchor = quote(scope.columns[0].name)
+    listed += [] if members[0].window else [quote(scope.columns[0].name)]
     try:
-        types = check.connection.sql(f"SELECT {', '.join(listed)}, {anchor} FROM {scope.relation}").types
+        types = check.connection.sql(f"SELECT {', '.join(listed)} FROM {scope.relation}").types
         return all(
             gives(str(found), _dtype(check, feature.dtype)) for found, feature in zip(types, members, strict=False)
         )
@@ -259,12 +269,12 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
     import duckdb
 
     address = f"feature {feature.address}"
-    if sql.is_aggregate(sql.expression(feature.sql)):
+    if _is_misused(feature):
         check.problems.append(_aggregate_problem(address, feature))
         return
-    anchor = quote(scope.columns[0].name) if scope.columns else "1"
+    anchor = "" if feature.window else f", {quote(scope.columns[0].name)}" if scope.columns else ", 1"
     try:
-        relation = check.connection.sql(f'SELECT (\n{feature.sql}\n) AS "#0", {anchor} FROM {scope.relation}')
+        relation = check.connection.sql(f'SELECT (\n{feature.sql}\n) AS "#0"{anchor} FROM {scope.relation}')
     except duckdb.Error as error:
         if "GROUP BY" in str(error):
             check.problems.append(_aggregate_problem(address, feature))
@@ -300,9 +310,28 @@ def _dtype(check: _Check, dtype: str) -> str:
     return check.dtypes[dtype]
 
 
+def _is_misused(feature: FeatureDefinition) -> bool:
+    """Return whether a feature without a window aggregates, as far as the parser knows."""
+    return feature.window is None and sql.is_aggregate(sql.expression(feature.sql))
+
+
 def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
-    what = f"{address} aggregates over many rows, but a feature is computed from one row: {feature.sql}"
-    return Problem("Aggregate misused", what, feature.origin, "Aggregate in a Source(sql=...) with GROUP BY or OVER.")
+    what = f"{address} aggregates over many rows, but has no window that says which: {feature.sql}"
+    return Problem("Aggregate misused", what, feature.origin, "Give it one, such as window='30 days' or 'lifetime'.")
+
+
+def _summed(check: _Check, feature: FeatureDefinition, scope: _Scope) -> tuple[Aggregate, ...]:
+    """Return the aggregates of a feature with the types that their running totals would be of."""
+    import duckdb
+
+    found = []
+    for each in feature.aggregates:
+        dtype = ""
+        if each.sums and each.argument:
+            with contextlib.suppress(duckdb.Error):  # which the feature's own check tells of
+                dtype = str(check.connection.sql(f"SELECT (\n{each.argument}\n) FROM {scope.relation}").types[0])
+        found.append(replace(each, dtype=dtype))
+    return tuple(found)
 
 
 def _check_expectations(check: _Check, members: Sequence[FeatureDefinition]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
+from featdsl.durations import Length
 from featdsl.errors import Origin
 from featdsl.instants import Clock
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
@@ -14,6 +15,8 @@ from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+SumLike = Literal["count", "sum", "avg"]
+"""Aggregates that a difference of two running totals gives."""
 SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame"]
 
 
@@ -86,6 +89,54 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Window:
+    """Which rows an aggregate looks at, for each time t: those between two ends that lie before t.
+
+    The later end is t, or the last multiple of `every` before it, less `delay` and `offset`; the earlier one is `length`
+    before that, or there is none. Of the rows between them only the `last_n` count, where it is given.
+    """
+
+    length: Length | None
+    closed: Literal["left", "right", "both", "neither"] = "left"
+    delay: Length | None = None
+    offset: Length | None = None
+    last_n: int | None = None
+    every: Length | None = None
+
+    @property
+    def shifts(self) -> tuple[Length, ...]:
+        """How much before t the later end lies."""
+        return tuple(shift for shift in (self.delay, self.offset) if shift)
+
+    def __str__(self) -> str:
+        later = "".join(["t", *(f" − {shift}" for shift in self.shifts)])
+        left = "[" if self.closed in {"left", "both"} and self.length else "("
+        right = "]" if self.closed in {"right", "both"} else ")"
+        rows = f"last {self.last_n} of " if self.last_n else ""
+        grid = f", t every {self.every}" if self.every else ""
+        return f"{rows}{left}{f'{later} − {self.length}' if self.length else '−∞'}, {later}{right}{grid}"
+
+
+ORDER = '"#order"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregate:
+    """One aggregate of a windowed feature: `call` over the rows that meet `where`, `empty` over none.
+
+    Where the result depends on the order of the rows, `call` has ORDER in the place of that order. `sums` says
+    that a difference of running totals of `argument`, whose type is `dtype`, gives it as well.
+    """
+
+    call: str
+    where: str = ""
+    empty: str = ""
+    sums: SumLike | None = None
+    argument: str = ""
+    dtype: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeatureDefinition:
     """One feature at one fingerprint, with all that a reader needs to look its values up.
 
@@ -93,6 +144,8 @@ class FeatureDefinition:
     whether they tell when rows were known, with the rows' own times beside; `ttl` is in seconds, `table` the stored
     table. A derived feature has `inputs` and is computed when read; `reads` names the columns of the source
     or of the inputs that its SQL uses, `roots` the columns of stored data that these come from.
+    A feature with a `window` is computed when read as well: its table has the source's rows, and its value is
+    `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later.
     """
 
     kind: Literal["feature"] = "feature"
@@ -108,6 +161,10 @@ class FeatureDefinition:
     reads: tuple[str, ...]
     roots: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
+    window: Window | None = None
+    aggregates: tuple[Aggregate, ...] = ()
+    formula: str = ""
+    order: tuple[str, ...] = ()
     entity: str | None
     keys: tuple[Column, ...]
     timed: bool

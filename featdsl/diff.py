@@ -146,6 +146,7 @@ def _feature_reasons(
         yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
         yield from _if_other("keys", "breaking", _keys(old), _keys(new))
         yield from _if_other("ttl", "definition", _ttl(old), _ttl(new))
+        yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
         if _meaning(old.sql) != _meaning(new.sql):
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)

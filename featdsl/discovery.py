@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from featdsl import durations
+from featdsl import durations, selects
 from featdsl.definitions import (
     Definition,
     EntityDefinition,
@@ -161,6 +161,9 @@ def _alike(word: str, tokens: Iterable[str]) -> dict[str, float]:
 
 # Description
 
+_MEASURED = 10_000
+"""How many times the values of a window are computed at, for a look at them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
@@ -209,6 +212,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
                 "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
                 "columns": list(definition.roots), "expect": list(definition.expect), "tags": list(definition.tags),
                 "ttl": durations.written(definition.ttl) if definition.ttl else None,
+                "window": str(definition.window) if definition.window else None,
                 "fingerprint": definition.fingerprint,
             }  # fmt: skip
         case GroupDefinition():
@@ -271,10 +275,16 @@ def _newest(feature: FeatureDefinition, session: Session) -> dict[str, Any]:
 
 
 def _figures(snapshot: Snapshot, feature: FeatureDefinition, session: Session) -> dict[str, Any]:
-    column, table = quote(feature.name), f"tables.{quote(feature.table)}"
+    column = quote(feature.name)
+    values = selects.values([feature], snapshot.versions, most=_MEASURED)
     connection = session({feature.table})
-    (rows, nulls) = connection.execute(f"SELECT count(*), count(*) - count({column}) FROM {table}").fetchone() or (0, 0)
-    sample = f"SELECT DISTINCT {column} FROM (SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 10000)"
+    (rows, nulls) = connection.execute(f"SELECT count(*), count(*) - count({column}) FROM {values}").fetchone() or (
+        0,
+        0,
+    )
+    sample = (
+        f"SELECT DISTINCT {column} FROM (SELECT {column} FROM {values} WHERE {column} IS NOT NULL LIMIT {_MEASURED})"
+    )
     samples = connection.execute(f"SELECT * FROM ({sample}) ORDER BY 1 LIMIT 5").fetchall()
     return {
         **_table(snapshot, feature.table),

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from featdsl import fingerprints, sql
-from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Input, Member, SourceDefinition
+from featdsl import aggregates, fingerprints, sql
+from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Input, Member, SourceDefinition, Window
 from featdsl.draft import Draft, key_columns, target_of
-from featdsl.durations import seconds
+from featdsl.durations import length, seconds
 from featdsl.feature import Feature
 from featdsl.group import GroupDeclaration, Reference
 from featdsl.names import did_you_mean
+from featdsl.window import LIFETIME
 
 
 def add_groups(draft: Draft, groups: Sequence[GroupDeclaration]) -> None:
@@ -46,15 +47,14 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     )
     found = [_feature(draft, group, name, scope) for name in sorted(group.features)]
     features = [feature for feature in found if feature is not None]
-    members = tuple(
-        Member(column=feature.name, feature=feature.address, fingerprint=feature.fingerprint) for feature in features
-    )
     timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, features))
     late = bool(source and source.available_at)
-    table = f"{group.name}_{fingerprints.table(members, keys=scope.keys, timed=timed)[:8]}"
     if source is None:
         _refuse_no_entities(draft, group, features)
+    values = _values_table(group, scope, features, timed=timed)
+    events = _events_table(group, scope, features)
     for feature in features:
+        table = events if feature.window else values
         draft.features[feature.address] = replace(feature, table=table, timed=timed, late=late)
     draft.groups[group.name] = GroupDefinition(
         name=group.name,
@@ -64,9 +64,31 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         source=source.name if source else None,
         keys=tuple(sorted(group.keys.items())),
         ttl=scope.ttl,
-        members=members,
+        members=tuple(_member(feature) for feature in features),
         **draft.common(group),
     )
+
+
+def _member(feature: FeatureDefinition) -> Member:
+    return Member(column=feature.name, feature=feature.address, fingerprint=feature.fingerprint)
+
+
+def _values_table(group: GroupDeclaration, scope: _Scope, features: Sequence[FeatureDefinition], *, timed: bool) -> str:
+    """Return the name of the table that stores the values of a group's features."""
+    stored = [_member(feature) for feature in features if feature.window is None]
+    return f"{group.name}_{fingerprints.table(stored, keys=scope.keys, timed=timed)[:8]}"
+
+
+def _events_table(group: GroupDeclaration, scope: _Scope, features: Sequence[FeatureDefinition]) -> str:
+    """Return the name of the table that stores the rows that a group's windows look at."""
+    read = {column for feature in features if feature.window for column in [*feature.reads, *feature.order]}
+    source = scope.source.fingerprint if scope.source else ""
+    return f"{group.name}_events_{fingerprints.events(read, keys=_key_sources(group, scope), source=source)[:8]}"
+
+
+def _key_sources(group: GroupDeclaration, scope: _Scope) -> list[tuple[str, str, str]]:
+    """Return each key, its type, and the column of the source that it is."""
+    return [(key.name, key.dtype, group.keys.get(key.name, key.name).lower()) for key in scope.keys]
 
 
 @dataclass(frozen=True)
@@ -146,10 +168,16 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         return None
     try:
         tree = sql.expression(text)
+        parts, formula = aggregates.split(text) if feature.is_windowed else ((), "")
         for condition in conditions:
             sql.expression(condition)
     except sql.SqlProblem as problem:
         draft.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.mend)
+        return None
+    if feature.is_windowed and (scope.source is None or not scope.source.timestamp):
+        lacks = "its source has no timestamp=" if scope.source else "its group is derived from features"
+        what = f"{address} has a window, but {lacks}, so nothing tells which rows lie in it."
+        draft.refuse(address, "Window without times", what, feature.origin, "Give it a source with timestamp=.")
         return None
     reads = sql.columns(tree)
     inputs = {item.column.lower() for item in scope.inputs}
@@ -167,13 +195,17 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         tags=feature.tags,
         dtype=feature.dtype,
         sql=text,
-        expect=conditions,
+        expect=tuple(_of_itself(condition, feature) for condition in conditions),
         reads=reads,
         inputs=used if group.source is None else (),
+        window=_window(feature),
+        aggregates=parts,
+        formula=formula,
+        order=(scope.source.tie_break.lower(),) if parts and scope.source and scope.source.tie_break else (),
         entity=group.entity.name if group.entity else None,
         keys=scope.keys,
         timed=False,
-        ttl=scope.ttl,
+        ttl=None if parts else scope.ttl,
         fingerprint=_fingerprint(group, feature, sql.canonical(tree), scope, used),
         table="",
         **draft.common(feature),
@@ -187,7 +219,30 @@ def _fingerprint(
         return fingerprints.derived_feature(
             dtype=feature.dtype, sql=canonical, keys=scope.keys, inputs=used, ttl=scope.ttl
         )
-    keys = [(key.name, key.dtype, group.keys.get(key.name, key.name).lower()) for key in scope.keys]
+    window = _window(feature)
     return fingerprints.base_feature(
-        dtype=feature.dtype, sql=canonical, keys=keys, source=scope.source.fingerprint, ttl=scope.ttl
+        dtype=feature.dtype,
+        sql=canonical,
+        keys=_key_sources(group, scope),
+        source=scope.source.fingerprint,
+        ttl=None if window else scope.ttl,
+        window=window,
     )
+
+
+def _window(feature: Feature[Any]) -> Window | None:
+    if not feature.is_windowed:
+        return None
+    return Window(
+        length=length(feature.window) if feature.window and feature.window.strip() != LIFETIME else None,
+        closed=feature.closed,
+        delay=length(feature.delay) if feature.delay else None,
+        offset=length(feature.offset) if feature.offset else None,
+        last_n=feature.last_n,
+        every=length(feature.every) if feature.every else None,
+    )
+
+
+def _of_itself(condition: str, feature: Feature[Any]) -> str:
+    """Return a condition of a family with the name of one of its features in place of the family's."""
+    return sql.renamed(condition, feature.family_name, feature.name) if feature.family_name else condition

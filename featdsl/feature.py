@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Generic, Never, TypeVar, overload
+from typing import Annotated, Any, ClassVar, Generic, Never, Self, TypeVar, overload
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
-from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, remember
-from featdsl.errors import DeclarationError, Problem
+from featdsl import window as windowing
+from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, place, remember
+from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
+from featdsl.window import Closed, Rows, Shift, Span, Spans
 
 T = TypeVar("T")
 
@@ -21,6 +23,20 @@ class Feature(Declaration, Generic[T]):
     or over its `inputs`; left out, the column of the feature's own name. `expect` is a condition, or several, that every
     stored row meets; NULL meets all. Both may use Jinja.
     `name` is needed only where the feature is not an attribute of a class body.
+
+    With a window, `sql` aggregates the rows of the source that lie in it, exactly at each time t that is asked for:
+
+    - `window="30 days"`: those of [t - 30 days, t), to the second or by calendar months and years; `"lifetime"`: all
+      before t;
+    - `windows=["7 days", "30 days"]`: a family, one feature a window: `spend` has `spend_7d` and `spend_30d`, in code
+      `Spending.spend["7 days"]`;
+    - `closed`: which ends count, `"left"`, `"right"`, `"both"` or `"neither"`;
+    - `delay="1 hour"`, where data come in late, and `offset="7 days"`, for the week before the last: the window lies
+      so much earlier;
+    - `last_n=10`: only the last rows of the window count, of all rows before t where no window is given;
+    - `every="1 day"`: the value of the last whole day, or other grid, at or before t.
+
+    A count over no rows is 0, every other aggregate NULL.
     """
 
     __hash__ = Declaration.__hash__  # pyright thinks that a subclass of a pydantic model has none
@@ -33,9 +49,18 @@ class Feature(Declaration, Generic[T]):
     expect: Texts = ()
     tags: Texts = ()
     given_name: Name | None = Field(default=None, alias="name")
+    window: Span | None = None
+    windows: Spans = None
+    closed: Closed = "left"
+    delay: Shift | None = None
+    offset: Shift | None = None
+    last_n: Rows | None = None
+    every: Shift | None = None
 
     _group: Declaration | None = PrivateAttr(default=None)
     _name: str = PrivateAttr(default="")
+    _family: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _family_name: str = PrivateAttr(default="")
 
     @overload
     def __init__(
@@ -47,6 +72,13 @@ class Feature(Declaration, Generic[T]):
         expect: str | Sequence[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
+        window: str | None = ...,
+        windows: Sequence[str] | None = ...,
+        closed: Closed = ...,
+        delay: str | None = ...,
+        offset: str | None = ...,
+        last_n: int | None = ...,
+        every: str | None = ...,
     ) -> None: ...
 
     @overload
@@ -59,6 +91,13 @@ class Feature(Declaration, Generic[T]):
         expect: str | Sequence[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
+        window: str | None = ...,
+        windows: Sequence[str] | None = ...,
+        closed: Closed = ...,
+        delay: str | None = ...,
+        offset: str | None = ...,
+        last_n: int | None = ...,
+        every: str | None = ...,
     ) -> None: ...
 
     def __init__(  # noqa: PLR0913 - one flat call is what people type
@@ -70,10 +109,74 @@ class Feature(Declaration, Generic[T]):
         expect: str | Sequence[str] = (),
         tags: str | Sequence[str] | set[str] | frozenset[str] = (),
         name: str | None = None,
+        window: str | None = None,
+        windows: Sequence[str] | None = None,
+        closed: Closed = "left",
+        delay: str | None = None,
+        offset: str | None = None,
+        last_n: int | None = None,
+        every: str | None = None,
         **unknown: Never,
     ) -> None:
-        given = {"dtype": dtype, "sql": sql, "description": description, "expect": expect, "tags": tags}
-        super().__init__({**given, "name": name, **unknown})
+        given = {
+            "dtype": dtype, "sql": sql, "description": description, "expect": expect, "tags": tags, "name": name,
+            "window": window, "windows": tuple(windows) if isinstance(windows, list) else windows, "closed": closed,
+            "delay": delay, "offset": offset, "last_n": last_n, "every": every, **unknown,
+        }  # fmt: skip
+        super().__init__(given)
+        if self.valid and self.windows:
+            given |= {"windows": None, "name": None}
+            self._family = {windowing.canonical(one): self._over({**given, "window": one}) for one in self.windows}
+
+    def _over(self, given: dict[str, object]) -> Feature[T]:
+        """Return the feature of this family over one window."""
+        one: Feature[T] = Feature.__new__(Feature)
+        Declaration.__init__(one, given, placed=self.origin)
+        return one
+
+    @model_validator(mode="after")
+    def _windowed(self) -> Self:
+        if self.window and self.windows:
+            raise ValueError("window= and windows= are both given; give one of them")
+        if not (self.window or self.windows or self.last_n):
+            alone = [name for name in ("delay", "offset", "every") if getattr(self, name)]
+            alone += ["closed"] if self.closed != "left" else []
+            if alone:
+                raise ValueError(f"{alone[0]}= belongs to a window; give window= as well, such as window='30 days'")
+        if self.is_windowed and self.sql is None:
+            raise ValueError("a window needs sql= that aggregates its rows, such as sql='sum(amount)'")
+        return self
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether it aggregates the rows of a window."""
+        return bool(self.window or self.windows or self.last_n)
+
+    def each(self) -> tuple[Feature[T], ...]:
+        """Return the features that this stands for: of a family one a window, else itself."""
+        return tuple(self._family.values()) if self.windows else (self,)
+
+    def named(self, name: str) -> dict[str, Feature[T]]:
+        """Return the features that this stands for by their names, when it is called `name`."""
+        return (
+            {f"{name}_{windowing.ending(str(one.window))}": one for one in self.each()}
+            if self.windows
+            else {name: self}
+        )
+
+    def __getitem__(self, window: str) -> Feature[T]:
+        """Return the feature of a family over one window: `Spending.spend["7 days"]`.
+
+        Raises FeatureNotFoundError, with the windows that there are.
+        """
+        try:
+            return self._family[windowing.canonical(str(window))]  # type: ignore[no-any-return]
+        except (KeyError, ValueError):
+            pass
+        known = ", ".join(f'"{one}"' for one in self.windows or ())
+        what = f'{self.address or "The feature"} has no window "{window}".'
+        mend = f"Its windows are: {known}." if known else "It has none; give it windows=[...]."
+        raise FeatureNotFoundError(Problem("Unknown window", what, mend=mend))
 
     @property
     def name(self) -> str:
@@ -89,6 +192,11 @@ class Feature(Declaration, Generic[T]):
     def joined(self) -> bool:
         """Whether it belongs to a group, which is for good."""
         return self._group is not None
+
+    @property
+    def family_name(self) -> str:
+        """The name that it shares with those of its family, or nothing."""
+        return self._family_name
 
     @property
     def group(self) -> Declaration:
@@ -107,6 +215,8 @@ class Feature(Declaration, Generic[T]):
     def join(self, group: Declaration, name: str) -> None:
         """Make this feature `name` of `group`, and pickle it by the module of its group."""
         self._group, self._name, self._module = group, name, group._module  # noqa: SLF001 - the same private field
+        for one in self._family.values():
+            one._family_name = name  # noqa: SLF001 - likewise
         remember(self)
 
     def alias(self, name: str | None = None, *, keys: Mapping[str, str] | None = None) -> FeatureAlias[T]:
@@ -115,6 +225,12 @@ class Feature(Declaration, Generic[T]):
         `Weather.temp.alias("temp_at_destination", keys={"airport": "dest"})` is a column `temp_at_destination` that
         looks the airport up by the spine's column `dest`.
         """
+        if self.windows:
+            what = (
+                f"{self.address or 'The feature'} is a family of {len(self.windows)} features, and an alias is of one."
+            )
+            mend = f'Say which window: ["{self.windows[0]}"].'
+            raise DeclarationError(Problem("Alias of a family", what, place(), mend))
         return FeatureAlias(self, name=name, keys=keys)
 
 

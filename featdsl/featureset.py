@@ -137,4 +137,4 @@ def _sort_key(selected: Any) -> str:
 def _features(selected: Any) -> Sequence[Reference]:
     if isinstance(selected, type) and issubclass(selected, FeatureGroup):
         return tuple(selected.declaration.features.values())
-    return (selected,)
+    return selected.each() if isinstance(selected, Feature) else (selected,)

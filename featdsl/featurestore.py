@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, pointintime, project, serving, spines
+from featdsl import engine, pointintime, project, selects, serving, spines, strategies
 from featdsl.errors import Problem, RequestError
 from featdsl.featureset import FeatureSet
 from featdsl.names import quote
@@ -55,14 +55,20 @@ class FeatureStore:
     # Reading values
 
     def training_set(
-        self, features: FeatureSet | Selectable | Sequence[Selectable], spine: Any, *, timestamp: str | None = None
+        self,
+        features: FeatureSet | Selectable | Sequence[Selectable],
+        spine: Any,
+        *,
+        timestamp: str | None = None,
+        explain: bool = False,
     ) -> TrainingSet:
         """Return the spine with the value that each feature had at the time of each row.
 
         `features` is a feature set, or features by object or name. `spine` holds the key columns, and the time
         column that `timestamp` names: pandas, polars, pyarrow, a DuckDB relation, SQL text, or the path of a Parquet
-        or CSV file. All its rows and columns come back in order; a feature that was not known yet is NULL. Raises
-        FeatureNotFoundError for an unknown feature, RequestError for a spine that does not fit.
+        or CSV file. All its rows and columns come back in order; a feature that was not known yet is NULL. `explain`
+        prints how the values will be computed, and why so. Raises FeatureNotFoundError for an unknown feature,
+        RequestError for a spine that does not fit.
         """
         from featdsl.trainingset import TrainingSet
 
@@ -73,8 +79,13 @@ class FeatureStore:
         table = spines.load(cursor, spine)
         fitted = spines.fit(cursor, table, selection, timestamp)
         self._open_tables(opened, selection.wants)
-        sql = pointintime.compile_sql(selection.wants, fitted, opened.snapshot.versions)
-        return TrainingSet(cursor, sql, selection, opened.snapshot.head)
+        choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
+        ways = {choice.lookup: choice.way for choice in choices}
+        sql = pointintime.compile_sql(selection.wants, fitted, opened.snapshot.versions, ways)
+        training = TrainingSet(cursor, sql, selection, opened.snapshot.head, choices)
+        if explain:
+            print(training.explanation)  # noqa: T201 - what was asked for
+        return training
 
     def get_features(
         self,
@@ -99,16 +110,17 @@ class FeatureStore:
         return values[0] if rows is None else values
 
     def get_feature(self, feature: Selectable) -> DuckDBPyRelation:
-        """Return every stored value of a feature as a relation: its keys, `event_timestamp` where it has one, the value.
+        """Return every value of a feature as a relation: its keys, `event_timestamp` where it has one, the value.
 
+        A feature with a window has the value at the time of each row of its source.
         Raises FeatureNotFoundError for an unknown feature.
         """
         opened = self._open()
         (want,) = select(opened.snapshot, [feature]).wants
         self._open_tables(opened, [want])
-        columns = [key.name for key in want.feature.keys] + (["event_timestamp"] if want.feature.timed else [])
-        listed = ", ".join(quote(column) for column in [*columns, want.feature.name])
-        return opened.connection.cursor().sql(f"SELECT {listed} FROM tables.{quote(want.feature.table)}")
+        listed = ", ".join(quote(column) for column in [*selects.identity([want.feature]), want.feature.name])
+        values = selects.values([want.feature], opened.snapshot.versions)
+        return opened.connection.cursor().sql(f"SELECT {listed} FROM {values}")
 
     # Finding features
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
-from featdsl.definitions import Column, Input, Member
+from featdsl.definitions import Column, Input, Member, Window
 
 _MEANING = 1
 """Raised when the same declaration comes to mean other values."""
@@ -43,9 +44,20 @@ def source(  # noqa: PLR0913 - every part counts
     })  # fmt: skip
 
 
-def base_feature(*, dtype: str, sql: str, keys: Iterable[tuple[str, str, str]], source: str, ttl: int | None) -> str:
+def base_feature(  # noqa: PLR0913 - every part counts
+    *,
+    dtype: str,
+    sql: str,
+    keys: Iterable[tuple[str, str, str]],
+    source: str,
+    ttl: int | None,
+    window: Window | None = None,
+) -> str:
     """Return the fingerprint of a feature over a source; `keys` are (key, type, source column)."""
-    return of({"meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted(keys), "source": source, "ttl": ttl})
+    ends = {"window": asdict(window)} if window else {}
+    return of({
+        "meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted(keys), "source": source, "ttl": ttl, **ends,
+    })  # fmt: skip
 
 
 def derived_feature(*, dtype: str, sql: str, keys: Iterable[Column], inputs: Iterable[Input], ttl: int | None) -> str:
@@ -54,6 +66,11 @@ def derived_feature(*, dtype: str, sql: str, keys: Iterable[Column], inputs: Ite
         "meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted((key.name, key.dtype) for key in keys),
         "inputs": {item.column: item.fingerprint for item in inputs}, "ttl": ttl,
     })  # fmt: skip
+
+
+def events(columns: Iterable[str], *, keys: Iterable[tuple[str, str, str]], source: str) -> str:
+    """Return the fingerprint of the table that stores rows of a source for windows; `keys` are as for a feature."""
+    return of({"layout": _LAYOUT, "events": sorted(columns), "keys": sorted(keys), "source": source})
 
 
 def table(members: Iterable[Member], *, keys: Iterable[Column], timed: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Never, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PrivateAttr, SkipValidation, model_validator
@@ -28,7 +28,7 @@ def references(given: Any) -> tuple[Reference, ...] | None:
     for item in listed or ():
         if not isinstance(item, Feature | FeatureAlias | str):
             raise ValueError(f"{item!r} is not a feature; name features as UserProfile.age or 'user_profile.age'")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    return listed
+    return listed and tuple(each for item in listed for each in (item.each() if isinstance(item, Feature) else (item,)))
 
 
 class _Body(dict[str, Any]):
@@ -112,8 +112,10 @@ class FeatureGroup(metaclass=_Metaclass):
         address = name or snake_case(cls.__name__)
         gathered = _Body(address)
         written = [(attribute, value) for attribute, value in vars(cls).items() if isinstance(value, Feature)]
-        for attribute, value in [*written, *_named(features)]:
-            gathered[attribute] = value
+        given_names = [*written, *_named(features)]
+        for attribute, value in given_names:
+            for each, feature in _expanded(attribute, value):
+                gathered[each] = feature
         given: dict[str, object] = {
             "name": address, "entity": entity, "source": source,
             "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
@@ -121,7 +123,7 @@ class FeatureGroup(metaclass=_Metaclass):
             "features": dict(gathered), **unknown,
         }  # fmt: skip
         declaration = GroupDeclaration(given)
-        for feature_name, feature in declaration.features.items():
+        for feature_name, feature in [*given_names, *declaration.features.items()]:
             if isinstance(feature, Feature) and not feature.joined:
                 feature.join(declaration, feature_name)
             setattr(cls, feature_name, feature)
@@ -133,6 +135,11 @@ def _named(features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]]) -> lis
     if isinstance(features, Mapping):
         return list(features.items())
     return [(getattr(feature, "name", ""), feature) for feature in features]
+
+
+def _expanded(name: str, feature: Any) -> Iterable[tuple[str, Any]]:
+    """Return a feature under its name, or each one of a family."""
+    return feature.named(name).items() if isinstance(feature, Feature) and name else [(name, feature)]
 
 
 def _own(features: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from featdsl.durations import Length
+
 Clock = Literal["TIMESTAMP", "TIMESTAMP_NS"]
 """How finely times are kept: nanoseconds only where data have them, for those end in the year 2262."""
 
@@ -57,3 +59,20 @@ def is_younger(time: str, now: str, seconds: int, clock: Clock) -> str:
         return f"{time} > {now} - to_seconds({seconds})"
     # 128 bits, so that the earliest time there is may be asked for.
     return f"epoch_ns({time}) > CAST(epoch_ns({now}) AS HUGEINT) - {seconds}000000000"
+
+
+def interval(length: Length) -> str:
+    """Return a length of time as an interval: days are 24 hours, months follow the calendar."""
+    return f"to_months({length.months})" if length.months else f"to_seconds({length.seconds})"
+
+
+def before(time: str, length: Length, clock: Clock) -> str:
+    """Return the time that lies a length of time earlier."""
+    if clock == "TIMESTAMP":
+        return f"({time} - {interval(length)})"
+    if length.months:
+        rest = f"epoch_ns({time}) - epoch_ns(CAST({floored(time)} AS TIMESTAMP_NS))"
+        return f"make_timestamp_ns(epoch_ns(CAST({floored(time)} - {interval(length)} AS TIMESTAMP_NS)) + {rest})"
+    # What lies before the first nanosecond that there is, is before everything.
+    earliest = "-9223372036854775806"
+    return f"make_timestamp_ns(CAST(greatest(CAST(epoch_ns({time}) AS HUGEINT) - {length.seconds}000000000, {earliest}) AS BIGINT))"

@@ -48,7 +48,7 @@ class CheckRows:
     address: str
     rule: str
     sql: str
-    table: str
+    reads: tuple[str, ...]
     mend: str
     origin: Origin
 

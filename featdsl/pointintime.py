@@ -1,15 +1,18 @@
 """One compiler for every read: the SQL that gives features their values at the times of a spine.
 
 A feature's value at time t is that of its latest stored row with event timestamp ≤ t, whose own time is > t − ttl
-where it has a ttl; a derived feature's is its expression over the values of its inputs at t. Training sets, online reads, the
-tables of derived groups and the views of sets are all compiled here, so that they cannot differ.
+where it has a ttl; that of a feature with a window is aggregated from the rows that lie in the window at t; a derived
+feature's is its expression over the values of its inputs at t. Training sets, online reads, the tables of derived
+groups and the views of sets are all compiled here, so that they cannot differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from featdsl import windows
 from featdsl.definitions import FeatureDefinition
 from featdsl.instants import is_younger, widened
 from featdsl.names import EVENT_TIMESTAMP, quote
@@ -21,6 +24,8 @@ Versions = Mapping[tuple[str, str], FeatureDefinition]
 """Every known feature by address and fingerprint."""
 Roles = tuple[tuple[str, str], ...]
 """Entity key and spine column, for each key of a feature, sorted."""
+Ways = Mapping[tuple[str, Roles], windows.Way]
+"""How lookups are computed, by table and roles."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class _Layers:
     versions: Versions
     names: dict[tuple[str, str, Roles], str] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
+    between: list[str] = field(default_factory=list)
+    """CTEs that the lookups need, between the first layer and the others."""
 
     def name(self, feature: FeatureDefinition, roles: Roles) -> str:
         return self.names.setdefault((feature.address, feature.fingerprint, roles), f"#f{len(self.names)}")
@@ -74,23 +81,41 @@ def tables_of(features: Iterable[FeatureDefinition], versions: Versions) -> set[
     return {base.table for feature in features for base, _ in _base(feature, (), versions)}
 
 
-def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions) -> str:
-    """Return the query that gives every row of the spine its columns and each wanted feature, in the spine's order."""
-    query = _Layers(spine, versions)
+def lookups_of(wants: Sequence[Want], versions: Versions) -> dict[tuple[str, Roles], list[FeatureDefinition]]:
+    """Return the stored features to look up, by their table and by the columns of the spine that their keys are."""
     lookups: dict[tuple[str, Roles], list[FeatureDefinition]] = {}
     for want in wants:
         for feature, roles in _base(want.feature, want.roles, versions):
             wanted = lookups.setdefault((feature.table, roles), [])
             if feature not in wanted:
                 wanted.append(feature)
+    return lookups
+
+
+def sliding(wants: Sequence[Want], versions: Versions) -> Ways:
+    """Return the ways of a query whose times are those of the stored rows: there OVER has the least to do."""
+    return dict.fromkeys((key for key, features in lookups_of(wants, versions).items() if features[0].window), "frames")
+
+
+def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: Ways = MappingProxyType({})) -> str:
+    """Return the query that gives every row of the spine its columns and each wanted feature, in the spine's order.
+
+    `ways` says how lookups are computed that are not to be in the ordinary way.
+    """
+    query = _Layers(spine, versions)
+    lookups = lookups_of(wants, versions)
     fine = any(feature.clock == "TIMESTAMP_NS" for features in lookups.values() for feature in features)
-    query.layers.append(_spine_layer(spine, fine=fine))
-    query.layers.append(_lookup_layer(query, lookups))
+    numbered = any(feature.window for features in lookups.values() for feature in features)
+    query.layers.append(_spine_layer(spine, fine=fine, numbered=numbered))
+    query.layers.append(_lookup_layer(query, lookups, ways))
     for want in wants:
         _derive(query, want.feature, want.roles)
     outputs = [f"{quote(f'#s{i}')} AS {quote(column)}" for i, column in enumerate(spine.columns)]
     outputs += [f"{quote(query.name(want.feature, want.roles))} AS {quote(want.column)}" for want in wants]
-    steps = ",\n".join(f"l{i} AS (\n{layer}\n)" for i, layer in enumerate(query.layers))
+    first, *others = [f"l{i} AS (\n{layer}\n)" for i, layer in enumerate(query.layers)]
+    if query.between:
+        first = first.replace("AS (", "AS MATERIALIZED (", 1)
+    steps = ",\n".join([first, *query.between, *others])
     order = f"\nORDER BY {quote(ROW)}" if spine.ordered else ""
     return f"WITH {steps}\nSELECT {', '.join(outputs)}\nFROM l{len(query.layers) - 1}{order}"
 
@@ -110,19 +135,30 @@ def _inputs(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Ite
         yield upstream, tuple(role for role in roles if role[0] in keys)
 
 
-def _spine_layer(spine: Spine, *, fine: bool) -> str:
+def _spine_layer(spine: Spine, *, fine: bool, numbered: bool) -> str:
     columns = [f"{quote(column)} AS {quote(f'#s{i}')}" for i, column in enumerate(spine.columns)]
     columns += [f"{expression} AS {_key(name)}" for name, expression in spine.keys.items()]
     columns += [f'{spine.time} AS "#time"'] if spine.time else []
     columns += [f'{spine.time_ns or widened(spine.time)} AS "#time_ns"'] if spine.time and fine else []
-    columns += [quote(ROW)] if spine.ordered else []
+    columns += [quote(ROW)] if spine.ordered else [f"row_number() OVER () AS {quote(ROW)}"] if numbered else []
     return f"  SELECT {', '.join(columns or [quote('#nothing')])}\n  FROM {spine.sql}"
 
 
-def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[FeatureDefinition]]) -> str:
+def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[FeatureDefinition]], ways: Ways) -> str:
     columns, joins = ["l0.*"], []
     for number, ((table, roles), features) in enumerate(lookups.items()):
         alias = f"t{number}"
+        if features[0].window:
+            keys = tuple((key, f"l0.{_key(column)}") for key, column in roles)
+            lookup = windows.Lookup(tuple(features), keys)
+            way = ways.get((table, roles), "join")
+            compiled = windows.compile_lookup(lookup, base="l0", number=number, few=query.spine.few, way=way)
+            query.between += compiled.ctes
+            joins += [f"  {join}" for join in compiled.joins]
+            for feature in features:
+                value = cast(compiled.values[feature.fingerprint], feature.dtype)
+                columns.append(f"{value} AS {quote(query.name(feature, roles))}")
+            continue
         columns += [f"{_value(alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
         joins.append(_join(query.spine, table, alias, roles, features))
     return "\n".join([f"  SELECT {', '.join(columns)}", "  FROM l0", *joins])
@@ -170,16 +206,16 @@ def _derive(query: _Layers, feature: FeatureDefinition, roles: Roles) -> None:
     before = f"l{len(query.layers) - 1}"
     inside = ", ".join(quote(column) for column in columns)
     query.layers.append(
-        f"  SELECT * EXCLUDE ({inside}), {cast(feature)} AS {quote(query.name(feature, roles))}\n"
+        f"  SELECT * EXCLUDE ({inside}), {cast(feature.sql, feature.dtype)} AS {quote(query.name(feature, roles))}\n"
         f"  FROM (SELECT *, {', '.join(scope)} FROM {before})"
     )
 
 
-def cast(feature: FeatureDefinition) -> str:
-    """Return a feature's expression in its declared type."""
+def cast(expression: str, dtype: str) -> str:
+    """Return an expression in a type."""
     # The line breaks keep a comment at its end from swallowing what follows.
-    plain = "\n" not in feature.sql and "--" not in feature.sql
-    return f"CAST({feature.sql} AS {feature.dtype})" if plain else f"CAST((\n{feature.sql}\n) AS {feature.dtype})"
+    plain = "\n" not in expression and "--" not in expression
+    return f"CAST({expression} AS {dtype})" if plain else f"CAST((\n{expression}\n) AS {dtype})"
 
 
 def _key(column: str) -> str:

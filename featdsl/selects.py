@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from featdsl import instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, quote
-from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, tables_of
+from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, sliding, tables_of
+from featdsl.windows import COUNT, stored
 
 _KNOWN, _PLACE = '"#known"', '"#place"'
 """Columns of a query under names that no source has."""
@@ -19,8 +20,51 @@ def identity(features: Sequence[FeatureDefinition]) -> list[str]:
 
 
 def columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
-    """Return the columns of a group's table."""
-    return (*features[0].keys, *features[0].times, *(Column(name=each.name, dtype=each.dtype) for each in features))
+    """Return the columns of a group's values: those that its table stores, where it has no windows."""
+    windowed = any(feature.window for feature in features)
+    times = features[0].times[:1] if windowed else features[0].times
+    return (*features[0].keys, *times, *(Column(name=each.name, dtype=each.dtype) for each in features))
+
+
+def event_columns(features: Sequence[FeatureDefinition], source: SourceDefinition) -> tuple[Column, ...]:
+    """Return the columns of the table of rows that windows look at."""
+    read = sorted({column for feature in features for column in [*feature.reads, *feature.order]})
+    data = [Column(name=stored(column), dtype=source.dtype(column)) for column in read]
+    count = [] if features[0].late else [Column(name=COUNT, dtype="BIGINT")]
+    return (*features[0].keys, *features[0].times, *data, *count)
+
+
+def events_table(group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition) -> str:
+    """Return the query of the rows that windows look at: every one with a key and a time, in order of these.
+
+    Each tells how many rows its entity has up to its time, where rows are known at once.
+    """
+    times = [instants.in_clock(quote(name), source.dtype(name), features[0].clock) for name in source.times]
+    told = [f"greatest({', '.join(times)})", times[0]] if source.available_at else times
+    sources = dict(zip(_key_columns(group, features[0]), features[0].keys, strict=True))
+    listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for column, key in sources.items()]
+    listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=True)]
+    known = len(listed)
+    named = event_columns(features, source)
+    data = [column for column in named[known:] if column.name != COUNT]
+    listed += [f"{quote(column.name.removeprefix(stored('')))} AS {quote(column.name)}" for column in data]
+    present = " AND ".join(f"{column} IS NOT NULL" for column in [*sources, *map(quote, source.times)])
+    rows = f"SELECT\n{_lines(listed)}\nFROM {SOURCE_SCHEMA}.{quote(source.name)}\nWHERE {present}"
+    order = [quote(key.name) for key in features[0].keys] + [features[0].times[-1].name]
+    if not features[0].late:
+        count = f"count(*) OVER ({_window(order[:-1], order[-1:])}) AS {quote(COUNT)}"
+        rows = f"SELECT *, {count}\nFROM (\n{rows}\n)"
+    return f"{rows}\nORDER BY {', '.join(order)}"
+
+
+def _key_columns(group: GroupDefinition, feature: FeatureDefinition) -> list[str]:
+    """Return the column of the source, quoted, that each key of a feature is."""
+    renamed = dict(group.keys)
+    return [quote(renamed.get(key.name, key.name)) for key in feature.keys]
+
+
+def _lines(listed: Iterable[str]) -> str:
+    return ",\n".join(f"  {item}" for item in listed)
 
 
 def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition) -> str:
@@ -28,15 +72,15 @@ def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], so
 
     Of a source with `available_at=` it has the rows that were ever the latest, from the time that they were known.
     """
-    renamed = dict(group.keys)
-    keys = {key: quote(renamed.get(key.name, key.name)) for key in features[0].keys}
-    listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for key, column in keys.items()]
+    keys = _key_columns(group, features[0])
+    pairs = zip(keys, features[0].keys, strict=True)
+    listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for column, key in pairs]
     clock = features[0].clock
     times = [instants.in_clock(quote(name), source.dtype(name), clock) for name in source.times]
     told = [*([_KNOWN] if source.available_at else []), *times]
     listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=False)]
-    listed += [f"{cast(feature)} AS {quote(feature.name)}" for feature in features]
-    parts = ["SELECT", ",\n".join(f"  {item}" for item in listed), *_answers(source, list(keys.values()), times)]
+    listed += [f"{cast(feature.sql, feature.dtype)} AS {quote(feature.name)}" for feature in features]
+    parts = ["SELECT", _lines(listed), *_answers(source, keys, times)]
     return "\n".join([*parts, *_sorted(features)])
 
 
@@ -69,17 +113,10 @@ def _window(by: Sequence[str], order: Sequence[str]) -> str:
 
 def derived_table(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     """Return the query of a derived group: its values at every time at which one of its inputs changes."""
-    keys = [key.name for key in features[0].keys]
-    time, fine = EVENT_TIMESTAMP if features[0].timed else None, features[0].clock == "TIMESTAMP_NS"
-    spine = Spine(
-        sql=_changes(features, versions),
-        columns=identity(features),
-        keys={key: quote(key) for key in keys},
-        time=instants.floored(time) if time and fine else time,
-        time_ns=time if fine else None,
-    )
-    values = compile_sql([Want(feature.name, feature) for feature in features], spine, versions)
-    return "\n".join([f"SELECT *\nFROM (\n{values}\n)", *_sorted(features)])
+    spine = _own_times(_changes(features, versions), features)
+    wants = [Want(feature.name, feature) for feature in features]
+    computed = compile_sql(wants, spine, versions, sliding(wants, versions))
+    return "\n".join([f"SELECT *\nFROM (\n{computed}\n)", *_sorted(features)])
 
 
 def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
@@ -114,7 +151,7 @@ def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
 def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
     """Return the relation of a stored table's keys and times; where values expire, those times count as well."""
     table = f"tables.{quote(feature.table)}"
-    if feature.ttl is None and feature.clock == clock:
+    if feature.ttl is None and feature.clock == clock and feature.window is None:
         return table
     names = "".join(f"{quote(key.name)}, " for key in feature.keys)
     times = [EVENT_TIMESTAMP]
@@ -124,7 +161,8 @@ def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
         times.append(f"greatest({EVENT_TIMESTAMP}, {expiry})" if feature.late else expiry)
     listed = times if feature.clock == clock else [instants.widened(time) for time in times]
     selects = [f"{names}{time}{'' if time == EVENT_TIMESTAMP else f' AS {EVENT_TIMESTAMP}'}" for time in listed]
-    return f"({' UNION '.join(f'SELECT {select} FROM {table}' for select in selects)})"
+    distinct = "DISTINCT " if len(selects) == 1 else ""
+    return f"({' UNION '.join(f'SELECT {distinct}{select} FROM {table}' for select in selects)})"
 
 
 def tables_read(features: Sequence[FeatureDefinition], versions: Versions) -> tuple[str, ...]:
@@ -146,16 +184,43 @@ def duplicates(table: str, by: Sequence[str]) -> str:
     return f"SELECT {listed}count(*) AS rows FROM tables.{quote(table)}{grouped} HAVING count(*) > 1"
 
 
-def violations(table: str, features: Sequence[FeatureDefinition], condition: str, feature: str) -> str:
-    """Return the query for the rows that break a condition; NULL breaks none."""
+def violations(features: Sequence[FeatureDefinition], versions: Versions, condition: str, feature: str) -> str:
+    """Return the query for the rows of a group's values that break a condition; NULL breaks none."""
     shown = ", ".join(quote(column) for column in [*identity(features), feature])
-    return f"SELECT {shown} FROM tables.{quote(table)} WHERE NOT (\n{condition}\n)"
+    return f"SELECT {shown} FROM {values(features, versions)} WHERE NOT (\n{condition}\n)"
 
 
-def group_view(features: Sequence[FeatureDefinition]) -> str:
-    """Return the view of a group: every stored row."""
-    return (
-        f"SELECT {', '.join(quote(column.name) for column in columns(features))} FROM tables.{quote(features[0].table)}"
+def group_view(features: Sequence[FeatureDefinition], versions: Versions) -> str:
+    """Return the view of a group: its values at every time for which it has a row."""
+    return f"SELECT {', '.join(quote(column.name) for column in columns(features))} FROM {values(features, versions)}"
+
+
+def values(features: Sequence[FeatureDefinition], versions: Versions, *, most: int | None = None) -> str:
+    """Return the relation of a group's values: what is stored, or with windows what is computed at the stored times.
+
+    `most` limits the times at which values are computed.
+    """
+    windowed = [feature for feature in features if feature.window]
+    if not windowed:
+        return f"tables.{quote(features[0].table)}"
+    at = ", ".join(quote(column) for column in identity(features))
+    tables = sorted({feature.table for feature in features})
+    times = " UNION ".join(f"SELECT {at} FROM tables.{quote(table)}" for table in tables)
+    times = times if len(tables) > 1 else times.replace("SELECT", "SELECT DISTINCT", 1)
+    spine = _own_times(f"({times}{f' LIMIT {most}' if most else ''})", features)
+    wants = [Want(feature.name, feature) for feature in features]
+    return f"(\n{compile_sql(wants, spine, versions, sliding(wants, versions))}\n)"
+
+
+def _own_times(sql: str, features: Sequence[FeatureDefinition]) -> Spine:
+    """Return the spine of stored keys and times, in the clock of the features."""
+    time, fine = EVENT_TIMESTAMP if features[0].timed else None, features[0].clock == "TIMESTAMP_NS"
+    return Spine(
+        sql=sql,
+        columns=identity(features),
+        keys={key.name: quote(key.name) for key in features[0].keys},
+        time=instants.floored(time) if time and fine else time,
+        time_ns=time if fine else None,
     )
 
 

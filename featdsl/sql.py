@@ -10,6 +10,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+from sqlglot.tokenizer_core import TokenType
 
 from featdsl.names import SOURCE_SCHEMA
 
@@ -23,6 +24,7 @@ _CHANGING = frozenset({
 })  # fmt: skip
 
 
+_NAMES = (TokenType.VAR, TokenType.IDENTIFIER)
 _VALUES = (exp.Condition, exp.Interval, exp.Tuple, exp.AtTimeZone, exp.Filter, exp.WithinGroup)
 
 
@@ -82,6 +84,14 @@ def columns(tree: exp.Expr) -> tuple[str, ...]:
 
 def _variables(comprehension: exp.Expression) -> Iterator[exp.Expression]:
     return comprehension.expression.find_all(exp.Identifier)  # type: ignore[no-any-return]
+
+
+def renamed(text: str, old: str, new: str) -> str:
+    """Return a text in which the column `old` is called `new`."""
+    tokens = [token for token in sqlglot.tokenize(text, read=DIALECT) if token.token_type in _NAMES]
+    for token in reversed([token for token in tokens if token.text.lower() == old]):
+        text = f"{text[: token.start]}{new}{text[token.end + 1 :]}"
+    return text
 
 
 def is_aggregate(tree: exp.Expr) -> bool:

@@ -33,8 +33,9 @@ def derive(
     for name, table in stale:
         features = target.tables_of(name)[table]
         yield _build_table(target, target.groups[name], features, versions, _why(snapshot, features, changes))
-        yield from _uniqueness(target.groups[name], features)
-    yield from _expectations(snapshot, target, {name for name, _ in stale})
+        if features[0].window is None:
+            yield from _uniqueness(target.groups[name], features)
+    yield from _expectations(snapshot, target, versions, {name for name, _ in stale})
     live = _live(snapshot, before, target, versions)
     yield from _views(snapshot, before, target, versions, drift)
     yield from _records(before, target)
@@ -88,17 +89,21 @@ def _build_table(
     versions: Mapping[tuple[str, str], FeatureDefinition],
     reason: str,
 ) -> BuildTable:
-    if group.source is not None:
+    columns = selects.columns(features)
+    if group.source is None:
+        select = selects.derived_table(features, versions)
+    elif features[0].window is None:
         select = selects.base_table(group, features, catalog.sources[group.source])
     else:
-        select = selects.derived_table(features, versions)
+        select = selects.events_table(group, features, catalog.sources[group.source])
+        columns = selects.event_columns(features, catalog.sources[group.source])
     return BuildTable(
         group=group.name,
         table=features[0].table,
         sql=select,
         keys=tuple(key.name for key in features[0].keys),
         timed=features[0].timed,
-        columns=selects.columns(features),
+        columns=columns,
         reads=selects.tables_read(features, versions) if group.source is None else (),
         reason=reason,
         origin=group.origin,
@@ -112,13 +117,15 @@ def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition]) -
         address=group.name,
         rule=rule,
         sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])]),
-        table=features[0].table,
+        reads=(features[0].table,),
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
         origin=group.origin,
     )
 
 
-def _expectations(snapshot: Snapshot, target: Catalog, built: set[str]) -> Iterator[CheckRows]:
+def _expectations(
+    snapshot: Snapshot, target: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition], built: set[str]
+) -> Iterator[CheckRows]:
     for name in sorted(target.groups):
         features = target.members_of(name)
         for feature in features:
@@ -129,8 +136,8 @@ def _expectations(snapshot: Snapshot, target: Catalog, built: set[str]) -> Itera
                     yield CheckRows(
                         address=feature.address,
                         rule=condition,
-                        sql=selects.violations(feature.table, features, condition, feature.name),
-                        table=feature.table,
+                        sql=selects.violations(features, versions, condition, feature.name),
+                        reads=tuple(sorted({each.table for each in features})),
                         mend="Correct the data or the feature's SQL, or relax its expect=.",
                         origin=feature.origin,
                     )
@@ -160,9 +167,9 @@ def _views(
     versions: Mapping[tuple[str, str], FeatureDefinition],
     drift: Drift,
 ) -> Iterator[PutView | DropView]:
-    wanted = {name: selects.group_view(target.members_of(name)) for name in target.groups}
+    wanted = {name: selects.group_view(target.members_of(name), versions) for name in target.groups}
     wanted |= {each.view: selects.set_view(each.members, versions) for each in target.sets.values()}
-    had = {name: selects.group_view(before.members_of(name)) for name in before.groups}
+    had = {name: selects.group_view(before.members_of(name), snapshot.versions) for name in before.groups}
     had |= {each.view: selects.set_view(each.members, snapshot.versions) for each in before.sets.values()}
     for name in sorted(had.keys() - wanted.keys()):
         yield DropView(name=name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from featdsl import clients
 from featdsl.selection import Selection
 from featdsl.snapshot import Head
+from featdsl.strategies import Choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
 class TrainingSet:
     """The rows of a spine, in order, with a column for each feature. Computed when it is asked for its rows."""
 
-    def __init__(self, connection: DuckDBPyConnection, sql: str, selection: Selection, head: Head) -> None:
+    def __init__(
+        self, connection: DuckDBPyConnection, sql: str, selection: Selection, head: Head, choices: Sequence[Choice]
+    ) -> None:
         self._connection = connection
         self._selection = selection
         self._head = head
+        self._choices = choices
         self.sql = sql
         """The query that gives the rows."""
 
@@ -41,6 +46,11 @@ class TrainingSet:
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
         return clients.arrow(self.relation, self._selection.dtypes)
+
+    @property
+    def explanation(self) -> str:
+        """How the values are looked up in each table, and why so, a line or two each."""
+        return "\n".join(str(choice) for choice in self._choices)
 
     @property
     def lock(self) -> dict[str, Any]:

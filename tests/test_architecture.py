@@ -16,10 +16,10 @@ PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
     "words": {"dtypes", "durations", "errors", "events", "instants", "names"},
-    "what teams write": {"declaration", "entity", "source", "feature", "group", "featureset"},
+    "what teams write": {"declaration", "entity", "source", "window", "feature", "group", "featureset"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"macros", "templates", "tracing"},
+    | {"aggregates", "macros", "templates", "tracing", "windows"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {
         "loader",
@@ -36,7 +36,18 @@ LAYERS = {
         "apply",
     }
     | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
-    "reading": {"clients", "selection", "spines", "trainingset", "serving", "checks", "lineage", "discovery", "adhoc"}
+    "reading": {
+        "clients",
+        "selection",
+        "spines",
+        "strategies",
+        "trainingset",
+        "serving",
+        "checks",
+        "lineage",
+        "discovery",
+        "adhoc",
+    }
     | {"featurestore"},
     "surfaces": {"tell", "cli", "__main__", "__init__"},
 }

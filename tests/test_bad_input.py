@@ -113,9 +113,9 @@ Invalid SQL
         (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)"'),
         """\
 Aggregate misused
-  feature user_profile.income aggregates over many rows, but a feature is computed from one row: sum(annual_income)
+  feature user_profile.income aggregates over many rows, but has no window that says which: sum(annual_income)
   features/accounts/__init__.py:13
-  Aggregate in a Source(sql=...) with GROUP BY or OVER.""",
+  Give it one, such as window='30 days' or 'lifetime'.""",
     ),
     "a function that changes by the run": (
         (TEAM, "birth_date, updated_at)", "birth_date, now())"),

@@ -46,7 +46,7 @@ def test_each_feature_has_the_value_that_was_known(case: dict[str, Any], tmp_pat
     def declare() -> None:
         entity = Entity("thing", keys={key: TYPES[key] for key in case["keys"]})
         source = Source("rows", frame=rows(case["rows"]), **case["source"])
-        features = {name: Feature(options["dtype"], sql=options["sql"]) for name, options in case["features"].items()}
+        features = {name: Feature(**options) for name, options in case["features"].items()}
 
         class Group(FeatureGroup, entity=entity, source=source, features=features, **case["group"]):
             """The group of the case."""

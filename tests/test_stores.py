@@ -201,7 +201,7 @@ def test_a_writer_opens_tables_to_check_them(store: Store) -> None:
     with store.writing(pytest.fail) as writer:
         writer.build("second", "SELECT 2 AS user_id, 1.5 AS score", COLUMNS, ())
         for name in ("first", "second"):
-            writer.open(name)
+            writer.open([name])
 
         found = writer.connection.execute("SELECT sum(score) FROM (FROM tables.first UNION ALL FROM tables.second)")
         assert found.fetchall() == [(2.0,)]

@@ -70,7 +70,8 @@ def summary(definition: Definition) -> str:
         case GroupDefinition():
             return first_line or (f"of each {definition.entity}" if definition.entity else "one value for everyone")
         case FeatureDefinition():
-            return first_line
+            over = f"over {definition.window}" if definition.window else ""
+            return ", ".join(part for part in (first_line.removesuffix("." if over else ""), over) if part)
         case SetDefinition():
             columns = ", ".join(member.column for member in definition.members)
             return f"{_count(len(definition.members), 'feature')}: {columns}"

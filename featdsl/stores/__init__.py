@@ -55,8 +55,8 @@ class Writer(Protocol):
     def build(self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str]) -> int:
         """Make a table from a query; return its number of rows."""
 
-    def open(self, table: str) -> None:
-        """Let SQL of this apply read a table that it builds or that was there before."""
+    def open(self, tables: Iterable[str]) -> None:
+        """Let SQL of this apply read tables that it builds or that were there before."""
 
     def put_view(self, name: str, sql: str) -> None:
         """Make or replace a view."""

@@ -216,9 +216,9 @@ class EmbeddedWriter:
         known = [self.snapshot.tables[name] for name in tables if name not in self._built]
         self._store.open_tables(self.connection, known)
 
-    def open(self, table: str) -> None:
-        """Let SQL of this apply read a table that it builds or that was there before."""
-        self._open([table])
+    def open(self, tables: Iterable[str]) -> None:
+        """Let SQL of this apply read tables that it builds or that were there before."""
+        self._open(tables)
 
     def put_view(self, name: str, sql: str) -> None:
         """Make or replace a view."""

@@ -1,0 +1,153 @@
+"""Take an expression over many rows apart: its aggregates, and the formula over their results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot.tokenizer_core import Token, TokenType
+
+from featdsl import sql
+from featdsl.definitions import ORDER, Aggregate, SumLike
+from featdsl.sql import DIALECT, SqlProblem
+
+NAMES = frozenset({
+    "any_value", "approx_count_distinct", "approx_quantile", "approx_top_k", "arbitrary", "arg_max", "arg_max_null",
+    "arg_max_nulls_last", "arg_min", "arg_min_null", "arg_min_nulls_last", "argmax", "argmin", "array_agg", "avg",
+    "bit_and", "bit_or", "bit_xor", "bitstring_agg", "bool_and", "bool_or", "corr", "count", "count_if", "count_star",
+    "countif", "covar_pop", "covar_samp", "entropy", "favg", "first", "fsum", "group_concat", "histogram",
+    "histogram_exact", "kahan_sum", "kurtosis", "kurtosis_pop", "last", "list", "listagg", "mad", "max", "max_by",
+    "mean", "median", "min", "min_by", "mode", "percentile_cont", "percentile_disc", "product", "quantile",
+    "quantile_cont", "quantile_disc", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2",
+    "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "sem", "skewness", "stddev", "stddev_pop", "stddev_samp",
+    "string_agg", "sum", "sum_no_overflow", "sumkahan", "var_pop", "var_samp", "variance",
+})  # fmt: skip
+"""DuckDB's aggregates, but for those whose values differ from run to run."""
+
+_BY_ORDER = frozenset({
+    "any_value", "arbitrary", "arg_max", "arg_max_null", "arg_max_nulls_last", "arg_min", "arg_min_null",
+    "arg_min_nulls_last", "argmax", "argmin", "array_agg", "first", "group_concat", "last", "list", "listagg",
+    "max_by", "min_by", "mode", "string_agg",
+})  # fmt: skip
+"""Those whose result depends on the order of the rows."""
+_EMPTY = {
+    "approx_count_distinct": "0", "count": "0", "count_if": "0", "count_star": "0", "countif": "0", "entropy": "0.0",
+    "regr_count": "0",
+}  # fmt: skip
+"""What an aggregate gives over no rows, where that is not NULL."""
+_SUMS: Mapping[str, SumLike] = {"count": "count", "count_star": "count", "sum": "sum", "avg": "avg", "mean": "avg"}
+"""Those that differences of running totals give as well."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One aggregate in a text: which tokens it is, which characters, and what it says."""
+
+    next_token: int
+    start: int
+    end: int
+    aggregate: Aggregate
+
+
+def split(text: str) -> tuple[tuple[Aggregate, ...], str]:
+    """Return the aggregates of an expression, each once, and the expression with `"#0"`, `"#1"` in their places.
+
+    Raises SqlProblem where there is none, where one stands within another, and where a column stands outside.
+    """
+    found: list[Aggregate] = []
+    formula, last = "", 0
+    for call in _calls(text):
+        if call.aggregate not in found:
+            found.append(call.aggregate)
+        formula += f'{text[last : call.start]}"#{found.index(call.aggregate)}"'
+        last = call.end
+    formula += text[last:]
+    if not found:
+        raise SqlProblem("It aggregates nothing, but has a window.", "Write an aggregate, such as sum(amount).")
+    outside = [name for name in sql.columns(sql.expression(formula)) if not re.fullmatch(r"#\d+", name)]
+    if outside:
+        what = f"The column {outside[0]!r} stands outside of an aggregate, where a window has many rows of it."
+        raise SqlProblem(what, f"Say which one, such as last({outside[0]}), or aggregate it.")
+    return tuple(found), formula
+
+
+def _calls(text: str) -> Iterator[_Call]:
+    tokens = sqlglot.tokenize(text, read=DIALECT)
+    at = 0
+    while at < len(tokens):
+        if _is_call(tokens, at):
+            call = _call(text, tokens, at)
+            yield call
+            at = call.next_token
+        else:
+            at += 1
+
+
+def _is_call(tokens: Sequence[Token], at: int) -> bool:
+    after_dot = at > 0 and tokens[at - 1].token_type == TokenType.DOT
+    return tokens[at].text.lower() in NAMES and _is(tokens, at + 1, TokenType.L_PAREN) and not after_dot
+
+
+def _is(tokens: Sequence[Token], at: int, kind: TokenType) -> bool:
+    return at < len(tokens) and tokens[at].token_type == kind
+
+
+def _call(text: str, tokens: Sequence[Token], at: int) -> _Call:
+    """Return the aggregate whose name is the token `at`."""
+    name, end = tokens[at].text.lower(), _closing(tokens, at + 1)
+    inside = tokens[at + 2 : end]
+    nested = next((token.text for number, token in enumerate(inside) if _is_call(inside, number)), None)
+    if nested:
+        raise SqlProblem(f"{nested}() stands within {name}().", "Aggregate once; a Source(sql=...) can do the rest.")
+    within = [token.text.lower() for token in tokens[end + 1 : end + 3]] == ["within", "group"]
+    if within:
+        end = _closing(tokens, end + 3)
+    call, where = text[tokens[at].start : tokens[end].end + 1], ""
+    if _is(tokens, end + 1, TokenType.FILTER) and _is(tokens, end + 2, TokenType.L_PAREN):
+        first = end + 3 + _is(tokens, end + 3, TokenType.WHERE)
+        end = _closing(tokens, end + 2)
+        where = _text(text, tokens[first:end])
+    plain = not (within or _is(inside, 0, TokenType.DISTINCT) or _ordered(inside))
+    aggregate = Aggregate(
+        call=_in_order(text, call, inside) if name in _BY_ORDER and inside else call,
+        where=where,
+        empty=_EMPTY.get(name, ""),
+        sums=_SUMS.get(name) if plain else None,
+        argument=_text(text, inside).removeprefix("*"),
+    )
+    return _Call(end + 1, tokens[at].start, tokens[end].end + 1, aggregate)
+
+
+def _in_order(text: str, call: str, inside: Sequence[Token]) -> str:
+    """Return a call whose result depends on the order of the rows with that order in it."""
+    if _is(inside, 0, TokenType.DISTINCT):
+        return call if _ordered(inside) else f"{call[:-1]} ORDER BY {_text(text, _first_argument(inside[1:]))})"
+    return f"{call[:-1]}, {ORDER})" if _ordered(inside) else f"{call[:-1]} ORDER BY {ORDER})"
+
+
+def _ordered(inside: Sequence[Token]) -> bool:
+    return any(token.token_type == TokenType.ORDER_BY for token in inside)
+
+
+def _first_argument(inside: Sequence[Token]) -> Sequence[Token]:
+    depth = 0
+    for number, token in enumerate(inside):
+        depth += (token.text in "([{") - (token.text in ")]}")
+        if depth == 0 and token.token_type == TokenType.COMMA:
+            return inside[:number]
+    return inside
+
+
+def _text(text: str, tokens: Sequence[Token]) -> str:
+    return text[tokens[0].start : tokens[-1].end + 1] if tokens else ""
+
+
+def _closing(tokens: Sequence[Token], opening: int) -> int:
+    depth = 0
+    for at in range(opening, len(tokens)):
+        depth += (tokens[at].token_type == TokenType.L_PAREN) - (tokens[at].token_type == TokenType.R_PAREN)
+        if depth == 0:
+            return at
+    raise SqlProblem("A parenthesis is not closed.", "Close it.")
