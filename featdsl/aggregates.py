@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot.tokenizer_core import Token, TokenType
 
 from featdsl import sql
-from featdsl.definitions import ORDER, Aggregate, SumLike
+from featdsl.definitions import ORDER, Aggregate, Merge
 from featdsl.sql import DIALECT, SqlProblem
 
 NAMES = frozenset({
@@ -37,8 +37,10 @@ _EMPTY = {
     "regr_count": "0",
 }  # fmt: skip
 """What an aggregate gives over no rows, where that is not NULL."""
-_SUMS: Mapping[str, SumLike] = {"count": "count", "count_star": "count", "sum": "sum", "avg": "avg", "mean": "avg"}
-"""Those that differences of running totals give as well."""
+_MERGES: Mapping[str, Merge] = {
+    "count": "count", "count_star": "count", "sum": "sum", "avg": "avg", "mean": "avg", "min": "min", "max": "max",
+    "bool_and": "bool_and", "bool_or": "bool_or", "bit_and": "bit_and", "bit_or": "bit_or", "bit_xor": "bit_xor",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,15 +111,26 @@ def _call(text: str, tokens: Sequence[Token], at: int) -> _Call:
         first = end + 3 + _is(tokens, end + 3, TokenType.WHERE)
         end = _closing(tokens, end + 2)
         where = _text(text, tokens[first:end])
-    plain = not (within or _is(inside, 0, TokenType.DISTINCT) or _ordered(inside))
+    plain = not (within or _is(inside, 0, TokenType.DISTINCT) or _ordered(inside)) and _first_argument(inside) == inside
+    argument = _text(text, inside).removeprefix("*")
+    merges = _MERGES.get(name) if plain else None
+    by_order = name in _BY_ORDER and bool(inside)
     aggregate = Aggregate(
-        call=_in_order(text, call, inside) if name in _BY_ORDER and inside else call,
+        call=_in_order(text, call, inside) if by_order else call,
         where=where,
         empty=_EMPTY.get(name, ""),
-        sums=_SUMS.get(name) if plain else None,
-        argument=_text(text, inside).removeprefix("*"),
+        slides=not (by_order or within),
+        merges=merges,
+        argument=argument,
+        total=_total(argument, where) if merges in {"count", "sum", "avg"} else "",
     )
     return _Call(end + 1, tokens[at].start, tokens[end].end + 1, aggregate)
+
+
+def _total(argument: str, where: str) -> str:
+    """Return what is counted or summed, as the same text however it is written; nothing where that is every row."""
+    counted = sql.canonical(sql.expression(argument)) if argument else ""
+    return f"{counted or '*'} WHERE {sql.canonical(sql.expression(where))}" if where else counted
 
 
 def _in_order(text: str, call: str, inside: Sequence[Token]) -> str:

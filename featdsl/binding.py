@@ -327,7 +327,7 @@ def _summed(check: _Check, feature: FeatureDefinition, scope: _Scope) -> tuple[A
     found = []
     for each in feature.aggregates:
         dtype = ""
-        if each.sums and each.argument:
+        if each.total and each.argument:
             with contextlib.suppress(duckdb.Error):  # which the feature's own check tells of
                 dtype = str(check.connection.sql(f"SELECT (\n{each.argument}\n) FROM {scope.relation}").types[0])
         found.append(replace(each, dtype=dtype))

@@ -99,8 +99,7 @@ class Declaration(BaseModel):
         object.__setattr__(self, "__pydantic_fields_set__", set(fields))
         object.__setattr__(self, "__pydantic_extra__", None)
         self.__pydantic_private__ = {
-            name: attribute.default_factory() if attribute.default_factory else attribute.get_default()
-            for name, attribute in type(self).__private_attributes__.items()
+            name: attribute.get_default() for name, attribute in type(self).__private_attributes__.items()
         }
 
     def __eq__(self, other: object) -> bool:

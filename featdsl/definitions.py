@@ -15,8 +15,8 @@ from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SumLike = Literal["count", "sum", "avg"]
-"""Aggregates that a difference of two running totals gives."""
+Merge = Literal["count", "sum", "avg", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor"]
+"""Aggregates whose results over parts of the rows give that over all of them."""
 SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame"]
 
 
@@ -124,15 +124,18 @@ ORDER = '"#order"'
 class Aggregate:
     """One aggregate of a windowed feature: `call` over the rows that meet `where`, `empty` over none.
 
-    Where the result depends on the order of the rows, `call` has ORDER in the place of that order. `sums` says
-    that a difference of running totals of `argument`, whose type is `dtype`, gives it as well.
+    Where the result depends on the order of the rows, `call` has ORDER in the place of that order. `merges` says which
+    aggregate of `argument`, of type `dtype`, it is where its results over parts of the rows can be merged; `total` is
+    the canonical text of what it then counts or sums. `slides` says that it can be computed by OVER.
     """
 
     call: str
     where: str = ""
     empty: str = ""
-    sums: SumLike | None = None
+    merges: Merge | None = None
     argument: str = ""
+    total: str = ""
+    slides: bool = True
     dtype: str = ""
 
 

@@ -59,7 +59,7 @@ class Feature(Declaration, Generic[T]):
 
     _group: Declaration | None = PrivateAttr(default=None)
     _name: str = PrivateAttr(default="")
-    _family: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _family: dict[str, Any] = PrivateAttr(default={})
     _family_name: str = PrivateAttr(default="")
 
     @overload

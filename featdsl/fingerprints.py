@@ -68,9 +68,11 @@ def derived_feature(*, dtype: str, sql: str, keys: Iterable[Column], inputs: Ite
     })  # fmt: skip
 
 
-def events(columns: Iterable[str], *, keys: Iterable[tuple[str, str, str]], source: str) -> str:
+def events(columns: Iterable[str], totals: Iterable[str], *, keys: Iterable[tuple[str, str, str]], source: str) -> str:
     """Return the fingerprint of the table that stores rows of a source for windows; `keys` are as for a feature."""
-    return of({"layout": _LAYOUT, "events": sorted(columns), "keys": sorted(keys), "source": source})
+    return of({
+        "layout": _LAYOUT, "events": sorted(columns), "totals": sorted(totals), "keys": sorted(keys), "source": source,
+    })  # fmt: skip
 
 
 def table(members: Iterable[Member], *, keys: Iterable[Column], timed: bool) -> str:

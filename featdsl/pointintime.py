@@ -16,6 +16,7 @@ from featdsl import windows
 from featdsl.definitions import FeatureDefinition
 from featdsl.instants import is_younger, widened
 from featdsl.names import EVENT_TIMESTAMP, quote
+from featdsl.windows.family import Asked, Way
 
 ROW = "#row"
 """The column of a spine that keeps its order."""
@@ -24,8 +25,8 @@ Versions = Mapping[tuple[str, str], FeatureDefinition]
 """Every known feature by address and fingerprint."""
 Roles = tuple[tuple[str, str], ...]
 """Entity key and spine column, for each key of a feature, sorted."""
-Ways = Mapping[tuple[str, Roles], windows.Way]
-"""How lookups are computed, by table and roles."""
+Ways = Mapping[tuple[str, Roles], Sequence[windows.Way]]
+"""How each family of windows of a lookup is computed, by table and roles."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def lookups_of(wants: Sequence[Want], versions: Versions) -> dict[tuple[str, Rol
 
 def sliding(wants: Sequence[Want], versions: Versions) -> Ways:
     """Return the ways of a query whose times are those of the stored rows: there OVER has the least to do."""
-    return dict.fromkeys((key for key, features in lookups_of(wants, versions).items() if features[0].window), "frames")
+    lookups = lookups_of(wants, versions)
+    return {key: [Way("frames")] * len(windows.families(features)) for key, features in lookups.items()}
 
 
 def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: Ways = MappingProxyType({})) -> str:
@@ -106,7 +108,7 @@ def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: W
     lookups = lookups_of(wants, versions)
     fine = any(feature.clock == "TIMESTAMP_NS" for features in lookups.values() for feature in features)
     numbered = any(feature.window for features in lookups.values() for feature in features)
-    query.layers.append(_spine_layer(spine, fine=fine, numbered=numbered))
+    query.layers.append(spine_layer(spine, fine=fine, numbered=numbered))
     query.layers.append(_lookup_layer(query, lookups, ways))
     for want in wants:
         _derive(query, want.feature, want.roles)
@@ -135,7 +137,8 @@ def _inputs(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Ite
         yield upstream, tuple(role for role in roles if role[0] in keys)
 
 
-def _spine_layer(spine: Spine, *, fine: bool, numbered: bool) -> str:
+def spine_layer(spine: Spine, *, fine: bool, numbered: bool) -> str:
+    """Return the query of the first layer: the spine's columns, keys and times, and numbers of its rows if asked for."""
     columns = [f"{quote(column)} AS {quote(f'#s{i}')}" for i, column in enumerate(spine.columns)]
     columns += [f"{expression} AS {_key(name)}" for name, expression in spine.keys.items()]
     columns += [f'{spine.time} AS "#time"'] if spine.time else []
@@ -149,10 +152,8 @@ def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[Featu
     for number, ((table, roles), features) in enumerate(lookups.items()):
         alias = f"t{number}"
         if features[0].window:
-            keys = tuple((key, f"l0.{_key(column)}") for key, column in roles)
-            lookup = windows.Lookup(tuple(features), keys)
-            way = ways.get((table, roles), "join")
-            compiled = windows.compile_lookup(lookup, base="l0", number=number, few=query.spine.few, way=way)
+            asked = Asked(base="l0", keys=keys_of(roles), name=f"w{number}", few=query.spine.few)
+            compiled = windows.compile_lookup(features, asked, ways.get((table, roles), ()))
             query.between += compiled.ctes
             joins += [f"  {join}" for join in compiled.joins]
             for feature in features:
@@ -216,6 +217,11 @@ def cast(expression: str, dtype: str) -> str:
     # The line breaks keep a comment at its end from swallowing what follows.
     plain = "\n" not in expression and "--" not in expression
     return f"CAST({expression} AS {dtype})" if plain else f"CAST((\n{expression}\n) AS {dtype})"
+
+
+def keys_of(roles: Roles) -> tuple[tuple[str, str], ...]:
+    """Return each key of an entity with its value in the first layer."""
+    return tuple((key, f"l0.{_key(column)}") for key, column in roles)
 
 
 def _key(column: str) -> str:

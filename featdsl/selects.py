@@ -8,7 +8,8 @@ from featdsl import instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, quote
 from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, sliding, tables_of
-from featdsl.windows import COUNT, stored
+from featdsl.windows.family import Call, call_of, stored
+from featdsl.windows.totals import columns_of, count_column
 
 _KNOWN, _PLACE = '"#known"', '"#place"'
 """Columns of a query under names that no source has."""
@@ -30,31 +31,63 @@ def event_columns(features: Sequence[FeatureDefinition], source: SourceDefinitio
     """Return the columns of the table of rows that windows look at."""
     read = sorted({column for feature in features for column in [*feature.reads, *feature.order]})
     data = [Column(name=stored(column), dtype=source.dtype(column)) for column in read]
-    count = [] if features[0].late else [Column(name=COUNT, dtype="BIGINT")]
-    return (*features[0].keys, *features[0].times, *data, *count)
+    totals = [Column(name=name, dtype=_total_type(name, call)) for name, call in _totals(features).items()]
+    return (*features[0].keys, *features[0].times, *data, *totals)
+
+
+def _totals(features: Sequence[FeatureDefinition]) -> dict[str, Call | None]:
+    """Return the columns of running totals that windows over these rows can use, and what each is a total of."""
+    found: dict[str, Call | None] = {}
+    if features[0].late:
+        return found
+    if features[0].clock == "TIMESTAMP":
+        calls = [call_of(feature, each) for feature in features for each in feature.aggregates]
+        found |= {name: call for call in calls for name in columns_of(call) or ()}
+    return {count_column(""): None, **dict(sorted(found.items()))}
+
+
+def _total_type(name: str, call: Call | None) -> str:
+    if call is None or name == count_column(call.total):
+        return "BIGINT"
+    return f"DECIMAL(38,{call.dtype.rpartition(',')[2]}" if call.dtype.startswith("DECIMAL") else "HUGEINT"
 
 
 def events_table(group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition) -> str:
     """Return the query of the rows that windows look at: every one with a key and a time, in order of these.
 
-    Each tells how many rows its entity has up to its time, where rows are known at once.
+    Each has the running totals of its entity up to its time, where rows are known at once.
     """
     times = [instants.in_clock(quote(name), source.dtype(name), features[0].clock) for name in source.times]
     told = [f"greatest({', '.join(times)})", times[0]] if source.available_at else times
     sources = dict(zip(_key_columns(group, features[0]), features[0].keys, strict=True))
     listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for column, key in sources.items()]
     listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=True)]
-    known = len(listed)
-    named = event_columns(features, source)
-    data = [column for column in named[known:] if column.name != COUNT]
-    listed += [f"{quote(column.name.removeprefix(stored('')))} AS {quote(column.name)}" for column in data]
+    read = sorted({column for feature in features for column in [*feature.reads, *feature.order]})
+    listed += [f"{quote(column)} AS {quote(stored(column))}" for column in read]
+    totals = _totals(features)
+    listed += [f"{_counted(call)} AS {quote(f'#{name}')}" for name, call in totals.items() if call]
     present = " AND ".join(f"{column} IS NOT NULL" for column in [*sources, *map(quote, source.times)])
     rows = f"SELECT\n{_lines(listed)}\nFROM {SOURCE_SCHEMA}.{quote(source.name)}\nWHERE {present}"
     order = [quote(key.name) for key in features[0].keys] + [features[0].times[-1].name]
-    if not features[0].late:
-        count = f"count(*) OVER ({_window(order[:-1], order[-1:])}) AS {quote(COUNT)}"
-        rows = f"SELECT *, {count}\nFROM (\n{rows}\n)"
+    if totals:
+        columns = [quote(column.name) for column in event_columns(features, source)][: -len(totals)]
+        running = [f"{_running(name, call)} OVER so_far AS {quote(name)}" for name, call in totals.items()]
+        window = f"WINDOW so_far AS ({_window(order[:-1], order[-1:])})"
+        rows = f"SELECT\n{_lines([*columns, *running])}\nFROM (\n{rows}\n)\n{window}"
     return f"{rows}\nORDER BY {', '.join(order)}"
+
+
+def _counted(call: Call) -> str:
+    """Return what is counted or summed of a row: nothing where the row does not meet the condition."""
+    argument = f"(\n{call.argument}\n)" if call.argument else "1"
+    return f"CASE WHEN (\n{call.where}\n) THEN {argument} END" if call.where else argument
+
+
+def _running(name: str, call: Call | None) -> str:
+    if call is None:
+        return "count(*)"
+    counted = quote(f"#{name}")
+    return f"count({counted})" if name == count_column(call.total) else f"sum({counted})"
 
 
 def _key_columns(group: GroupDefinition, feature: FeatureDefinition) -> list[str]:

@@ -25,7 +25,9 @@ _CHANGING = frozenset({
 
 
 _NAMES = (TokenType.VAR, TokenType.IDENTIFIER)
-_VALUES = (exp.Condition, exp.Interval, exp.Tuple, exp.AtTimeZone, exp.Filter, exp.WithinGroup)
+_VALUES = (
+    exp.Condition, exp.Interval, exp.Tuple, exp.AtTimeZone, exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls,
+)  # fmt: skip
 
 
 class SqlProblem(ValueError):

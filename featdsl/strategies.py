@@ -1,19 +1,35 @@
-"""Choose how each lookup of a training set is computed, by what the spine will meet in the stored rows."""
+"""Choose how each lookup of a training set is computed, by what its rows meet in the stored ones.
+
+The costs are those of DuckDB on two cores, in microseconds; only how they compare matters. What a window holds is
+counted for some rows of the spine: averages over all entities are wrong a hundredfold where few entities have most rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from featdsl import pointintime
-from featdsl.definitions import FeatureDefinition
-from featdsl.pointintime import Roles, Spine, Want
-from featdsl.snapshot import Snapshot
-from featdsl.windows import Way
+from featdsl.names import quote
+from featdsl.pointintime import ROW, Roles, Spine, Want
+from featdsl.snapshot import Snapshot, StoredTable
+from featdsl.windows import Family, Way, families, joins, totals
+from featdsl.windows.family import Asked
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+_SMALL = 2_000
+"""Up to so many rows any way is quick."""
+_SAMPLE = 400
+_STORED_ROW, _END = 0.11, 0.33  # a running total: to sort past, to look up
+_SPINE_ROW, _MATCH = 2.0, 0.017  # a join: a row that asks, a row in its window
+_ANY_MATCH = 0.1  # the same where results cannot be merged, such as medians
+_FRAME_ROW = 0.67
+_FEW_MATCHES = 60
+_BAND_FROM = 8
+"""How many times as many rows as a window holds an entity must have before spans of time are worth it."""
 
 
 @dataclass(frozen=True)
@@ -22,28 +38,103 @@ class Choice:
 
     lookup: tuple[str, Roles]
     features: tuple[str, ...]
-    way: Way
-    reason: str
+    ways: tuple[Way, ...]
+    reasons: tuple[str, ...]
 
     def __str__(self) -> str:
         by = ", ".join(column for _, column in self.lookup[1])
-        return f"{', '.join(self.features)}{f' by {by}' if by else ''}: {self.way}\n  {self.reason}"
+        return "\n".join([f"{', '.join(self.features)}{f' by {by}' if by else ''}", *(f"  {r}" for r in self.reasons)])
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a spine meets in an events table: numbers of rows; of the entity and of each window on average."""
+
+    asked: int
+    stored: int
+    entity: float
+    windows: tuple[float, ...]
+
+    def __str__(self) -> str:
+        low, high = _short(min(self.windows)), _short(max(self.windows))
+        held = low if low == high else f"{low} to {high}"
+        return f"{self.asked:,} rows ask; a window holds {held} of an entity's {_short(self.entity)} rows"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One lookup of a spine of so many rows."""
+
+    connection: DuckDBPyConnection
+    spine: Spine
+    asked: int
+    roles: Roles
+    table: StoredTable
+
+    def meet(self, family: Family) -> Met:
+        """Count what some rows of the spine meet."""
+        # By number, so that the same spine is always computed in the same way.
+        some = f"(SELECT * FROM {self.spine.sql} WHERE hash({quote(ROW)}) % {max(self.asked // _SAMPLE, 1)} = 0)"
+        fine = family.first.clock == "TIMESTAMP_NS"
+        layer = pointintime.spine_layer(replace(self.spine, sql=some), fine=fine, numbered=True)
+        place = Asked(base="l0", keys=pointintime.keys_of(self.roles), name="w", few=False).of_family(0, family)
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE l0 AS\n{layer}")
+        (sampled,) = self.connection.execute("SELECT greatest(count(*), 1) FROM l0").fetchone() or (1,)
+        entity, *windows = self.connection.execute(joins.count_met(place)).fetchone() or ()
+        self.connection.execute("DROP TABLE l0")
+        return Met(self.asked, self.table.rows, entity / sampled, tuple(held / sampled for held in windows))
 
 
 def choose(
     connection: DuckDBPyConnection, spine: Spine, wants: Sequence[Want], snapshot: Snapshot
 ) -> tuple[Choice, ...]:
     """Return the choice for each lookup of a training set."""
+    (asked,) = connection.execute(f"SELECT count(*) FROM {spine.sql}").fetchone() or (0,)
     found = []
     for key, features in pointintime.lookups_of(wants, snapshot.versions).items():
-        way, reason = way_of(connection, spine, features, snapshot)
-        found.append(Choice(key, tuple(feature.address for feature in features), way, reason))
+        place = _Place(connection, spine, asked, key[1], snapshot.tables[key[0]])
+        chosen = [_choose(place, family) for family in families(features)]
+        ways, reasons = tuple(way for way, _ in chosen), tuple(reason for _, reason in chosen)
+        names = tuple(feature.address for feature in features)
+        found.append(Choice(key, names, ways, reasons or ("as of each time: ASOF join",)))
     return tuple(found)
 
 
-def way_of(
-    connection: DuckDBPyConnection, spine: Spine, features: Sequence[FeatureDefinition], snapshot: Snapshot
-) -> tuple[Way, str]:
-    """Return how one lookup is computed, and why."""
-    del connection, spine, features, snapshot
-    return "join", ""
+def _choose(place: _Place, family: Family) -> tuple[Way, str]:
+    """Return how the windows of one family are computed, and why."""
+    if place.asked <= _SMALL:
+        return Way(), f"each window by a join: only {place.asked:,} rows ask"
+    return way_of(family, place.meet(family), frozenset(column.name for column in place.table.columns))
+
+
+def way_of(family: Family, met: Met, stored: frozenset[str]) -> tuple[Way, str]:
+    """Return the cheapest way for what is met, and why; `stored` are the columns of the events table."""
+    longest, every = met.windows[-1], sum(met.windows)
+    banded = frozenset(i for i, held in enumerate(met.windows) if met.entity > _BAND_FROM * max(held, 0.1))
+    covered = totals.covered(family, Way(totals=stored))
+    rest = [call for frame in family.frames for call in frame.calls if call not in covered.get(frame, ())]
+    by_totals = _STORED_ROW * met.stored + _END * (len(family.frames) + 1) * met.asked
+    by_join = met.asked * (_MATCH * longest + (0 if rest else _SPINE_ROW))
+    used = stored if covered and by_totals < by_join else frozenset()
+    if used and not rest:
+        return Way(totals=used), f"differences of stored running totals: {met}"
+    left = rest if used else [call for frame in family.frames for call in frame.calls]
+    merged = all(call.merges for call in left)
+    said = "running totals where they serve, else " if used else ""
+    joined = met.asked * every * (_MATCH if merged else _ANY_MATCH)
+    slid = _FRAME_ROW * (met.stored + met.asked) * len(left)
+    if slid < joined and not (merged and family.nested) and all(frame.slides for frame in family.frames):
+        return Way("frames", totals=used), f"{said}frames over rows and times together: {met}"
+    if len(family.frames) == 1 or not family.nested or (not merged and longest > _FEW_MATCHES):
+        return Way("each", banded, used), f"{said}each window by a join{_by(banded)}: {met}"
+    if merged and longest > _FEW_MATCHES:
+        return Way("rings", banded, used), f"{said}one join, merged from window to window{_by(banded)}: {met}"
+    return Way("once", banded, used), f"{said}one join for all windows{_by(banded)}: {met}"
+
+
+def _by(banded: frozenset[int]) -> str:
+    return " by spans of time" if banded else ""
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number > 9 else f"{number:.2g}"  # noqa: PLR2004 - two digits either way

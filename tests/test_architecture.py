@@ -19,7 +19,8 @@ LAYERS = {
     "what teams write": {"declaration", "entity", "source", "window", "feature", "group", "featureset"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"aggregates", "macros", "templates", "tracing", "windows"},
+    | {"aggregates", "macros", "templates", "tracing", "windows"}
+    | {"windows.family", "windows.frames", "windows.joins", "windows.totals"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {
         "loader",

@@ -1,0 +1,70 @@
+"""The SQL of windows: what the rows that lie in a window come to, at each time that is asked for.
+
+No one way to compute it is quick everywhere, so there are several, each in a module of its own; all give every time the
+same results. `strategies` chooses between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from featdsl.definitions import FeatureDefinition
+from featdsl.windows import frames, joins, totals
+from featdsl.windows.family import Asked, Call, Family, Frame, Results, Way, call_of, families
+
+__all__ = ["Compiled", "Family", "Frame", "Way", "compile_lookup", "families"]
+
+_PLACED = re.compile(r'"#(\d+)"')
+
+
+@dataclass
+class Compiled:
+    """A windowed lookup as SQL: CTEs, joins to the layer that asks, and the value of each feature by fingerprint."""
+
+    ctes: list[str] = field(default_factory=list)
+    joins: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+
+
+def compile_lookup(features: Sequence[FeatureDefinition], asked: Asked, ways: Sequence[Way]) -> Compiled:
+    """Return the SQL of windowed features of one table, of which each family is computed in its own way.
+
+    Where `ways` ends the ordinary one is taken: a join for each window.
+    """
+    compiled = Compiled()
+    for number, family in enumerate(families(features)):
+        way = ways[number] if number < len(ways) else Way()
+        place = asked.of_family(number, family)
+        results: Results = {}
+        for part in _parts(family, way, place):
+            compiled.ctes += part.ctes
+            compiled.joins += [place.join(name) for name in part.relations]
+            results |= part.results
+        compiled.ctes[:0] = place.grid()
+        for frame in family.frames:
+            for feature in frame.features:
+                found = [results[frame, call_of(feature, each)] for each in feature.aggregates]
+                filled = [
+                    f"coalesce({result}, {each.empty})" if each.empty else result
+                    for result, each in zip(found, feature.aggregates, strict=True)
+                ]
+                compiled.values[feature.fingerprint] = _PLACED.sub(lambda m: filled[int(m[1])], feature.formula)  # noqa: B023 - used at once
+    return compiled
+
+
+def _parts(family: Family, way: Way, place: Asked) -> list[joins.Part]:
+    """Return the parts that together give every call of every frame of a family."""
+    summed = totals.covered(family, way)
+    rest = {frame: [call for call in frame.calls if call not in summed.get(frame, ())] for frame in family.frames}
+    parts = [totals.compile_part(family, summed, place)] if summed else []
+    left: dict[Frame, list[Call]] = {frame: calls for frame, calls in rest.items() if calls}
+    if way.method == "frames":
+        sliding = {frame: calls for frame, calls in left.items() if frame.slides}
+        parts += [frames.compile_part(frame, calls, place) for frame, calls in sliding.items()]
+        left = {frame: calls for frame, calls in left.items() if frame not in sliding}
+    if way.method in {"once", "rings"} and family.nested and len(left) > 1:
+        by_rings = way.method == "rings" and all(call.merges for calls in left.values() for call in calls)
+        return [*parts, joins.rings(left, place, way) if by_rings else joins.once(left, place, way)]
+    return parts + [joins.each(frame, calls, place, way) for frame, calls in left.items()]
