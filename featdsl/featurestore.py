@@ -80,7 +80,7 @@ class FeatureStore:
         fitted = spines.fit(cursor, table, selection, timestamp)
         self._open_tables(opened, selection.wants)
         choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
-        ways = {choice.lookup: choice.ways for choice in choices}
+        ways = strategies.ways_of(choices)
         sql = pointintime.compile_sql(selection.wants, fitted, opened.snapshot.versions, ways)
         training = TrainingSet(cursor, sql, selection, opened.snapshot.head, choices)
         if explain:

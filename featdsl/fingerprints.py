@@ -15,7 +15,7 @@ from featdsl.definitions import Column, Input, Member, Window
 
 _MEANING = 1
 """Raised when the same declaration comes to mean other values."""
-_LAYOUT = 1
+_LAYOUT = 2
 """Raised when the same values come to be stored in another shape."""
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from featdsl.durations import Length
 
 Clock = Literal["TIMESTAMP", "TIMESTAMP_NS"]
 """How finely times are kept: nanoseconds only where data have them, for those end in the year 2262."""
+
+LAST: Mapping[Clock, str] = {
+    "TIMESTAMP": "TIMESTAMP '294247-01-10 04:00:54.775806'",
+    "TIMESTAMP_NS": "TIMESTAMP_NS '2262-04-11 23:47:16.854775806'",
+}
+"""The last time of a clock before infinity."""
 
 NOW = "now() AT TIME ZONE 'UTC'"
 """The present, as every table keeps times."""

@@ -9,13 +9,13 @@ groups and the views of sets are all compiled here, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from featdsl import windows
 from featdsl.definitions import FeatureDefinition
-from featdsl.instants import is_younger, widened
-from featdsl.names import EVENT_TIMESTAMP, quote
+from featdsl.instants import LAST, is_younger, widened
+from featdsl.names import EVENT_TIMESTAMP, UNTIL, quote
 from featdsl.windows.family import Asked, Way
 
 ROW = "#row"
@@ -25,8 +25,20 @@ Versions = Mapping[tuple[str, str], FeatureDefinition]
 """Every known feature by address and fingerprint."""
 Roles = tuple[tuple[str, str], ...]
 """Entity key and spine column, for each key of a feature, sorted."""
-Ways = Mapping[tuple[str, Roles], Sequence[windows.Way]]
-"""How each family of windows of a lookup is computed, by table and roles."""
+Key = tuple[str, Roles]
+"""A lookup: a stored table, and the columns of the spine that its keys are."""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How lookups are computed where it is not the ordinary way, an ASOF join, or a join for each window.
+
+    `windows` has the ways of a lookup's families of windows, `spans` the lookups joined by the span of time in which a
+    row holds.
+    """
+
+    windows: Mapping[Key, Sequence[Way]] = field(default_factory=dict)
+    spans: AbstractSet[Key] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -96,10 +108,10 @@ def lookups_of(wants: Sequence[Want], versions: Versions) -> dict[tuple[str, Rol
 def sliding(wants: Sequence[Want], versions: Versions) -> Ways:
     """Return the ways of a query whose times are those of the stored rows: there OVER has the least to do."""
     lookups = lookups_of(wants, versions)
-    return {key: [Way("frames")] * len(windows.families(features)) for key, features in lookups.items()}
+    return Ways({key: [Way("frames")] * len(windows.families(features)) for key, features in lookups.items()})
 
 
-def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: Ways = MappingProxyType({})) -> str:
+def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: Ways = Ways()) -> str:
     """Return the query that gives every row of the spine its columns and each wanted feature, in the spine's order.
 
     `ways` says how lookups are computed that are not to be in the ordinary way.
@@ -153,7 +165,7 @@ def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[Featu
         alias = f"t{number}"
         if features[0].window:
             asked = Asked(base="l0", keys=keys_of(roles), name=f"w{number}", few=query.spine.few)
-            compiled = windows.compile_lookup(features, asked, ways.get((table, roles), ()))
+            compiled = windows.compile_lookup(features, asked, ways.windows.get((table, roles), ()))
             query.between += compiled.ctes
             joins += [f"  {join}" for join in compiled.joins]
             for feature in features:
@@ -161,21 +173,24 @@ def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[Featu
                 columns.append(f"{value} AS {quote(query.name(feature, roles))}")
             continue
         columns += [f"{_value(alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
-        joins.append(_join(query.spine, table, alias, roles, features))
+        joins.append(_join(query.spine, (table, roles), alias, features, by_span=(table, roles) in ways.spans))
     return "\n".join([f"  SELECT {', '.join(columns)}", "  FROM l0", *joins])
 
 
-def _join(spine: Spine, table: str, alias: str, roles: Roles, features: Sequence[FeatureDefinition]) -> str:
-    timed = features[0].timed
-    columns = [key for key, _ in roles] + [time.name for time in features[0].times]
+def _join(spine: Spine, lookup: Key, alias: str, features: Sequence[FeatureDefinition], *, by_span: bool) -> str:
+    (table, roles), timed = lookup, features[0].timed
+    columns = [key for key, _ in roles] + [time.name for time in features[0].times] + [UNTIL] * by_span
     columns += [feature.name for feature in features]
     stored = f"(SELECT {', '.join(quote(column) for column in columns)} FROM tables.{quote(table)}"
     if spine.few and roles:
         key, column = roles[0]
         stored += f" WHERE {quote(key)} IN (SELECT {_key(column)} FROM l0)"
     on = [f"l0.{_key(column)} = {alias}.{quote(key)}" for key, column in roles]
-    on += [f"{_time(features[0])} >= {alias}.{EVENT_TIMESTAMP}"] if timed else []
-    return f"  {'ASOF LEFT' if timed else 'LEFT'} JOIN {stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
+    time, last = _time(features[0]), LAST[features[0].clock]
+    time = f"if({time} > {last}, {last}, {time})" if by_span else time  # least() would give a time where there is none
+    on += [f"{time} >= {alias}.{EVENT_TIMESTAMP}"] if timed else []
+    on += [f"{time} < {alias}.{quote(UNTIL)}"] if by_span else []
+    return f"  {'ASOF LEFT' if timed and not by_span else 'LEFT'} JOIN {stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
 
 
 def _time(feature: FeatureDefinition) -> str:

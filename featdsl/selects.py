@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from featdsl import instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, quote
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, UNTIL, quote
 from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, sliding, tables_of
 from featdsl.windows.family import Call, call_of, stored
 from featdsl.windows.totals import columns_of, count_column
@@ -25,6 +25,12 @@ def columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
     windowed = any(feature.window for feature in features)
     times = features[0].times[:1] if windowed else features[0].times
     return (*features[0].keys, *times, *(Column(name=each.name, dtype=each.dtype) for each in features))
+
+
+def stored_columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
+    """Return the columns of the table of a group over a source."""
+    until = Column(name=UNTIL, dtype=features[0].clock)
+    return (*columns(features), *([until] if features[0].timed else []))
 
 
 def event_columns(features: Sequence[FeatureDefinition], source: SourceDefinition) -> tuple[Column, ...]:
@@ -113,8 +119,12 @@ def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], so
     told = [*([_KNOWN] if source.available_at else []), *times]
     listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=False)]
     listed += [f"{cast(feature.sql, feature.dtype)} AS {quote(feature.name)}" for feature in features]
-    parts = ["SELECT", _lines(listed), *_answers(source, keys, times)]
-    return "\n".join([*parts, *_sorted(features)])
+    rows = "\n".join(["SELECT", _lines(listed), *_answers(source, keys, times)])
+    if source.timestamp:
+        order = _window([quote(key.name) for key in features[0].keys], [EVENT_TIMESTAMP])
+        until = f"coalesce(lead({EVENT_TIMESTAMP}) OVER ({order}), {features[0].clock} 'infinity')"
+        rows = f"SELECT *, {until} AS {quote(UNTIL)}\nFROM (\n{rows}\n)"
+    return "\n".join([rows, *_sorted(features)])
 
 
 def _answers(source: SourceDefinition, keys: Sequence[str], times: Sequence[str]) -> list[str]:

@@ -89,11 +89,11 @@ def _build_table(
     versions: Mapping[tuple[str, str], FeatureDefinition],
     reason: str,
 ) -> BuildTable:
-    columns = selects.columns(features)
     if group.source is None:
-        select = selects.derived_table(features, versions)
+        select, columns = selects.derived_table(features, versions), selects.columns(features)
     elif features[0].window is None:
         select = selects.base_table(group, features, catalog.sources[group.source])
+        columns = selects.stored_columns(features)
     else:
         select = selects.events_table(group, features, catalog.sources[group.source])
         columns = selects.event_columns(features, catalog.sources[group.source])

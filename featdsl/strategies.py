@@ -6,13 +6,15 @@ counted for some rows of the spine: averages over all entities are wrong a hundr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from featdsl import pointintime
-from featdsl.names import quote
-from featdsl.pointintime import ROW, Roles, Spine, Want
+from featdsl.definitions import FeatureDefinition
+from featdsl.names import UNTIL, quote
+from featdsl.pointintime import ROW, Key, Roles, Spine, Want, Ways
 from featdsl.snapshot import Snapshot, StoredTable
 from featdsl.windows import Family, Way, families, joins, totals
 from featdsl.windows.family import Asked
@@ -27,6 +29,7 @@ _STORED_ROW, _END = 0.11, 0.33  # a running total: to sort past, to look up
 _SPINE_ROW, _MATCH = 2.0, 0.017  # a join: a row that asks, a row in its window
 _ANY_MATCH = 0.1  # the same where results cannot be merged, such as medians
 _FRAME_ROW = 0.67
+_PAIR, _SORTED, _SORTED_SPINE = 0.0055, 0.23, 0.2  # of a hash join beside ASOF: a row of the entity; rows to sort
 _FEW_MATCHES = 60
 _BAND_FROM = 8
 """How many times as many rows as a window holds an entity must have before spans of time are worth it."""
@@ -36,10 +39,11 @@ _BAND_FROM = 8
 class Choice:
     """How the features of one table are looked up for one entity of the spine, and why so."""
 
-    lookup: tuple[str, Roles]
+    lookup: Key
     features: tuple[str, ...]
-    ways: tuple[Way, ...]
     reasons: tuple[str, ...]
+    windows: tuple[Way, ...] = ()
+    by_span: bool = False
 
     def __str__(self) -> str:
         by = ", ".join(column for _, column in self.lookup[1])
@@ -73,16 +77,28 @@ class _Place:
 
     def meet(self, family: Family) -> Met:
         """Count what some rows of the spine meet."""
-        # By number, so that the same spine is always computed in the same way.
-        some = f"(SELECT * FROM {self.spine.sql} WHERE hash({quote(ROW)}) % {max(self.asked // _SAMPLE, 1)} = 0)"
-        fine = family.first.clock == "TIMESTAMP_NS"
-        layer = pointintime.spine_layer(replace(self.spine, sql=some), fine=fine, numbered=True)
         place = Asked(base="l0", keys=pointintime.keys_of(self.roles), name="w", few=False).of_family(0, family)
+        with self._some_rows(fine=family.first.clock == "TIMESTAMP_NS") as sampled:
+            entity, *windows = self.connection.execute(joins.count_met(place)).fetchone() or ()
+        return Met(self.asked, self.table.rows, entity / sampled, tuple(held / sampled for held in windows))
+
+    def meet_entity(self) -> float:
+        """Return how many stored rows the entity of a row of the spine has, by some of them."""
+        on = [f"{value} = e.{quote(key)}" for key, value in pointintime.keys_of(self.roles)]
+        query = f"SELECT count(*) FROM l0 JOIN tables.{quote(self.table.name)} AS e ON {' AND '.join(on) or 'true'}"
+        with self._some_rows(fine=False) as sampled:
+            (met,) = self.connection.execute(query).fetchone() or (0,)
+        return float(met / sampled)
+
+    @contextmanager
+    def _some_rows(self, *, fine: bool) -> Iterator[int]:
+        """Let SQL read some rows of the spine as `l0`; yield how many. By number, so that each time they are the same."""
+        some = f"(SELECT * FROM {self.spine.sql} WHERE hash({quote(ROW)}) % {max(self.asked // _SAMPLE, 1)} = 0)"
+        layer = pointintime.spine_layer(replace(self.spine, sql=some), fine=fine, numbered=True)
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE l0 AS\n{layer}")
         (sampled,) = self.connection.execute("SELECT greatest(count(*), 1) FROM l0").fetchone() or (1,)
-        entity, *windows = self.connection.execute(joins.count_met(place)).fetchone() or ()
+        yield sampled
         self.connection.execute("DROP TABLE l0")
-        return Met(self.asked, self.table.rows, entity / sampled, tuple(held / sampled for held in windows))
 
 
 def choose(
@@ -94,10 +110,42 @@ def choose(
     for key, features in pointintime.lookups_of(wants, snapshot.versions).items():
         place = _Place(connection, spine, asked, key[1], snapshot.tables[key[0]])
         chosen = [_choose(place, family) for family in families(features)]
-        ways, reasons = tuple(way for way, _ in chosen), tuple(reason for _, reason in chosen)
         names = tuple(feature.address for feature in features)
-        found.append(Choice(key, names, ways, reasons or ("as of each time: ASOF join",)))
+        if chosen:
+            ways, reasons = tuple(way for way, _ in chosen), tuple(reason for _, reason in chosen)
+            found.append(Choice(key, names, reasons, ways))
+        else:
+            by_span, reason = _choose_as_of(place, features[0])
+            found.append(Choice(key, names, (reason,), by_span=by_span))
     return tuple(found)
+
+
+def ways_of(choices: Iterable[Choice]) -> Ways:
+    """Return how the lookups of a query are computed."""
+    listed = list(choices)
+    windows = {choice.lookup: choice.windows for choice in listed if choice.windows}
+    return Ways(windows, {choice.lookup for choice in listed if choice.by_span})
+
+
+def _choose_as_of(place: _Place, feature: FeatureDefinition) -> tuple[bool, str]:
+    """Return whether the rows that hold at each time are joined by their spans, and why."""
+    if not feature.timed:
+        return False, "by entity: the values hold at all times"
+    if place.asked <= _SMALL or UNTIL not in {column.name for column in place.table.columns}:
+        return False, f"the last row before each time, by an ASOF join: {place.asked:,} rows ask"
+    entity = place.meet_entity()
+    met = f"{place.asked:,} rows ask, an entity has {_short(entity)} of {place.table.rows:,} rows"
+    if by_span(place.asked, place.table.rows, entity):
+        return True, f"the row whose span holds each time, by a hash join: {met}"
+    return False, f"the last row before each time, by an ASOF join: {met}"
+
+
+def by_span(asked: int, stored: int, entity: float) -> bool:
+    """Return whether joining rows by the spans in which they hold is cheaper than an ASOF join.
+
+    The one looks at every row of an entity for each row that asks, the other sorts both sides.
+    """
+    return _PAIR * asked * entity < _SORTED * stored + _SORTED_SPINE * asked
 
 
 def _choose(place: _Place, family: Family) -> tuple[Way, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from featdsl import Entity, Feature, FeatureGroup, Source
+from featdsl import Entity, Feature, FeatureGroup, Source, strategies
 from tests.declared import applied
 
 CASES = json.loads((Path(__file__).parent / "point_in_time" / "cases.json").read_text(encoding="utf-8"))
@@ -40,8 +40,10 @@ def moment(text: str | None) -> datetime | None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
-def test_each_feature_has_the_value_that_was_known(case: dict[str, Any], tmp_path: Path) -> None:
-    """Through declarations, apply and training_set; each spine row comes back once, in order."""
+def test_each_feature_has_the_value_that_was_known(
+    case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through declarations, apply and training_set, in both ways; each spine row comes back once, in order."""
 
     def declare() -> None:
         entity = Entity("thing", keys={key: TYPES[key] for key in case["keys"]})
@@ -53,9 +55,12 @@ def test_each_feature_has_the_value_that_was_known(case: dict[str, Any], tmp_pat
 
     store = applied(tmp_path, declare)
 
-    training = store.training_set(list(case["features"]), rows(case["spine"]), timestamp="ts").arrow()
+    for by_span in (False, True):
+        monkeypatch.setattr(strategies, "_SMALL", 0)
+        monkeypatch.setattr(strategies, "by_span", lambda *_, chosen=by_span: chosen)
+        training = store.training_set(list(case["features"]), rows(case["spine"]), timestamp="ts").arrow()
 
-    assert {name: training[name].to_pylist() for name in case["expect"]} == case["expect"]
-    assert training.select([*case["keys"], "ts"]) == rows(case["spine"]).select([*case["keys"], "ts"]).cast(
-        training.select([*case["keys"], "ts"]).schema
-    )
+        assert {name: training[name].to_pylist() for name in case["expect"]} == case["expect"]
+        assert training.select([*case["keys"], "ts"]) == rows(case["spine"]).select([*case["keys"], "ts"]).cast(
+            training.select([*case["keys"], "ts"]).schema
+        )
