@@ -42,7 +42,7 @@ class Choice:
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
-        by = ", ".join(column for _, column in self.lookup[1])
+        by = ", ".join(str(given) for _, given in self.lookup[1])
         return "\n".join([f"{', '.join(self.features)}{f' by {by}' if by else ''}", *(f"  {r}" for r in self.reasons)])
 
 
@@ -104,6 +104,8 @@ def _choose(place: _Place, family: Family) -> tuple[Way, str]:
     """Return how the windows of one family are computed, and why."""
     if place.asked <= _SMALL:
         return Way(), f"each window by a join: only {place.asked:,} rows ask"
+    if not all(isinstance(given, str) for _, given in place.roles):
+        return Way(), "each window by a join: its keys are found only when features are looked up"
     return way_of(family, place.meet(family), frozenset(column.name for column in place.table.columns))
 
 
