@@ -79,8 +79,8 @@ class _Place:
         layer = pointintime.spine_layer(replace(self.spine, sql=some), fine=fine, numbered=True)
         place = Asked(base="l0", keys=pointintime.keys_of(self.roles), name="w", few=False).of_family(0, family)
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE l0 AS\n{layer}")
-        (sampled,) = self.connection.execute("SELECT greatest(count(*), 1) FROM l0").fetchone() or (1,)
-        entity, *windows = self.connection.execute(joins.count_met(place)).fetchone() or ()
+        ((sampled,),) = self.connection.execute("SELECT greatest(count(*), 1) FROM l0").fetchall()
+        ((entity, *windows),) = self.connection.execute(joins.count_met(place)).fetchall()
         self.connection.execute("DROP TABLE l0")
         return Met(self.asked, self.table.rows, entity / sampled, tuple(held / sampled for held in windows))
 
@@ -89,7 +89,7 @@ def choose(
     connection: DuckDBPyConnection, spine: Spine, wants: Sequence[Want], snapshot: Snapshot
 ) -> tuple[Choice, ...]:
     """Return the choice for each lookup of a training set."""
-    (asked,) = connection.execute(f"SELECT count(*) FROM {spine.sql}").fetchone() or (0,)
+    ((asked,),) = connection.execute(f"SELECT count(*) FROM {spine.sql}").fetchall()
     found = []
     for key, features in pointintime.lookups_of(wants, snapshot.versions).items():
         place = _Place(connection, spine, asked, key[1], snapshot.tables[key[0]])
