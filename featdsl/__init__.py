@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
     from featdsl.group import FeatureGroup
+    from featdsl.request import Request
     from featdsl.source import Source
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __all__ = [
     "FeatureSet",
     "FeatureStore",
     "Model",
+    "Request",
     "RequestError",
     "Source",
     "StoreError",
@@ -50,6 +52,7 @@ _MODULES = {
     "FeatureSet": "featureset",
     "FeatureStore": "featurestore",
     "Model": "featureset",
+    "Request": "request",
     "Source": "source",
 }
 

@@ -67,17 +67,13 @@ def bind(
                 check.keyless.add(entity.name)
     for name in graph.ordered({source.name: source.inputs for source in catalog.sources.values()}):
         _check_source(check, catalog.sources[name])
-    for name in graph.ordered({group.name: _inputs(catalog, group) for group in catalog.groups.values()}):
+    for name in graph.ordered({name: catalog.upstream_of(name) for name in catalog.groups}):
         _check_group(check, catalog.groups[name])
     if check.problems:
         raise DeclarationError(
             sorted(check.problems, key=lambda problem: (problem.where or Origin("", 0), problem.what))
         )
     return replace(catalog, sources=check.sources, features=check.features)
-
-
-def _inputs(catalog: Catalog, group: GroupDefinition) -> list[str]:
-    return sorted({item.feature.partition(".")[0] for f in catalog.members_of(group.name) for item in f.inputs})
 
 
 # Sources
@@ -189,7 +185,7 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
             for feature in together:
                 _check_feature(check, feature, scope)
     if known == members:
-        _check_expectations(check, members)
+        _check_expectations(check, [each for each in members if not each.request])
     for feature in known:
         parts = _summed(check, feature, scope)
         check.features[feature.address] = replace(feature, roots=_roots(check, group, feature), aggregates=parts)
@@ -198,7 +194,7 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
 def _clock(check: _Check, group: GroupDefinition) -> Clock:
     """Return how fine the times of a group are: as fine as the finest of what it is made of."""
     if group.source is None:
-        known = [check.features.get(item.feature) for f in check.catalog.members_of(group.name) for item in f.inputs]
+        known = [check.features.get(name) for f in check.catalog.members_of(group.name) for name, _ in f.upstream]
         return instants.clock_of(each.clock for each in known if each is not None)
     source = check.sources.get(group.source)
     return instants.clock_of([source.dtype(name) for name in source.times] if source else ())
@@ -219,10 +215,12 @@ def _scope(check: _Check, group: GroupDefinition, members: Sequence[FeatureDefin
         relation = f"{SOURCE_SCHEMA}.{quote(group.source)}"
         return _Scope(check.sources[group.source].columns, relation)
     inputs = {item.column: item.feature for feature in members for item in feature.inputs}
-    if any(address not in check.features for address in inputs.values()):
+    asks = dict.fromkeys(column for feature in members for column in feature.asks)
+    typed = [_has_type(check, f"group {group.name}: request {each.name}", each.dtype, group.origin) for each in asks]
+    if any(name not in check.features for feature in members for name, _ in feature.upstream) or not all(typed):
         return None
     columns = [Column(name=name, dtype=check.features[address].dtype) for name, address in sorted(inputs.items())]
-    return _Scope(columns, _nulls(columns))
+    return _Scope([*columns, *asks], _nulls([*columns, *asks]))
 
 
 def _nulls(columns: Sequence[Column]) -> str:
@@ -358,7 +356,7 @@ def _check_expectations(check: _Check, members: Sequence[FeatureDefinition]) -> 
 def _roots(check: _Check, group: GroupDefinition, feature: FeatureDefinition) -> tuple[str, ...]:
     """Return the columns of stored data that a feature is made of, through inputs and queries."""
     if group.source is None:
-        upstream = [check.features[item.feature] for item in feature.inputs]
+        upstream = [check.features[name] for name, _ in feature.upstream]
         return tuple(sorted({root for f in upstream for root in f.roots}))
     return tuple(sorted(_stored(check.sources, group.source, feature.reads)))
 

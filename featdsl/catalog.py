@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from featdsl import macros
+from featdsl import macros, requested
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog, EntityDefinition, Member, ModelDefinition, SetDefinition
 from featdsl.draft import Draft, key_columns
@@ -15,6 +15,7 @@ from featdsl.entity import Entity
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.featureset import FeatureSet, Model
 from featdsl.group import GroupDeclaration
+from featdsl.pointintime import Want
 from featdsl.project import Project
 from featdsl.source import Source
 
@@ -98,6 +99,10 @@ def _add_sets(draft: Draft, sets: Sequence[FeatureSet]) -> None:
         found = [draft.member(address, reference, feature_set.origin) for reference in feature_set.features]
         members = [member for member in found if member is not None]
         _refuse_shared_columns(draft, feature_set, members)
+        wants = [Want(member.column, draft.features[member.feature], member.keys) for member in members]
+        if said := requested.clash(wants):
+            mend = "Leave one of them out, or give one another name: .alias(...)."
+            draft.refuse(address, "Requests clash", f"{feature_set.address}: {said}.", feature_set.origin, mend)
         draft.sets[feature_set.address] = SetDefinition(
             name=feature_set.name,
             version=feature_set.version,

@@ -43,10 +43,11 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How many values were compared, and those that differ."""
+    """How many values were compared, and those that differ; `skipped` features need a request, which nothing stored has."""
 
     values: int
     differences: tuple[Difference, ...]
+    skipped: tuple[str, ...] = ()
 
 
 _FLOATS = 1e-9
@@ -56,7 +57,7 @@ _EXAMPLES = 5
 def expectations(snapshot: Snapshot, connection: DuckDBPyConnection) -> Iterator[Checked]:
     """Yield each expectation of each current feature, run on the stored rows."""
     for name in sorted(snapshot.catalog.groups):
-        features = snapshot.catalog.members_of(name)
+        features = snapshot.catalog.stored_members_of(name)
         for feature in features:
             for rule in feature.expect:
                 query = selects.violations(features, snapshot.versions, rule, feature.name)
@@ -77,13 +78,18 @@ def parity(snapshot: Snapshot, connection: DuckDBPyConnection, *, sample: int) -
     at = f"TIMESTAMP {literal(datetime.now(UTC).replace(tzinfo=None).isoformat(sep=' '))}"
     values = 0
     differences: list[Difference] = []
-    for selection in _selections(snapshot):
+    skipped: set[str] = set()
+    for whole in _selections(snapshot):
+        selection = Selection(tuple(want for want in whole.wants if not want.feature.request), whole.name)
+        skipped.update(want.feature.address for want in whole.wants if want.feature.request)
+        if not selection.wants:
+            continue
         rows = _entities(connection, selection, sample)
         served = serving.values(connection, selection, snapshot.versions, rows, time=at)
         trained = _trained(connection, selection, snapshot.versions, rows, at)
         values += len(rows) * len(selection.columns)
         differences += _differences(selection, rows, served, trained)
-    return Parity(values=values, differences=tuple(differences))
+    return Parity(values=values, differences=tuple(differences), skipped=tuple(sorted(skipped)))
 
 
 def _selections(snapshot: Snapshot) -> Iterator[Selection]:

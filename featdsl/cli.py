@@ -251,27 +251,37 @@ def lineage(directory: Path | None, name: str, format_: str) -> None:
 @main.command()
 @click.argument("features", nargs=-1, required=True)
 @click.option("--key", "keys", multiple=True, metavar="COLUMN=VALUE", help="A key of the entity; once for each key.")
+@click.option(
+    "--request", "requests", multiple=True, metavar="NAME=VALUE", help="What only the call knows; once for each."
+)
 @click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
 @click.pass_obj
-def get(directory: Path | None, features: tuple[str, ...], keys: tuple[str, ...], format_: str) -> None:
+def get(
+    directory: Path | None, features: tuple[str, ...], keys: tuple[str, ...], requests: tuple[str, ...], format_: str
+) -> None:
     """Get the values that features have now, by bare name, address or set version.
 
     \b
     featdsl get age income --key user_id=42
     featdsl get credit_risk@1 --key user_id=42 --format json
+    featdsl get share --key user_id=42 --request amount=12.5
     """
     from featdsl import tell
 
-    wrong = [key for key in keys if "=" not in key]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not COLUMN=VALUE.", param_hint="--key")
-    given = dict(key.split("=", 1) for key in keys)
+    given, request = _pairs(keys, "--key", "COLUMN"), _pairs(requests, "--request", "NAME")
     asked = features[0] if len(features) == 1 else list(features)
-    (found,) = _store(directory).get_features(asked, rows=[given])
+    (found,) = _store(directory).get_features(asked, rows=[given], request=request)
     if format_ == "json":
         _print_json(found)
     else:
         click.echo(tell.values([found]), nl=False)
+
+
+def _pairs(given: tuple[str, ...], option: str, name: str) -> dict[str, str]:
+    wrong = [pair for pair in given if "=" not in pair]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not {name}=VALUE.", param_hint=option)
+    return dict(pair.split("=", 1) for pair in given)
 
 
 @main.command()

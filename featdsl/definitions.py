@@ -80,12 +80,26 @@ class SourceDefinition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Role:
+    """Where a key of an input's entity is found: in a key column of the group's own entity, or as a feature's value."""
+
+    key: str
+    column: str = ""
+    feature: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Input:
-    """A feature that another is derived from: under `column` in the SQL, at one fingerprint."""
+    """A feature that another is derived from: under `column` in the SQL, at one fingerprint.
+
+    `keys` tells of the keys of its entity that are not the group's key columns of the same name.
+    """
 
     column: str
     feature: str
     fingerprint: str
+    keys: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +163,7 @@ class FeatureDefinition:
     or of the inputs that its SQL uses, `roots` the columns of stored data that these come from.
     A feature with a `window` is computed when read as well: its table has the source's rows, and its value is
     `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later.
+    What a feature needs of the call, by way of its inputs too, is its `request`; such a feature is stored nowhere.
     """
 
     kind: Literal["feature"] = "feature"
@@ -168,6 +183,7 @@ class FeatureDefinition:
     aggregates: tuple[Aggregate, ...] = ()
     formula: str = ""
     order: tuple[str, ...] = ()
+    request: tuple[Column, ...] = ()
     entity: str | None
     keys: tuple[Column, ...]
     timed: bool
@@ -183,6 +199,24 @@ class FeatureDefinition:
     def address(self) -> str:
         """Its name for everyone: `user_profile.age`."""
         return f"{self.group}.{self.name}"
+
+    @property
+    def computed(self) -> bool:
+        """Whether it is computed when it is read."""
+        return bool(self.inputs or self.request)
+
+    @property
+    def upstream(self) -> tuple[tuple[str, str], ...]:
+        """The address and fingerprint of each feature that it is derived from, those that give keys included."""
+        direct = [(item.feature, item.fingerprint) for item in self.inputs]
+        keys = [(role.feature, role.fingerprint) for item in self.inputs for role in item.keys if role.feature]
+        return tuple(dict.fromkeys([*direct, *keys]))
+
+    @property
+    def asks(self) -> tuple[Column, ...]:
+        """What its own SQL reads of the request."""
+        taken = {item.column for item in self.inputs}
+        return tuple(column for column in self.request if column.name in self.reads and column.name not in taken)
 
     @property
     def times(self) -> tuple[Column, ...]:
@@ -289,6 +323,14 @@ class Catalog:
     def members_of(self, group: str) -> list[FeatureDefinition]:
         """Return the features of a group, in its order."""
         return [self.features[member.feature] for member in self.groups[group].members]
+
+    def stored_members_of(self, group: str) -> list[FeatureDefinition]:
+        """Return the features of a group that need nothing of a call, in its order."""
+        return [feature for feature in self.members_of(group) if not feature.request]
+
+    def upstream_of(self, group: str) -> list[str]:
+        """Return the groups that a group is derived from, sorted."""
+        return sorted({name.partition(".")[0] for each in self.members_of(group) for name, _ in each.upstream})
 
     def tables_of(self, group: str) -> dict[str, list[FeatureDefinition]]:
         """Return the stored tables of a group, in order of name, with the features that are read from each."""

@@ -10,10 +10,12 @@ from featdsl import durations, sql
 from featdsl.definitions import (
     KINDS,
     Catalog,
+    Column,
     Definition,
     EntityDefinition,
     FeatureDefinition,
     GroupDefinition,
+    Input,
     Member,
     ModelDefinition,
     SetDefinition,
@@ -145,6 +147,7 @@ def _feature_reasons(
     if old.fingerprint != new.fingerprint:
         yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
         yield from _if_other("keys", "breaking", _keys(old), _keys(new))
+        yield from _if_other("request", "breaking", _columns(old.request), _columns(new.request))
         yield from _if_other("ttl", "definition", _ttl(old), _ttl(new))
         yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
         if _meaning(old.sql) != _meaning(new.sql):
@@ -167,11 +170,13 @@ def _upstream_reasons(
     was = {item.column: item for item in old.inputs}
     for item in new.inputs:
         earlier = was.get(item.column)
-        if earlier is None or earlier.feature != item.feature:
-            said = earlier.feature if earlier else "none"
-            yield Reason(code="input", change_class="definition", before=said, after=item.feature)
-        elif earlier.fingerprint != item.fingerprint:
-            yield Reason(code="upstream", change_class="upstream", after=f"feature {item.feature}")
+        said = _input_text(earlier) if earlier else "none"
+        if said != _input_text(item):
+            yield Reason(code="input", change_class="definition", before=said, after=_input_text(item))
+    earlier_ones = dict(old.upstream)
+    for name, fingerprint in new.upstream:
+        if earlier_ones.get(name, fingerprint) != fingerprint:
+            yield Reason(code="upstream", change_class="upstream", after=f"feature {name}")
 
 
 def _meaning(text: str, *, query: bool = False) -> str:
@@ -181,7 +186,16 @@ def _meaning(text: str, *, query: bool = False) -> str:
 
 
 def _keys(definition: EntityDefinition | FeatureDefinition) -> str:
-    return ", ".join(f"{key.name} {key.dtype}" for key in definition.keys)
+    return _columns(definition.keys)
+
+
+def _columns(columns: Iterable[Column]) -> str:
+    return ", ".join(f"{column.name} {column.dtype}" for column in columns)
+
+
+def _input_text(item: Input) -> str:
+    role = f" by {_pairs((role.key, role.feature or role.column) for role in item.keys)}" if item.keys else ""
+    return f"{item.feature}{role}"
 
 
 def _ttl(feature: FeatureDefinition) -> str:

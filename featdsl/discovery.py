@@ -210,7 +210,8 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
             return {
                 "dtype": definition.dtype, "group": definition.group, "entity": definition.entity,
                 "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
-                "columns": list(definition.roots), "expect": list(definition.expect), "tags": list(definition.tags),
+                "request": _columns(definition.request), "columns": list(definition.roots),
+                "expect": list(definition.expect), "tags": list(definition.tags),
                 "ttl": durations.written(definition.ttl) if definition.ttl else None,
                 "window": str(definition.window) if definition.window else None,
                 "fingerprint": definition.fingerprint,
@@ -220,11 +221,11 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
             return {
                 "entity": definition.entity, "source": definition.source, "tags": list(definition.tags),
                 "features": {feature.name: feature.dtype for feature in features},
-                "view": f"prod.{definition.name}",
+                "view": _view(snapshot, definition.name),
             }  # fmt: skip
         case SetDefinition():
             return {"members": [_member(snapshot, member) for member in definition.members],
-                    "view": f"prod.{definition.view}"}  # fmt: skip
+                    "view": _view(snapshot, definition.view)}  # fmt: skip
         case ModelDefinition():
             return {"features": definition.features}
         case SourceDefinition():
@@ -235,6 +236,10 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
             }  # fmt: skip
         case EntityDefinition():
             return {"keys": _columns(definition.keys)}
+
+
+def _view(snapshot: Snapshot, name: str) -> str | None:
+    return f"prod.{name}" if name in snapshot.views else None
 
 
 def _columns(columns: Iterable[Any]) -> dict[str, str]:
@@ -253,11 +258,11 @@ def _member(snapshot: Snapshot, member: Member) -> dict[str, Any]:
 
 
 def _data(snapshot: Snapshot, definition: Definition, session: Session) -> dict[str, Any]:
-    if isinstance(definition, FeatureDefinition):
+    if isinstance(definition, FeatureDefinition) and definition.table:
         return _figures(snapshot, definition, session)
     if isinstance(definition, GroupDefinition):
-        features = snapshot.catalog.members_of(definition.name)
-        return _table(snapshot, features[0].table) | _newest(features[0], session)
+        for table, features in snapshot.catalog.tables_of(definition.name).items():
+            return _table(snapshot, table) | _newest(features[0], session)
     return {}
 
 

@@ -96,8 +96,8 @@ class Draft:
             self.broken.add(address)
             return None
         feature = self.features[target]
-        keys: dict[str, str] = dict(reference.keys) if isinstance(reference, FeatureAlias) else {}
-        unknown = sorted(keys.keys() - {key.name for key in feature.keys})
+        given = reference.keys if isinstance(reference, FeatureAlias) else {}
+        unknown = sorted(given.keys() - {key.name for key in feature.keys})
         if unknown:
             what = f"{address} gives {target} the key {unknown[0]!r}, which its entity {feature.entity} does not have."
             self.refuse(
@@ -105,7 +105,8 @@ class Draft:
             )
             return None
         column = feature.name if isinstance(reference, str) else reference.name
-        return Member(column=column, feature=target, fingerprint=feature.fingerprint, keys=tuple(sorted(keys.items())))
+        keys = tuple(sorted((key, by) for key, by in given.items() if isinstance(by, str)))
+        return Member(column=column, feature=target, fingerprint=feature.fingerprint, keys=keys)
 
 
 def key_columns(keys: Mapping[str, str]) -> tuple[Column, ...]:

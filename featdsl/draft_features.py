@@ -8,32 +8,29 @@ from typing import Any
 
 from featdsl import aggregates, fingerprints, sql
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Input, Member, SourceDefinition, Window
-from featdsl.draft import Draft, key_columns, target_of
+from featdsl.draft import Draft, key_columns
+from featdsl.draft_inputs import groups_needed, inputs_of, needed, requested
 from featdsl.durations import length, seconds
 from featdsl.feature import Feature
-from featdsl.group import GroupDeclaration, Reference
+from featdsl.group import GroupDeclaration
 from featdsl.names import did_you_mean
+from featdsl.pointintime import reads
 from featdsl.window import LIFETIME
 
 
 def add_groups(draft: Draft, groups: Sequence[GroupDeclaration]) -> None:
     """Add the groups and their features, each after those that it is derived from."""
     by_name = {group.name: group for group in groups}
-    needs = {group.name: sorted({_group_of(item) for item in group.inputs or ()}) for group in groups}
+    needs = {group.name: groups_needed(group) for group in groups}
     for name in draft.ordered("group", by_name, needs):
         _add_group(draft, by_name[name])
-
-
-def _group_of(reference: Reference) -> str:
-    if isinstance(reference, str):
-        return reference.partition(".")[0]
-    return target_of(reference).group.address
 
 
 def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     address = f"group {group.name}"
     source = _source_of(draft, group)
-    inputs = _inputs_of(draft, group)
+    inputs = inputs_of(draft, group)
+    request = requested(draft, group, inputs)
     if group.entity and group.entity.name not in draft.entities:
         draft.refuse_foreign(address, "entity", group.entity.name, group.origin)
     if address in draft.broken or (source is None and group.source is not None):
@@ -42,20 +39,26 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     scope = _Scope(
         source=source,
         inputs=inputs,
+        request=request,
         keys=key_columns(group.entity.keys) if group.entity else (),
         ttl=seconds(group.ttl) if group.ttl else None,
     )
     found = [_feature(draft, group, name, scope) for name in sorted(group.features)]
     features = [feature for feature in found if feature is not None]
-    timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, features))
+    stored = [feature for feature in features if not feature.request]
+    timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, stored))
     late = bool(source and source.available_at)
     if source is None:
         _refuse_no_entities(draft, group, features)
-    values = _values_table(group, scope, features, timed=timed)
-    events = _events_table(group, scope, features)
-    for feature in features:
+    values = _values_table(group, scope, stored, timed=timed)
+    events = _events_table(group, scope, stored)
+    for feature in stored:
         table = events if feature.window else values
         draft.features[feature.address] = replace(feature, table=table, timed=timed, late=late)
+    for feature in features:
+        if feature.request:
+            timed = any(each.timed for each in _read(draft, [feature]))
+            draft.features[feature.address] = replace(feature, timed=timed)
     draft.groups[group.name] = GroupDefinition(
         name=group.name,
         description=group.description,
@@ -99,26 +102,31 @@ class _Scope:
 
     source: SourceDefinition | None
     inputs: tuple[Input, ...]
+    request: tuple[Column, ...]
     keys: tuple[Column, ...]
     ttl: int | None
 
 
 def _read(draft: Draft, features: Iterable[FeatureDefinition]) -> list[FeatureDefinition]:
     """Return the features that these are derived from: an input that nobody reads says nothing."""
-    return [draft.features[item.feature] for feature in features for item in feature.inputs]
+    return [draft.features[name] for feature in features for name, _ in feature.upstream]
 
 
 def _refuse_no_entities(draft: Draft, group: GroupDeclaration, features: Sequence[FeatureDefinition]) -> None:
-    """Refuse a derived group whose rows nothing tells: each needs inputs, one of them with all of its keys."""
+    """Refuse a derived group whose rows nothing tells: each needs inputs, one of them with all of its keys.
+
+    What is computed at a request has no rows.
+    """
     for feature in features:
-        if not feature.inputs:
+        if not feature.computed:
             what = f"feature {feature.address} reads none of its group's inputs: {feature.sql}"
             mend = "Derive it from one of them, or give it a group over a source."
             draft.refuse(f"feature {feature.address}", "No input", what, feature.origin, mend)
             draft.broken.add(f"group {group.name}")
     keys = group.entity.keys if group.entity else {}
-    read = _read(draft, features)
-    if read and all(len(each.keys) < len(keys) for each in read):
+    stored = [feature for feature in features if not feature.request]
+    versions = {(each.address, each.fingerprint): each for each in _read(draft, stored)}
+    if versions and not any(read.tells(keys) for feature in stored for read in reads(feature, versions)):
         what = f"group {group.name} reads no input with the key {', '.join(keys)}, so nothing tells which there are."
         mend = "Derive it from at least one feature of its own entity."
         draft.refuse(f"group {group.name}", "No input of the entity", what, group.origin, mend)
@@ -131,30 +139,6 @@ def _source_of(draft: Draft, group: GroupDeclaration) -> SourceDefinition | None
         draft.refuse_foreign(f"group {group.name}", "source", group.source.name, group.origin)
         return None
     return draft.sources[group.source.name]
-
-
-def _inputs_of(draft: Draft, group: GroupDeclaration) -> tuple[Input, ...]:
-    address = f"group {group.name}"
-    inputs: dict[str, Input] = {}
-    for reference in group.inputs or ():
-        member = draft.member(address, reference, group.origin)
-        if member is None:
-            draft.broken.add(address)
-            continue
-        feature = draft.features[member.feature]
-        missing = sorted({key.name for key in feature.keys} - (group.entity.keys.keys() if group.entity else set()))
-        if missing or member.keys:
-            what = f"{address} is derived from {feature.address}, whose key {missing or list(member.keys)} it lacks."
-            draft.refuse(address, "Input of another entity", what, group.origin)
-        elif member.column in inputs:
-            what = f"{address} has two inputs called {member.column}."
-            mend = f'Give one another name: .alias("{feature.group}_{member.column}").'
-            draft.refuse(address, "Column used twice", what, group.origin, mend)
-        else:
-            inputs[member.column] = Input(
-                column=member.column, feature=feature.address, fingerprint=feature.fingerprint
-            )
-    return tuple(inputs[column] for column in sorted(inputs))
 
 
 def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) -> FeatureDefinition | None:
@@ -182,15 +166,16 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         draft.refuse(address, "Window without times", what, feature.origin, "Give it a source with timestamp=.")
         return None
     reads = sql.columns(tree)
-    inputs = {item.column.lower() for item in scope.inputs}
+    inputs = {*(item.column for item in scope.inputs), *(column.name for column in scope.request)}
     missing = [column for column in reads if column not in inputs] if group.source is None else []
     if missing:
         what = f"{address} reads the column {missing[0]!r}, which is none of its inputs."
         mend = did_you_mean(missing[0], inputs) or f"Its inputs are: {', '.join(sorted(inputs))}."
         draft.refuse(address, "Unknown column", what, feature.origin, mend)
         return None
-    used = tuple(item for item in scope.inputs if item.column.lower() in reads)
-    return FeatureDefinition(
+    used = tuple(item for item in scope.inputs if item.column in reads)
+    asked = tuple(column for column in scope.request if column.name in reads)
+    found = FeatureDefinition(
         name=name,
         group=group.name,
         description=feature.description,
@@ -204,31 +189,31 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         aggregates=parts,
         formula=formula,
         order=(scope.source.tie_break.lower(),) if parts and scope.source and scope.source.tie_break else (),
+        request=asked,
         entity=group.entity.name if group.entity else None,
         keys=scope.keys,
         timed=False,
         ttl=None if parts else scope.ttl,
-        fingerprint=_fingerprint(group, feature, sql.canonical(tree), scope, used),
+        fingerprint="",
         table="",
         **draft.common(feature),
     )
+    found = replace(found, fingerprint=_fingerprint(group, found, sql.canonical(tree), scope))
+    return replace(found, request=needed(draft, found, feature.origin)) if found.computed else found
 
 
-def _fingerprint(
-    group: GroupDeclaration, feature: Feature[Any], canonical: str, scope: _Scope, used: tuple[Input, ...]
-) -> str:
+def _fingerprint(group: GroupDeclaration, feature: FeatureDefinition, canonical: str, scope: _Scope) -> str:
     if scope.source is None:
         return fingerprints.derived_feature(
-            dtype=feature.dtype, sql=canonical, keys=scope.keys, inputs=used, ttl=scope.ttl
+            dtype=feature.dtype, sql=canonical, keys=scope.keys, inputs=feature.inputs, asks=feature.asks
         )
-    window = _window(feature)
     return fingerprints.base_feature(
         dtype=feature.dtype,
         sql=canonical,
         keys=_key_sources(group, scope),
         source=scope.source.fingerprint,
-        ttl=None if window else scope.ttl,
-        window=window,
+        ttl=None if feature.window else scope.ttl,
+        window=feature.window,
     )
 
 

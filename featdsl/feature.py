@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, Never, Self, TypeVar, overload
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from featdsl import window as windowing
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, place, remember
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
+from featdsl.names import is_column
 from featdsl.window import Closed, Rows, Shift, Span, Spans
 
 T = TypeVar("T")
@@ -219,11 +220,14 @@ class Feature(Declaration, Generic[T]):
             one._family_name = name  # noqa: SLF001 - likewise
         remember(self)
 
-    def alias(self, name: str | None = None, *, keys: Mapping[str, str] | None = None) -> FeatureAlias[T]:
+    def alias(
+        self, name: str | None = None, *, keys: Mapping[str, str | Feature[Any]] | None = None
+    ) -> FeatureAlias[T]:
         """Return this feature under another column name, or read for its entity in another role.
 
         `Weather.temp.alias("temp_at_destination", keys={"airport": "dest"})` is a column `temp_at_destination` that
-        looks the airport up by the spine's column `dest`.
+        looks the airport up by the spine's column `dest`; among the inputs of a group, by the key `dest` of its entity.
+        There `keys={"carrier": Flights.carrier}` looks the carrier up by the value of a feature.
         """
         if self.windows:
             what = (
@@ -234,6 +238,12 @@ class Feature(Declaration, Generic[T]):
         return FeatureAlias(self, name=name, keys=keys)
 
 
+def _key_given_by(given: Any) -> Any:
+    if not isinstance(given, Feature) and not (isinstance(given, str) and is_column(given)):
+        raise ValueError(f"{given!r} is neither a key column nor a feature that has the key as its value")
+    return given
+
+
 class FeatureAlias(Declaration, Generic[T]):
     """A feature under another column name or in another role of its entity; made by `Feature.alias`."""
 
@@ -242,14 +252,14 @@ class FeatureAlias(Declaration, Generic[T]):
 
     feature: Annotated[Any, "a Feature; pydantic would copy a generic one"]
     name: Name
-    keys: dict[ColumnName, ColumnName]
+    keys: dict[ColumnName, Annotated[Any, AfterValidator(_key_given_by), "a column or a Feature"]]
 
-    def __init__(self, feature: Feature[T], *, name: str | None, keys: Mapping[str, str] | None) -> None:
+    def __init__(self, feature: Feature[T], *, name: str | None, keys: Mapping[str, str | Feature[Any]] | None) -> None:
         super().__init__({"feature": feature, "name": name or feature.name, "keys": dict(keys or {})})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _alias, (self.feature, self.name, self.keys)
 
 
-def _alias(feature: Feature[Any], name: str, keys: dict[str, str]) -> FeatureAlias[Any]:
+def _alias(feature: Feature[Any], name: str, keys: dict[str, str | Feature[Any]]) -> FeatureAlias[Any]:
     return feature.alias(name, keys=keys)

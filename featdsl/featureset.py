@@ -23,6 +23,17 @@ def _some(selected: tuple[Reference, ...]) -> tuple[Reference, ...]:
     return selected
 
 
+def _by_columns(selected: tuple[Reference, ...]) -> tuple[Reference, ...]:
+    for each in selected:
+        if isinstance(each, FeatureAlias):
+            for key in [key for key, by in each.keys.items() if isinstance(by, Feature)]:
+                what = f"{each.feature.address} is looked up by a feature, in the role of {key!r}"
+                raise ValueError(
+                    f"{what}; in a set a role is a column of the spine, so derive a feature from it in a group"
+                )
+    return selected
+
+
 class FeatureSet(Declaration):
     """A named, versioned, pinned selection of features for a purpose.
 
@@ -37,7 +48,13 @@ class FeatureSet(Declaration):
 
     name: Name
     version: Annotated[int, Field(ge=1, strict=True)]
-    features: Annotated[tuple[Reference, ...], SkipValidation, AfterValidator(references), AfterValidator(_some)]
+    features: Annotated[
+        tuple[Reference, ...],
+        SkipValidation,
+        AfterValidator(references),
+        AfterValidator(_some),
+        AfterValidator(_by_columns),
+    ]
     description: str = ""
 
     def __init__(

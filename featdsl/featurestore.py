@@ -92,12 +92,14 @@ class FeatureStore:
         features: FeatureSet | Selectable | Sequence[Selectable],
         *,
         rows: Sequence[Mapping[str, Any]] | None = None,
+        request: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         **keys: Any,
     ) -> Any:
         """Return the values of now: a dict for keys given by name, a list of dicts in order for `rows`.
 
         `store.get_features(["age", "income"], user_id=42)` is `{"age": 30, "income": 50000.0}`; an entity that is not
-        known has None. Raises FeatureNotFoundError for an unknown feature, RequestError for keys that do not fit.
+        known has None. `request` brings what only the call knows, `{"amount": 12.0}`: for all `rows`, or in a list one for
+        each. Raises FeatureNotFoundError for an unknown feature, RequestError for keys and requests that do not fit.
         """
         opened = self._open()
         selection = select(opened.snapshot, features)
@@ -106,17 +108,23 @@ class FeatureStore:
             raise RequestError(Problem("Keys given twice", both, mend="Give one of them."))
         asked = [keys] if rows is None else list(rows)
         connection = self._open_tables(opened, selection.wants)
-        values = serving.values(connection, selection, opened.snapshot.versions, asked)
+        values = serving.values(connection, selection, opened.snapshot.versions, asked, request=request)
         return values[0] if rows is None else values
 
     def get_feature(self, feature: Selectable) -> DuckDBPyRelation:
         """Return every value of a feature as a relation: its keys, `event_timestamp` where it has one, the value.
 
         A feature with a window has the value at the time of each row of its source.
-        Raises FeatureNotFoundError for an unknown feature.
+        Raises FeatureNotFoundError for an unknown feature, RequestError for one that needs a request.
         """
         opened = self._open()
         (want,) = select(opened.snapshot, [feature]).wants
+        if want.feature.request:
+            asked = ", ".join(column.name for column in want.feature.request)
+            what = f"{want.feature.address} is computed from the request {asked}, so none of its values are stored."
+            raise RequestError(
+                Problem("No stored values", what, mend="Use get_features(..., request=) or training_set.")
+            )
         self._open_tables(opened, [want])
         listed = ", ".join(quote(column) for column in [*selects.identity([want.feature]), want.feature.name])
         values = selects.values([want.feature], opened.snapshot.versions)
@@ -218,7 +226,9 @@ class FeatureStore:
 
     def _open_tables(self, opened: _Opened, wants: Sequence[Want]) -> DuckDBPyConnection:
         features = [want.feature for want in wants]
-        names = pointintime.tables_of(features, opened.snapshot.versions) | {each.table for each in features}
+        names = pointintime.tables_of(features, opened.snapshot.versions) | {
+            each.table for each in features if each.table
+        }
         return self._session(opened, names)
 
     def _session(self, opened: _Opened, tables: set[str]) -> DuckDBPyConnection:

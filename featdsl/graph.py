@@ -75,7 +75,7 @@ def ordered(needs: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def _upstream(catalog: Catalog, feature: FeatureDefinition) -> Iterable[str]:
-    if feature.inputs:
-        return [node("feature", item.feature) for item in feature.inputs]
+    if feature.computed:
+        return [node("feature", name) for name, _ in feature.upstream]
     source = catalog.groups[feature.group].source if feature.group in catalog.groups else None
     return [node("source", source)] if source else []

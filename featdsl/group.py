@@ -14,6 +14,7 @@ from featdsl.entity import Entity
 from featdsl.errors import FeatureNotFoundError, Problem
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, did_you_mean, snake_case
+from featdsl.request import Request
 from featdsl.source import Source
 
 Reference = Feature[Any] | FeatureAlias[Any] | str
@@ -29,6 +30,16 @@ def references(given: Any) -> tuple[Reference, ...] | None:
         if not isinstance(item, Feature | FeatureAlias | str):
             raise ValueError(f"{item!r} is not a feature; name features as UserProfile.age or 'user_profile.age'")  # noqa: TRY004 - pydantic turns ValueError into a problem
     return listed and tuple(each for item in listed for each in (item.each() if isinstance(item, Feature) else (item,)))
+
+
+def _inputs(given: Any) -> tuple[Reference | Request, ...] | None:
+    """Return `given` when it is a tuple of what names features and of requests. Raises ValueError."""
+    if isinstance(given, Request):
+        raise ValueError(f"{given!r} is one request; list it: [...]")  # noqa: TRY004 - pydantic turns ValueError into a problem
+    requests = [item for item in given or () if isinstance(item, Request)]
+    if not requests:
+        return references(given)
+    return (*(references(tuple(item for item in given if not isinstance(item, Request))) or ()), *requests)
 
 
 class _Body(dict[str, Any]):
@@ -84,7 +95,8 @@ class FeatureGroup(metaclass=_Metaclass):
             age = Feature(int, sql="date_diff('year', birth_date, updated_at)")
 
     - `entity`: what they describe, or None for values that belong to no entity;
-    - `source`: the rows they are computed from, or `inputs`: the features that they are derived from;
+    - `source`: the rows they are computed from, or `inputs`: the features that they are derived from, and in a
+      `Request` what only the call knows;
     - `keys`: key columns that the source names differently, `{"airport": "origin"}`;
     - `ttl`: how long a value holds, `"30 days"`; for good when left out;
     - `name`: its name in the store, by default the class name in snake case;
@@ -100,7 +112,7 @@ class FeatureGroup(metaclass=_Metaclass):
         *,
         entity: Entity | None,
         source: Source | None = None,
-        inputs: Sequence[Reference] | None = None,
+        inputs: Sequence[Reference | Request] | None = None,
         keys: Mapping[str, str] | None = None,
         ttl: str | None = None,
         name: str | None = None,
@@ -166,7 +178,7 @@ class GroupDeclaration(Declaration):
     name: Name
     entity: InstanceOf[Entity] | None
     source: InstanceOf[Source] | None = None
-    inputs: Annotated[tuple[Reference, ...] | None, SkipValidation, AfterValidator(references)] = None
+    inputs: Annotated[tuple[Reference | Request, ...] | None, SkipValidation, AfterValidator(_inputs)] = None
     keys: dict[ColumnName, ColumnName] = Field(default_factory=dict)
     ttl: Annotated[str, AfterValidator(checked)] | None = None
     description: str = ""
@@ -194,9 +206,22 @@ class GroupDeclaration(Declaration):
         times = {EVENT_TIMESTAMP, SOURCE_TIMESTAMP} if self.source and self.source.available_at else {EVENT_TIMESTAMP}
         for taken in sorted({*times, *keys} & self.features.keys()):
             raise ValueError(f"{taken!r} is a column of the group's table already; give the feature another name")
+        for taken in sorted({*keys, *self.features} & {name for each in self.requests for name in each.columns}):
+            what = "a key of the entity" if taken in keys else "a feature of the group"
+            raise ValueError(f"the request {taken!r} has the name of {what}; give it another one")
         for unknown in sorted(self.keys.keys() - keys):
             raise ValueError(f"keys= renames {unknown!r}, which is no key of the entity; its keys are {sorted(keys)}")
         return self
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The features that it is derived from."""
+        return tuple(item for item in self.inputs or () if not isinstance(item, Request))
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What it needs of the call."""
+        return tuple(item for item in self.inputs or () if isinstance(item, Request))
 
     @property
     def group_class(self) -> type[FeatureGroup] | None:

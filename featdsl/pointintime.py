@@ -2,18 +2,19 @@
 
 A feature's value at time t is that of its latest stored row with event timestamp ≤ t, whose own time is > t − ttl
 where it has a ttl; that of a feature with a window is aggregated from the rows that lie in the window at t; a derived
-feature's is its expression over the values of its inputs at t. Training sets, online reads, the tables of derived
-groups and the views of sets are all compiled here, so that they cannot differ.
+feature's is its expression over the values of its inputs at t. An input may be looked up by a key that is itself the
+value of a feature at t. Training sets, online reads, the tables of derived groups and the views
+of sets are all compiled here, so that they cannot differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from featdsl import windows
-from featdsl.definitions import FeatureDefinition
+from featdsl.definitions import Column, FeatureDefinition
 from featdsl.instants import LAST, is_younger, widened
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, quote
 from featdsl.windows.family import Asked, Way
@@ -23,10 +24,12 @@ ROW = "#row"
 
 Versions = Mapping[tuple[str, str], FeatureDefinition]
 """Every known feature by address and fingerprint."""
-Roles = tuple[tuple[str, str], ...]
-"""Entity key and spine column, for each key of a feature, sorted."""
+Roles = tuple[tuple[str, "str | Read"], ...]
+"""Entity key, and the spine column or the feature that gives it, for each key of a feature, sorted."""
 Key = tuple[str, Roles]
-"""A lookup: a stored table, and the columns of the spine that its keys are."""
+"""A lookup: a stored table, and what gives the keys."""
+Lookups = dict[Key, list[FeatureDefinition]]
+"""Stored features by their lookups."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,27 @@ class Ways:
 
 
 @dataclass(frozen=True)
+class Read:
+    """A feature at one fingerprint, looked up by its keys in their roles."""
+
+    feature: str
+    fingerprint: str
+    roles: Roles
+
+    def __str__(self) -> str:
+        return self.feature
+
+    @property
+    def by(self) -> Iterator[Read]:
+        """The features that give keys to it."""
+        return (target for _, target in self.roles if isinstance(target, Read))
+
+    def tells(self, keys: Iterable[str]) -> bool:
+        """Return whether the rows of its table tell which entities with these keys there are."""
+        return sorted(str(target) for _, target in self.roles) == sorted(keys)
+
+
+@dataclass(frozen=True)
 class Want:
     """One feature to read, and the output column for it. `keys` renames keys of its entity to spine columns."""
 
@@ -50,8 +74,8 @@ class Want:
     keys: tuple[tuple[str, str], ...] = ()
 
     @property
-    def roles(self) -> Roles:
-        """Which spine column each entity key is read from."""
+    def roles(self) -> tuple[tuple[str, str], ...]:
+        """The spine column that each entity key is read from."""
         renamed = dict(self.keys)
         return tuple((key.name, renamed.get(key.name, key.name)) for key in self.feature.keys)
 
@@ -63,6 +87,7 @@ class Spine:
     `sql` is what may stand after FROM; `columns` come back as they are. `keys` maps each key column to its
     expression in the type of the entity's key, `time` is the expression of the time in UTC, to the microsecond, or None
     where no value depends on time; `time_ns` has its nanoseconds where there are any. `ordered` spines have a column `#row`. `few` says that few of the stored entities are asked for.
+    `request` maps each column that only the call knows to its expression in the declared type.
     """
 
     sql: str
@@ -72,6 +97,7 @@ class Spine:
     time_ns: str | None = None
     ordered: bool = False
     few: bool = False
+    request: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -82,8 +108,15 @@ class _Layers:
     versions: Versions
     names: dict[tuple[str, str, Roles], str] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
-    between: list[str] = field(default_factory=list)
-    """CTEs that the lookups need, between the first layer and the others."""
+    after: dict[int, list[str]] = field(default_factory=dict)
+    """CTEs that stand after a layer, for the lookups of the next one."""
+
+    @property
+    def last(self) -> str:
+        return f"l{len(self.layers) - 1}"
+
+    def feature(self, read: Read) -> FeatureDefinition:
+        return self.versions[read.feature, read.fingerprint]
 
     def name(self, feature: FeatureDefinition, roles: Roles) -> str:
         return self.names.setdefault((feature.address, feature.fingerprint, roles), f"#f{len(self.names)}")
@@ -91,18 +124,13 @@ class _Layers:
 
 def tables_of(features: Iterable[FeatureDefinition], versions: Versions) -> set[str]:
     """Return the stored tables that the values of `features` are read from."""
-    return {base.table for feature in features for base, _ in _base(feature, (), versions)}
+    reads = _stored([Want("", feature) for feature in features], versions)
+    return {versions[read.feature, read.fingerprint].table for read in reads}
 
 
-def lookups_of(wants: Sequence[Want], versions: Versions) -> dict[tuple[str, Roles], list[FeatureDefinition]]:
-    """Return the stored features to look up, by their table and by the columns of the spine that their keys are."""
-    lookups: dict[tuple[str, Roles], list[FeatureDefinition]] = {}
-    for want in wants:
-        for feature, roles in _base(want.feature, want.roles, versions):
-            wanted = lookups.setdefault((feature.table, roles), [])
-            if feature not in wanted:
-                wanted.append(feature)
-    return lookups
+def lookups_of(wants: Sequence[Want], versions: Versions) -> Lookups:
+    """Return the stored features to look up, in the order in which they can be."""
+    return {key: features for lookups in _rounds(wants, versions) for key, features in lookups.items()}
 
 
 def sliding(wants: Sequence[Want], versions: Versions) -> Ways:
@@ -117,36 +145,81 @@ def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: W
     `ways` says how lookups are computed that are not to be in the ordinary way.
     """
     query = _Layers(spine, versions)
-    lookups = lookups_of(wants, versions)
-    fine = any(feature.clock == "TIMESTAMP_NS" for features in lookups.values() for feature in features)
-    numbered = any(feature.window for features in lookups.values() for feature in features)
-    query.layers.append(spine_layer(spine, fine=fine, numbered=numbered))
-    query.layers.append(_lookup_layer(query, lookups, ways))
+    rounds = _rounds(wants, versions)
+    features = [feature for lookups in rounds for features in lookups.values() for feature in features]
+    fine = any(feature.clock == "TIMESTAMP_NS" for feature in features)
+    query.layers.append(spine_layer(spine, fine=fine, numbered=any(feature.window for feature in features)))
+    for lookups in rounds:
+        for giver in (target for _, roles in lookups for _, target in roles if isinstance(target, Read)):
+            _derive(query, query.feature(giver), giver.roles)
+        query.layers.append(_lookup_layer(query, lookups, ways))
     for want in wants:
         _derive(query, want.feature, want.roles)
     outputs = [f"{quote(f'#s{i}')} AS {quote(column)}" for i, column in enumerate(spine.columns)]
     outputs += [f"{quote(query.name(want.feature, want.roles))} AS {quote(want.column)}" for want in wants]
-    first, *others = [f"l{i} AS (\n{layer}\n)" for i, layer in enumerate(query.layers)]
-    if query.between:
-        first = first.replace("AS (", "AS MATERIALIZED (", 1)
-    steps = ",\n".join([first, *query.between, *others])
+    steps = ",\n".join(step for number in range(len(query.layers)) for step in _steps(query, number))
     order = f"\nORDER BY {quote(ROW)}" if spine.ordered else ""
     return f"WITH {steps}\nSELECT {', '.join(outputs)}\nFROM l{len(query.layers) - 1}{order}"
 
 
-def _base(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Iterable[tuple[FeatureDefinition, Roles]]:
-    """Yield the stored features that a feature's value is made of."""
-    if not feature.inputs:
-        yield feature, roles
-    for upstream, upstream_roles in _inputs(feature, roles, versions):
-        yield from _base(upstream, upstream_roles, versions)
+def _steps(query: _Layers, number: int) -> list[str]:
+    """Return a layer and the CTEs that stand after it, which read it more than once."""
+    others = query.after.get(number, [])
+    return [f"l{number} AS {'MATERIALIZED ' if others else ''}(\n{query.layers[number]}\n)", *others]
 
 
-def _inputs(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Iterable[tuple[FeatureDefinition, Roles]]:
+def reads(feature: FeatureDefinition, versions: Versions) -> Iterator[Read]:
+    """Yield what a derived feature reads itself: its inputs, and the features that give them keys."""
+    for read in _inputs(feature, Want("", feature).roles, versions):
+        yield read
+        yield from read.by
+
+
+def _inputs(feature: FeatureDefinition, roles: Roles, versions: Versions) -> Iterator[Read]:
+    """Yield the inputs of a feature that is looked up in these roles."""
+    own = dict(roles)
     for item in feature.inputs:
-        upstream = versions[item.feature, item.fingerprint]
-        keys = {key.name for key in upstream.keys}
-        yield upstream, tuple(role for role in roles if role[0] in keys)
+        given: dict[str, str | Read] = {}
+        for role in item.keys:
+            keys = versions[role.feature, role.fingerprint].keys if role.feature else ()
+            by_own = tuple((key.name, own[key.name]) for key in keys)
+            given[role.key] = Read(role.feature, role.fingerprint, by_own) if role.feature else own[role.column]
+        keys = versions[item.feature, item.fingerprint].keys
+        found = tuple((key.name, given[key.name] if key.name in given else own[key.name]) for key in keys)
+        yield Read(item.feature, item.fingerprint, found)
+
+
+def _stored(wants: Iterable[Want], versions: Versions) -> list[Read]:
+    """Return the stored features that values are made of, each once, in the order in which they are met."""
+    met: dict[Read, None] = {}
+    pending = [Read(want.feature.address, want.feature.fingerprint, want.roles) for want in wants][::-1]
+    while pending:
+        read = pending.pop()
+        if read not in met:
+            met[read] = None
+            feature = versions[read.feature, read.fingerprint]
+            pending += [*_inputs(feature, read.roles, versions), *read.by][::-1]
+    return [read for read in met if not versions[read.feature, read.fingerprint].computed]
+
+
+def _rounds(wants: Iterable[Want], versions: Versions) -> list[Lookups]:
+    """Return what is looked up, by table and roles: first by the keys of the spine, then by those found before."""
+    depths: dict[Read, int] = {}
+    rounds: dict[int, Lookups] = {}
+    for read in _stored(wants, versions):
+        feature = versions[read.feature, read.fingerprint]
+        lookups = rounds.setdefault(_depth(read, versions, depths), {})
+        lookups.setdefault((feature.table, read.roles), []).append(feature)
+    return [rounds[depth] for depth in sorted(rounds)]
+
+
+def _depth(read: Read, versions: Versions, known: dict[Read, int]) -> int:
+    """Return after how many others a lookup comes; a derived feature is there with the last of its inputs."""
+    if read not in known:
+        inputs = _inputs(versions[read.feature, read.fingerprint], read.roles, versions)
+        first = [_depth(each, versions, known) for each in inputs]
+        known[read] = max([*first, *(1 + _depth(each, versions, known) for each in read.by)], default=0)
+    return known[read]
 
 
 def spine_layer(spine: Spine, *, fine: bool, numbered: bool) -> str:
@@ -155,71 +228,95 @@ def spine_layer(spine: Spine, *, fine: bool, numbered: bool) -> str:
     columns += [f"{expression} AS {_key(name)}" for name, expression in spine.keys.items()]
     columns += [f'{spine.time} AS "#time"'] if spine.time else []
     columns += [f'{spine.time_ns or widened(spine.time)} AS "#time_ns"'] if spine.time and fine else []
+    columns += [f"{expression} AS {_requested(name)}" for name, expression in spine.request.items()]
     columns += [quote(ROW)] if spine.ordered else [f"row_number() OVER () AS {quote(ROW)}"] if numbered else []
     return f"  SELECT {', '.join(columns or [quote('#nothing')])}\n  FROM {spine.sql}"
 
 
-def _lookup_layer(query: _Layers, lookups: Mapping[tuple[str, Roles], list[FeatureDefinition]], ways: Ways) -> str:
-    columns, joins = ["l0.*"], []
+def _lookup_layer(query: _Layers, lookups: Lookups, ways: Ways) -> str:
+    columns, joins = [f"{query.last}.*"], []
     for number, ((table, roles), features) in enumerate(lookups.items()):
         alias = f"t{number}"
         if features[0].window:
-            asked = Asked(base="l0", keys=keys_of(roles), name=f"w{number}", few=query.spine.few)
-            compiled = windows.compile_lookup(features, asked, ways.windows.get((table, roles), ()))
-            query.between += compiled.ctes
-            joins += [f"  {join}" for join in compiled.joins]
-            for feature in features:
-                value = cast(compiled.values[feature.fingerprint], feature.dtype)
-                columns.append(f"{value} AS {quote(query.name(feature, roles))}")
+            values, further = _windowed(query, features, roles, number, ways)
+            columns += values
+            joins += further
             continue
-        columns += [f"{_value(alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
-        joins.append(_join(query.spine, (table, roles), alias, features, by_span=(table, roles) in ways.spans))
-    return "\n".join([f"  SELECT {', '.join(columns)}", "  FROM l0", *joins])
+        columns += [f"{_value(query, alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
+        keys = {key.name: _key_of(query, key, target) for key, (_, target) in zip(features[0].keys, roles, strict=True)}
+        joins.append(_join(query, alias, keys, features, by_span=(table, roles) in ways.spans))
+    return "\n".join([f"  SELECT {', '.join(columns)}", f"  FROM {query.last}", *joins])
 
 
-def _join(spine: Spine, lookup: Key, alias: str, features: Sequence[FeatureDefinition], *, by_span: bool) -> str:
-    (table, roles), timed = lookup, features[0].timed
-    columns = [key for key, _ in roles] + [time.name for time in features[0].times] + [UNTIL] * by_span
+def _windowed(
+    query: _Layers, features: Sequence[FeatureDefinition], roles: Roles, number: int, ways: Ways
+) -> tuple[list[str], list[str]]:
+    """Return the columns and the joins of a lookup of windows; its CTEs stand after the layer before."""
+    given = [(key.name, _key_of(query, key, target)) for key, (_, target) in zip(features[0].keys, roles, strict=True)]
+    before = len(query.layers) - 1
+    name = f"w{number}" if before == 0 else f"w{number}l{before}"  # no other layer's
+    asked = Asked(base=query.last, keys=tuple(given), name=name, few=query.spine.few)
+    compiled = windows.compile_lookup(features, asked, ways.windows.get((features[0].table, roles), ()))
+    query.after.setdefault(before, []).extend(compiled.ctes)
+    names = [quote(query.name(feature, roles)) for feature in features]
+    values = [cast(compiled.values[feature.fingerprint], feature.dtype) for feature in features]
+    columns = [f"{value} AS {name}" for value, name in zip(values, names, strict=True)]
+    return columns, [f"  {join}" for join in compiled.joins]
+
+
+def _key_of(query: _Layers, key: Column, target: str | Read) -> str:
+    """Return the expression of a key in the layer before: what the spine says, or what a feature had."""
+    if isinstance(target, str):
+        return f"{query.last}.{_key(target)}"
+    giver = query.feature(target)
+    value = f"{query.last}.{quote(query.name(giver, target.roles))}"
+    return value if giver.dtype == key.dtype else f"TRY_CAST({value} AS {key.dtype})"
+
+
+def _join(
+    query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition], *, by_span: bool
+) -> str:
+    timed = features[0].timed
+    columns = [*keys] + [time.name for time in features[0].times] + [UNTIL] * by_span
     columns += [feature.name for feature in features]
-    stored = f"(SELECT {', '.join(quote(column) for column in columns)} FROM tables.{quote(table)}"
-    if spine.few and roles:
-        key, column = roles[0]
-        stored += f" WHERE {quote(key)} IN (SELECT {_key(column)} FROM l0)"
-    on = [f"l0.{_key(column)} = {alias}.{quote(key)}" for key, column in roles]
-    time, last = _time(features[0]), LAST[features[0].clock]
+    stored = f"(SELECT {', '.join(quote(column) for column in columns)} FROM tables.{quote(features[0].table)}"
+    if query.spine.few and keys:
+        key, given = next(iter(keys.items()))
+        stored += f" WHERE {quote(key)} IN (SELECT {given} FROM {query.last})"
+    on = [f"{given} = {alias}.{quote(key)}" for key, given in keys.items()]
+    time, last = _time(query, features[0]), LAST[features[0].clock]
     time = f"if({time} > {last}, {last}, {time})" if by_span else time  # least() would give a time where there is none
     on += [f"{time} >= {alias}.{EVENT_TIMESTAMP}"] if timed else []
     on += [f"{time} < {alias}.{quote(UNTIL)}"] if by_span else []
     return f"  {'ASOF LEFT' if timed and not by_span else 'LEFT'} JOIN {stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
 
 
-def _time(feature: FeatureDefinition) -> str:
+def _time(query: _Layers, feature: FeatureDefinition) -> str:
     """Return the time asked for, as finely as the feature's table has times: then no comparison rounds."""
-    return 'l0."#time_ns"' if feature.clock == "TIMESTAMP_NS" else 'l0."#time"'
+    return f'{query.last}."#time_ns"' if feature.clock == "TIMESTAMP_NS" else f'{query.last}."#time"'
 
 
-def _value(alias: str, feature: FeatureDefinition) -> str:
+def _value(query: _Layers, alias: str, feature: FeatureDefinition) -> str:
     value = f"{alias}.{quote(feature.name)}"
     if feature.ttl is None or not feature.timed:
         return value
     own = f"{alias}.{feature.times[-1].name}"
-    young = is_younger(own, _time(feature), feature.ttl, feature.clock)
+    young = is_younger(own, _time(query, feature), feature.ttl, feature.clock)
     return f"CASE WHEN {young} THEN {value} END"
 
 
 def _derive(query: _Layers, feature: FeatureDefinition, roles: Roles) -> None:
     """Add the layer that computes a derived feature, after those of its inputs."""
-    if not feature.inputs or (feature.address, feature.fingerprint, roles) in query.names:
+    if not feature.computed or (feature.address, feature.fingerprint, roles) in query.names:
         return
-    inputs = list(_inputs(feature, roles, query.versions))
+    inputs = [(query.feature(read), read.roles) for read in _inputs(feature, roles, query.versions)]
     for upstream, upstream_roles in inputs:
         _derive(query, upstream, upstream_roles)
-    columns = [item.column for item in feature.inputs]
-    scope = [
-        f"{quote(query.name(upstream, upstream_roles))} AS {quote(column)}"
-        for column, (upstream, upstream_roles) in zip(columns, inputs, strict=True)
-    ]
-    before = f"l{len(query.layers) - 1}"
+    columns = [*(item.column for item in feature.inputs), *(column.name for column in feature.asks)]
+    found = [quote(query.name(upstream, upstream_roles)) for upstream, upstream_roles in inputs]
+    found += [_requested(column.name) for column in feature.asks]
+    scope = [f"{value} AS {quote(column)}" for value, column in zip(found, columns, strict=True)]
+    before = query.last
     inside = ", ".join(quote(column) for column in columns)
     query.layers.append(
         f"  SELECT * EXCLUDE ({inside}), {cast(feature.sql, feature.dtype)} AS {quote(query.name(feature, roles))}\n"
@@ -236,8 +333,12 @@ def cast(expression: str, dtype: str) -> str:
 
 def keys_of(roles: Roles) -> tuple[tuple[str, str], ...]:
     """Return each key of an entity with its value in the first layer."""
-    return tuple((key, f"l0.{_key(column)}") for key, column in roles)
+    return tuple((key, f"l0.{_key(str(given))}") for key, given in roles)
 
 
 def _key(column: str) -> str:
     return quote(f"#k {column}")
+
+
+def _requested(column: str) -> str:
+    return quote(f"#r {column}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from featdsl import requested
 from featdsl.definitions import Definition, SetDefinition, address
 from featdsl.errors import AmbiguousFeatureError, FeatureNotFoundError, Problem, RequestError
 from featdsl.feature import Feature, FeatureAlias
@@ -45,6 +46,11 @@ class Selection:
         }
 
     @property
+    def request(self) -> dict[str, str]:
+        """What the call has to bring, and its types."""
+        return requested.columns(self.wants)
+
+    @property
     def timed(self) -> bool:
         """Whether any value depends on time."""
         return any(want.feature.timed for want in self.wants)
@@ -64,6 +70,9 @@ def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selecta
         raise RequestError(Problem("Nothing asked for", "The list of features is empty."))
     wants = [_want(snapshot, each) for each in listed]
     _refuse_shared_columns(wants)
+    if said := requested.clash(wants):
+        mend = "Ask for them one after the other, or give one another name: .alias(...)."
+        raise RequestError(Problem("Requests clash", f"{said}.", mend=mend))
     return Selection(tuple(wants))
 
 
@@ -88,6 +97,11 @@ def members(snapshot: Snapshot, feature_set: SetDefinition) -> list[Want]:
 def _want(snapshot: Snapshot, asked: Selectable) -> Want:
     if isinstance(asked, FeatureAlias):
         feature = snapshot.catalog.features[resolve(snapshot, asked.feature.address)]
+        givers = [key for key, by in asked.keys.items() if isinstance(by, Feature)]
+        if givers:
+            what = f"{feature.address} is to be looked up by a feature, in the role of {givers[0]}."
+            mend = "Derive a feature from it in a group: there an input may be looked up so."
+            raise RequestError(Problem("Role by a feature", what, mend=mend))
         return Want(asked.name, feature, tuple(sorted(asked.keys.items())))
     address = resolve(snapshot, asked if isinstance(asked, str) else asked.address)
     feature = snapshot.catalog.features[address]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from featdsl import instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, UNTIL, quote
-from featdsl.pointintime import Spine, Versions, Want, cast, compile_sql, sliding, tables_of
+from featdsl.pointintime import Read, Roles, Spine, Versions, Want, cast, compile_sql, reads, sliding, tables_of
 from featdsl.windows.family import Call, call_of, stored
 from featdsl.windows.totals import columns_of, count_column
 
@@ -166,29 +167,81 @@ def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     """Return the rows (keys, time) at which a derived group's values may change.
 
     Inputs with all of its keys tell which entities there are; inputs with fewer, such as one value for everyone,
-    add their times to each of those.
+    add their times to each of those. What is looked up by the value of a feature adds its times to those who have that
+    value then.
     """
-    tables: dict[str, FeatureDefinition] = {}
+    tables: dict[tuple[str, Roles], Read] = {}
     for feature in features:
-        for item in feature.inputs:
-            upstream = versions[item.feature, item.fingerprint]
-            tables.setdefault(upstream.table, upstream)
-    keys, timed = features[0].keys, features[0].timed
-    whole = {table: f for table, f in tables.items() if len(f.keys) == len(keys)}
-    names = ", ".join(quote(key.name) for key in keys)
-    entities = "\nUNION\n".join(f"SELECT DISTINCT {names or '1'} FROM tables.{quote(table)}" for table in sorted(whole))
+        for read in reads(feature, versions):
+            tables.setdefault((versions[read.feature, read.fingerprint].table, read.roles), read)
+    listed = [tables[key] for key in sorted(tables, key=str)]
+    own = _own_changes(features[0], [read for read in listed if not any(read.by)], versions)
+    found = [_joined(features[0], own, read, versions) for read in listed if any(read.by)]
+    parts = [*own.changes, *(part for part in found if part)]
+    return "(\n" + "\nUNION\n".join(parts or [own.entities]) + "\n)"
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The queries of the entities of a group, and of when what is looked up by their own keys changes."""
+
+    entities: str
+    changes: tuple[str, ...] = ()
+
+
+def _own_changes(feature: FeatureDefinition, listed: Sequence[Read], versions: Versions) -> _Own:
+    """Return what the own keys of a group tell: inputs with all of them give entities, others times to each of those."""
+    keys = [key.name for key in feature.keys]
+    whole = [read for read in listed if read.tells(keys)]
+    tables = {read: f"tables.{quote(versions[read.feature, read.fingerprint].table)}" for read in whole}
+    entities = "\nUNION\n".join(f"SELECT DISTINCT {_renamed(read) or '1'} FROM {tables[read]}" for read in whole)
+    changes = []
+    for read in whole:
+        upstream = versions[read.feature, read.fingerprint]
+        if upstream.timed:
+            listing = ", ".join([*([_renamed(read)] if keys else []), EVENT_TIMESTAMP])
+            changes.append(f"SELECT {listing} FROM {_times(upstream, feature.clock)}")
+    fewer = [_joined(feature, _Own(entities), read, versions) for read in listed if read not in tables]
+    return _Own(entities, (*changes, *(part for part in fewer if part)))
+
+
+def _renamed(read: Read) -> str:
+    """Return the keys of a stored table under the names that a group has for them, in the order of those."""
+    pairs = sorted((str(own), key) for key, own in read.roles)
+    return ", ".join(quote(key) if key == own else f"{quote(key)} AS {quote(own)}" for own, key in pairs)
+
+
+def _joined(feature: FeatureDefinition, own: _Own, read: Read, versions: Versions) -> str:
+    """Return the query of the entities of a group with the times at which what they look up changes, if it ever does."""
+    upstream = versions[read.feature, read.fingerprint]
+    if not upstream.timed:
+        return ""
+    values = {giver: f"#key {number}" for number, giver in enumerate(dict.fromkeys(read.by))}
+    on = []
+    for key, (name, target) in zip(upstream.keys, read.roles, strict=True):
+        value = f"holds.{quote(values[target] if isinstance(target, Read) else target)}"
+        other = isinstance(target, Read) and versions[target.feature, target.fingerprint].dtype != key.dtype
+        on.append(f"{f'TRY_CAST({value} AS {key.dtype})' if other else value} = times.{quote(name)}")
+    wants = [Want(column, versions[giver.feature, giver.fingerprint]) for giver, column in values.items()]
+    holds = _held(feature, own, wants, versions) if wants else f"(\n{own.entities}\n)"
+    if any(want.feature.timed for want in wants):
+        on += [f"times.{EVENT_TIMESTAMP} >= holds.{EVENT_TIMESTAMP}"]
+        on += [f'(holds."#until" IS NULL OR times.{EVENT_TIMESTAMP} < holds."#until")']
+    listed = ", ".join([*(f"holds.{quote(key.name)}" for key in feature.keys), f"times.{EVENT_TIMESTAMP}"])
+    times = f"{_times(upstream, feature.clock)} AS times"
+    return f"SELECT {listed} FROM {holds} AS holds JOIN {times} ON {' AND '.join(on) or 'true'}"
+
+
+def _held(feature: FeatureDefinition, own: _Own, wants: Sequence[Want], versions: Versions) -> str:
+    """Return the relation of the values that features had for each entity, from when and `#until` when."""
+    timed = any(want.feature.timed for want in wants)
+    rows = "\nUNION\n".join(own.changes) if timed else own.entities
+    spine = _own_times(f"(\n{rows}\n)", [replace(feature, timed=timed)])
+    held = f"(\n{compile_sql(wants, spine, versions, sliding(wants, versions))}\n)"
     if not timed:
-        return f"(\n{entities}\n)"
-    at = f"{names}{', ' if names else ''}{EVENT_TIMESTAMP}"
-    clock = features[0].clock
-    parts = [f"SELECT {at} FROM {_times(f, clock)}" for _, f in sorted(whole.items()) if f.timed]
-    for table, feature in sorted(tables.items()):
-        if table not in whole and feature.timed:
-            shared = ", ".join(quote(key.name) for key in feature.keys)
-            times = _times(feature, clock)
-            join = f"JOIN {times} USING ({shared})" if shared else f"CROSS JOIN {times}"
-            parts.append(f"SELECT {at} FROM (\n{entities}\n) {join}")
-    return "(\n" + "\nUNION\n".join(parts) + "\n)"
+        return held
+    each = _window([quote(key.name) for key in feature.keys], [EVENT_TIMESTAMP])
+    return f'(SELECT *, lead({EVENT_TIMESTAMP}) OVER ({each}) AS "#until" FROM {held})'
 
 
 def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
@@ -210,8 +263,8 @@ def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
 
 def tables_read(features: Sequence[FeatureDefinition], versions: Versions) -> tuple[str, ...]:
     """Return the stored tables that a derived group's query reads, sorted."""
-    inputs = [versions[item.feature, item.fingerprint] for feature in features for item in feature.inputs]
-    return tuple(sorted({each.table for each in inputs} | tables_of(features, versions)))
+    inputs = {versions[key].table for feature in features for key in feature.upstream}
+    return tuple(sorted(inputs | tables_of(features, versions)))
 
 
 def _sorted(features: Sequence[FeatureDefinition]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients, instants
+from featdsl import clients, instants, requested
 from featdsl.errors import DataError, Problem, RequestError
 from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import ROW, Spine, Versions, compile_sql
@@ -15,56 +15,61 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-def values(
+def values(  # noqa: PLR0913 - what is read, for whom, when, and for which request
     connection: DuckDBPyConnection,
     selection: Selection,
     versions: Versions,
     rows: Sequence[Mapping[str, Any]],
     *,
     time: str = instants.NOW,
+    request: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the selected features of each row of keys, in order, as plain Python values.
 
-    `time` is the SQL of the time to read at, in UTC. An unknown entity has None. Raises RequestError for keys that
-    do not fit, DataError where the SQL of a feature fails on the data.
+    `time` is the SQL of the time to read at, in UTC; `request` is what only the call knows, for all rows or for each.
+    An unknown entity has None. Raises RequestError for keys and requests that do not fit, DataError where the SQL of a
+    feature fails on the data.
     """
     import duckdb
 
-    keys = selection.keys
     for row in rows:
-        _refuse_other_keys(row, keys)
+        _refuse_other_keys(row, selection)
+    asked = requested.with_rows(rows, request, selection.request)
     if not rows:
         return []
+    requested.refuse_unfit(connection, asked, selection.request)
+    columns = {**selection.keys, **selection.request}
     sql = clients.zoneless(compile_sql(selection.wants, _spine(selection, time), versions), selection.dtypes)
-    parameters = as_parameters(keys, rows)
+    parameters = as_parameters(columns, [{**row, **more} for row, more in zip(rows, asked, strict=True)])
     try:
         found = connection.execute(sql, parameters).fetchall()
     except duckdb.Error as error:
-        raise _told(connection, keys, parameters, error) from None
+        raise _told(connection, columns, parameters, error) from None
     return [clients.python(dict(zip(selection.columns, row, strict=True)), selection.dtypes) for row in found]
 
 
 def _spine(selection: Selection, time: str) -> Spine:
     return Spine(
-        sql=rows_of_parameters(selection.keys),
+        sql=rows_of_parameters({**selection.keys, **selection.request}),
         columns=(),
         keys={name: quote(name) for name in selection.keys},
+        request={name: quote(name) for name in selection.request},
         time=time if selection.timed else None,
         ordered=True,
         few=True,
     )
 
 
-def rows_of_parameters(keys: Mapping[str, str]) -> str:
-    """Return the relation of the asked keys: one list a key column, so that one text serves any number of rows."""
-    lists = [f"unnest(${i}::{dtype}[]) AS {quote(name)}" for i, (name, dtype) in enumerate(keys.items(), start=1)]
+def rows_of_parameters(columns: Mapping[str, str]) -> str:
+    """Return the relation of what is asked: one list a column, so that one text serves any number of rows."""
+    lists = [f"unnest(${i}::{dtype}[]) AS {quote(name)}" for i, (name, dtype) in enumerate(columns.items(), start=1)]
     listed = ", ".join(lists) or "unnest($1::BIGINT[]) AS nothing"
     return f'(SELECT *, row_number() OVER () AS "{ROW}" FROM (SELECT {listed}))'
 
 
-def as_parameters(keys: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    """Return the parameters of `rows_of_parameters` for these rows; where there are no keys, so many nothings."""
-    return [[row[name] for row in rows] for name in keys] or [[0] * len(rows)]
+def as_parameters(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Return the parameters of `rows_of_parameters` for these rows; where there are no columns, so many nothings."""
+    return [[row[name] for row in rows] for name in columns] or [[0] * len(rows)]
 
 
 def _told(
@@ -81,10 +86,13 @@ def _told(
     return DataError(Problem("Data cannot be computed", said, mend="Mend the SQL of the feature, then apply again."))
 
 
-def _refuse_other_keys(row: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+def _refuse_other_keys(row: Mapping[str, Any], selection: Selection) -> None:
+    keys = selection.keys
     unknown = sorted(row.keys() - keys.keys())
     if unknown:
         mend = did_you_mean(unknown[0], keys) or f"The keys are: {_listed(keys)}."
+        if unknown[0] in selection.request:
+            mend = f'It is no key but a request: request={{"{unknown[0]}": ...}}.'
         raise _request("Unknown key", f"The features asked for have no key {unknown[0]!r}.", mend)
     missing = [name for name in keys if name not in row]
     if missing:

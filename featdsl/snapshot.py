@@ -68,6 +68,18 @@ class Snapshot:
     versions: Mapping[tuple[str, str], FeatureDefinition] = field(default_factory=dict)
     tables: Mapping[str, StoredTable] = field(default_factory=dict)
 
+    @property
+    def views(self) -> dict[str, set[str]]:
+        """The views that there should be, each with the tables of its group; what needs a request is in none."""
+        stored = {key for key, feature in self.versions.items() if not feature.request}
+        groups = {each.name: each.members for each in self.catalog.groups.values()}
+        sets = {each.view: each.members for each in self.catalog.sets.values()}
+        return {
+            name: set(self.catalog.tables_of(name)) if name in groups else set()
+            for name, members in {**groups, **sets}.items()
+            if any((member.feature, member.fingerprint) in stored for member in members)
+        }
+
 
 def assemble(head: Head, definitions: Iterable[Definition], tables: Iterable[StoredTable]) -> Snapshot:
     """Return the snapshot of these records; a feature is current when its group lists its fingerprint."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import frames, instants
+from featdsl import frames, instants, requested
 from featdsl.dtypes import family, is_instant
 from featdsl.errors import Problem, RequestError
 from featdsl.names import did_you_mean, literal, quote
@@ -80,7 +80,8 @@ def fit(connection: DuckDBPyConnection, table: str, selection: Selection, timest
         mend = f'Leave it out of the spine, or give the feature another name: .alias("{taken[0]}_feature").'
         raise RequestError(Problem("Column used twice", what, mend=mend))
     sql = f'(SELECT *, rowid AS "{ROW}" FROM {table})'
-    return Spine(sql=sql, columns=list(columns), keys=keys, time=time, time_ns=time_ns, ordered=True)
+    request = requested.in_spine(connection, table, selection.request, columns)
+    return Spine(sql=sql, columns=list(columns), keys=keys, time=time, time_ns=time_ns, ordered=True, request=request)
 
 
 def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, str]) -> str:

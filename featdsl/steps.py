@@ -46,11 +46,7 @@ def derive(
 
 
 def _in_order(catalog: Catalog) -> list[str]:
-    needs = {
-        name: {item.feature.partition(".")[0] for f in catalog.members_of(name) for item in f.inputs}
-        for name in catalog.groups
-    }
-    return graph.ordered(needs)
+    return graph.ordered({name: catalog.upstream_of(name) for name in catalog.groups})
 
 
 def _to_build(snapshot: Snapshot, catalog: Catalog, group: str, drift: Drift) -> list[str]:
@@ -127,7 +123,7 @@ def _expectations(
     snapshot: Snapshot, target: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition], built: set[str]
 ) -> Iterator[CheckRows]:
     for name in sorted(target.groups):
-        features = target.members_of(name)
+        features = target.stored_members_of(name)
         for feature in features:
             applied = snapshot.catalog.features.get(feature.address)
             known = applied.expect if applied and name not in built else ()
@@ -156,7 +152,7 @@ def _live(
         key = pending.pop()
         if key not in live:
             live[key] = versions[key]
-            pending += [(item.feature, item.fingerprint) for item in versions[key].inputs]
+            pending += versions[key].upstream
     return live
 
 
@@ -167,15 +163,24 @@ def _views(
     versions: Mapping[tuple[str, str], FeatureDefinition],
     drift: Drift,
 ) -> Iterator[PutView | DropView]:
-    wanted = {name: selects.group_view(target.members_of(name), versions) for name in target.groups}
-    wanted |= {each.view: selects.set_view(each.members, versions) for each in target.sets.values()}
-    had = {name: selects.group_view(before.members_of(name), snapshot.versions) for name in before.groups}
-    had |= {each.view: selects.set_view(each.members, snapshot.versions) for each in before.sets.values()}
+    wanted, had = _select_of_each(target, versions), _select_of_each(before, snapshot.versions)
     for name in sorted(had.keys() - wanted.keys()):
         yield DropView(name=name)
     for name in sorted(wanted):
         if wanted[name] != had.get(name) or name in drift.views:
             yield PutView(name=name, sql=wanted[name])
+
+
+def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition]) -> dict[str, str]:
+    """Return the SQL of each view; where every feature needs a request there is none."""
+    groups = {name: catalog.stored_members_of(name) for name in catalog.groups}
+    sets = {
+        s.view: [m for m in s.members if not versions[m.feature, m.fingerprint].request] for s in catalog.sets.values()
+    }
+    return {
+        **{name: selects.group_view(features, versions) for name, features in groups.items() if features},
+        **{view: selects.set_view(members, versions) for view, members in sets.items() if members},
+    }
 
 
 def _records(before: Catalog, target: Catalog) -> Iterator[Record | Forget]:

@@ -46,7 +46,7 @@ class Choice:
     by_span: bool = False
 
     def __str__(self) -> str:
-        by = ", ".join(column for _, column in self.lookup[1])
+        by = ", ".join(str(given) for _, given in self.lookup[1])
         return "\n".join([f"{', '.join(self.features)}{f' by {by}' if by else ''}", *(f"  {r}" for r in self.reasons)])
 
 
@@ -75,11 +75,16 @@ class _Place:
     roles: Roles
     table: StoredTable
 
+    @property
+    def asked_by_columns(self) -> bool:
+        """Whether the spine has the keys; others are found by looking up features."""
+        return all(isinstance(given, str) for _, given in self.roles)
+
     def meet(self, family: Family) -> Met:
         """Count what some rows of the spine meet."""
         place = Asked(base="l0", keys=pointintime.keys_of(self.roles), name="w", few=False).of_family(0, family)
         with self._some_rows(fine=family.first.clock == "TIMESTAMP_NS") as sampled:
-            entity, *windows = self.connection.execute(joins.count_met(place)).fetchone() or ()
+            ((entity, *windows),) = self.connection.execute(joins.count_met(place)).fetchall()
         return Met(self.asked, self.table.rows, entity / sampled, tuple(held / sampled for held in windows))
 
     def meet_entity(self) -> float:
@@ -87,7 +92,7 @@ class _Place:
         on = [f"{value} = e.{quote(key)}" for key, value in pointintime.keys_of(self.roles)]
         query = f"SELECT count(*) FROM l0 JOIN tables.{quote(self.table.name)} AS e ON {' AND '.join(on) or 'true'}"
         with self._some_rows(fine=False) as sampled:
-            (met,) = self.connection.execute(query).fetchone() or (0,)
+            ((met,),) = self.connection.execute(query).fetchall()
         return float(met / sampled)
 
     @contextmanager
@@ -96,7 +101,7 @@ class _Place:
         some = f"(SELECT * FROM {self.spine.sql} WHERE hash({quote(ROW)}) % {max(self.asked // _SAMPLE, 1)} = 0)"
         layer = pointintime.spine_layer(replace(self.spine, sql=some), fine=fine, numbered=True)
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE l0 AS\n{layer}")
-        (sampled,) = self.connection.execute("SELECT greatest(count(*), 1) FROM l0").fetchone() or (1,)
+        ((sampled,),) = self.connection.execute("SELECT greatest(count(*), 1) FROM l0").fetchall()
         yield sampled
         self.connection.execute("DROP TABLE l0")
 
@@ -105,7 +110,7 @@ def choose(
     connection: DuckDBPyConnection, spine: Spine, wants: Sequence[Want], snapshot: Snapshot
 ) -> tuple[Choice, ...]:
     """Return the choice for each lookup of a training set."""
-    (asked,) = connection.execute(f"SELECT count(*) FROM {spine.sql}").fetchone() or (0,)
+    ((asked,),) = connection.execute(f"SELECT count(*) FROM {spine.sql}").fetchall()
     found = []
     for key, features in pointintime.lookups_of(wants, snapshot.versions).items():
         place = _Place(connection, spine, asked, key[1], snapshot.tables[key[0]])
@@ -133,6 +138,11 @@ def _choose_as_of(place: _Place, feature: FeatureDefinition) -> tuple[bool, str]
         return False, "by entity: the values hold at all times"
     if place.asked <= _SMALL or UNTIL not in {column.name for column in place.table.columns}:
         return False, f"the last row before each time, by an ASOF join: {place.asked:,} rows ask"
+    if not place.asked_by_columns:
+        return (
+            False,
+            "the last row before each time, by an ASOF join: its keys are found only when features are looked up",
+        )
     entity = place.meet_entity()
     met = f"{place.asked:,} rows ask, an entity has {_short(entity)} of {place.table.rows:,} rows"
     if by_span(place.asked, place.table.rows, entity):
@@ -152,6 +162,8 @@ def _choose(place: _Place, family: Family) -> tuple[Way, str]:
     """Return how the windows of one family are computed, and why."""
     if place.asked <= _SMALL:
         return Way(), f"each window by a join: only {place.asked:,} rows ask"
+    if not place.asked_by_columns:
+        return Way(), "each window by a join: its keys are found only when features are looked up"
     return way_of(family, place.meet(family), frozenset(column.name for column in place.table.columns))
 
 

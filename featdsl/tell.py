@@ -50,7 +50,9 @@ def parity(compared: Parity) -> str:
         f"{each.feature} of {each.keys}: served {each.served!r}, trained on {each.trained!r}"
         for each in compared.differences
     ]
-    return "\n".join([*lines, f"{compared.values:,} values compared, {len(lines):,} differ."]) + "\n"
+    counted = f"{compared.values:,} values compared, {len(lines):,} differ."
+    skipped = [f"Not compared, as they need a request: {', '.join(compared.skipped)}."] if compared.skipped else []
+    return "\n".join([*lines, counted, *skipped]) + "\n"
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:

@@ -16,10 +16,10 @@ PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
     "words": {"dtypes", "durations", "errors", "events", "instants", "names"},
-    "what teams write": {"declaration", "entity", "source", "window", "feature", "group", "featureset"},
+    "what teams write": {"declaration", "entity", "source", "window", "feature", "group", "featureset", "request"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"aggregates", "macros", "templates", "tracing", "windows"}
+    | {"aggregates", "macros", "requested", "templates", "tracing", "windows"}
     | {"windows.family", "windows.frames", "windows.joins", "windows.totals"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {
@@ -27,6 +27,7 @@ LAYERS = {
         "draft",
         "draft_sources",
         "draft_features",
+        "draft_inputs",
         "catalog",
         "binding",
         "diff",

@@ -71,7 +71,9 @@ def summary(definition: Definition) -> str:
             return first_line or (f"of each {definition.entity}" if definition.entity else "one value for everyone")
         case FeatureDefinition():
             over = f"over {definition.window}" if definition.window else ""
-            return ", ".join(part for part in (first_line.removesuffix("." if over else ""), over) if part)
+            asked = ", ".join(f"{column.name} {column.dtype}" for column in definition.request)
+            said = ", ".join(part for part in (first_line.removesuffix("." if over else ""), over) if part)
+            return f"From the call's {asked}. {said}".rstrip() if asked else said
         case SetDefinition():
             columns = ", ".join(member.column for member in definition.members)
             return f"{_count(len(definition.members), 'feature')}: {columns}"

@@ -95,8 +95,7 @@ class EmbeddedStore:
         if snapshot.head == NOTHING:
             return Drift()
         tables = {name for name, table in snapshot.tables.items() if not (self._folder / table.file).exists()}
-        wanted = {name: set(snapshot.catalog.tables_of(name)) for name in snapshot.catalog.groups}
-        wanted |= {each.view: set() for each in snapshot.catalog.sets.values()}
+        wanted = snapshot.views
         with self._catalogue() as connection:
             query = "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
             there = set(connection.execute(query).fetchall())

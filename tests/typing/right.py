@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, assert_type
 
-from featdsl import Entity, Feature, FeatureAlias, FeatureGroup, FeatureSet, FeatureStore, Model, Source
+from featdsl import Entity, Feature, FeatureAlias, FeatureGroup, FeatureSet, FeatureStore, Model, Request, Source
 
 user = Entity("user", keys={"user_id": int, "country": "VARCHAR"}, description="A person.")
 accounts = Source("accounts", path=["a.parquet", "b.parquet"], timestamp="updated_at", tie_break="version")
@@ -44,6 +44,25 @@ class Derived(FeatureGroup, entity=user, inputs=[UserProfile.age, Lags.declarati
     ratio = Feature(float, sql="lag_6h / age")
 
 
+wanted = Request(amount=float, merchant="VARCHAR", codes=list[str])
+
+
+class AtRequest(
+    FeatureGroup,
+    entity=user,
+    inputs=[
+        wanted,
+        UserProfile.age,
+        UserProfile.name.alias("namesake", keys={"user_id": UserProfile.age, "country": "country"}),
+    ],
+):
+    """Features of what only the call knows, and of a namesake."""
+
+    share = Feature(float, sql="amount / age")
+
+
+assert_type(AtRequest.share, Feature[float])
+assert_type(wanted, Request)
 assert_type(UserProfile.age, Feature[int])
 assert_type(UserProfile.name, Feature[str])
 assert_type(UserProfile.born, Feature[date])
@@ -71,4 +90,6 @@ def read(store: FeatureStore) -> None:
     store.training_set([UserProfile.age, "user_profile.name"], "spine.parquet", timestamp="ts")
     store.get_features(["age", UserProfile.name], user_id=42)
     store.get_features(first, rows=[{"user_id": 42}])
+    store.get_features(AtRequest.share, user_id=42, request={"amount": 12.5})
+    store.get_features(["share"], rows=[{"user_id": 42}], request=[{"amount": 12.5}])
     store.get_feature(UserProfile.age)

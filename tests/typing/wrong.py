@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Source
+from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Request, Source
 
 user = Entity("user", keys={"user_id": int})
 accounts = Source("accounts", path="a.parquet", timestamp="updated_at")
@@ -49,6 +49,12 @@ Model("loan", features=UserProfile)  # E
 Model("loan", features="risk@1")  # E
 UserProfile.age.alias(5)  # E
 UserProfile.age.alias("age_there", key={"user_id": "friend_id"})  # E
+UserProfile.age.alias("age_there", keys={"user_id": 5})  # E
+UserProfile.age.alias("age_there", keys={"user_id": Request(friend_id=int)})  # E
+Request(float)  # E
+Request(amount=5)  # E
+Request({"amount": float})  # E
+FeatureSet("risk", version=1, features=[Request(amount=float)])  # E
 
 
 class WithoutEntity(FeatureGroup, source=accounts):  # E
@@ -67,3 +73,15 @@ class SourceByName(FeatureGroup, entity=user, source="accounts"):  # E
     """Names its source as text."""
 
     age = Feature(int)
+
+
+class OneRequest(FeatureGroup, entity=user, inputs=Request(amount=float)):  # E
+    """Lists none of its inputs."""
+
+    share = Feature(float, sql="amount")
+
+
+class RequestByType(FeatureGroup, entity=user, inputs=[UserProfile.age, float]):  # E
+    """Says what it needs of the call without its name."""
+
+    share = Feature(float, sql="amount")
