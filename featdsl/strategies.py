@@ -16,8 +16,10 @@ from featdsl.definitions import FeatureDefinition
 from featdsl.names import UNTIL, quote
 from featdsl.pointintime import ROW, Key, Roles, Spine, Want, Ways
 from featdsl.snapshot import Snapshot, StoredTable
-from featdsl.windows import Family, Way, families, joins, totals
+from featdsl.windows import Family, Way, families
 from featdsl.windows.family import Asked
+from featdsl.windows.joins import count_met
+from featdsl.windows.totals import covered as covered_by_totals
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -84,7 +86,7 @@ class _Place:
         """Count what some rows of the spine meet."""
         place = Asked(base="l0", keys=pointintime.keys_of(self.roles), name="w", few=False).of_family(0, family)
         with self._some_rows(fine=family.first.clock == "TIMESTAMP_NS") as sampled:
-            ((entity, *windows),) = self.connection.execute(joins.count_met(place)).fetchall()
+            ((entity, *windows),) = self.connection.execute(count_met(place)).fetchall()
         return Met(self.asked, self.table.rows, entity / sampled, tuple(held / sampled for held in windows))
 
     def meet_entity(self) -> float:
@@ -171,7 +173,7 @@ def way_of(family: Family, met: Met, stored: frozenset[str]) -> tuple[Way, str]:
     """Return the cheapest way for what is met, and why; `stored` are the columns of the events table."""
     longest, every = met.windows[-1], sum(met.windows)
     banded = frozenset(i for i, held in enumerate(met.windows) if met.entity > _BAND_FROM * max(held, 0.1))
-    covered = totals.covered(family, Way(totals=stored))
+    covered = covered_by_totals(family, Way(totals=stored))
     rest = [call for frame in family.frames for call in frame.calls if call not in covered.get(frame, ())]
     by_totals = _STORED_ROW * met.stored + _END * (len(family.frames) + 1) * met.asked
     by_join = met.asked * (_MATCH * longest + (0 if rest else _SPINE_ROW))

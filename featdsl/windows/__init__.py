@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from featdsl.definitions import FeatureDefinition
-from featdsl.windows import frames, joins, totals
 from featdsl.windows.family import Asked, Call, Family, Frame, Results, Way, call_of, families
 
 __all__ = ["Compiled", "Family", "Frame", "Way", "compile_lookup", "families"]
+from featdsl.windows.frames import slide
+from featdsl.windows.joins import Part, each, once, rings
+from featdsl.windows.totals import covered, subtract
 
 _PLACED = re.compile(r'"#(\d+)"')
 
@@ -54,17 +56,17 @@ def compile_lookup(features: Sequence[FeatureDefinition], asked: Asked, ways: Se
     return compiled
 
 
-def _parts(family: Family, way: Way, place: Asked) -> list[joins.Part]:
+def _parts(family: Family, way: Way, place: Asked) -> list[Part]:
     """Return the parts that together give every call of every frame of a family."""
-    summed = totals.covered(family, way)
+    summed = covered(family, way)
     rest = {frame: [call for call in frame.calls if call not in summed.get(frame, ())] for frame in family.frames}
-    parts = [totals.compile_part(family, summed, place)] if summed else []
+    parts = [subtract(family, summed, place)] if summed else []
     left: dict[Frame, list[Call]] = {frame: calls for frame, calls in rest.items() if calls}
     if way.method == "frames":
         sliding = {frame: calls for frame, calls in left.items() if frame.slides}
-        parts += [frames.compile_part(frame, calls, place) for frame, calls in sliding.items()]
+        parts += [slide(frame, calls, place) for frame, calls in sliding.items()]
         left = {frame: calls for frame, calls in left.items() if frame not in sliding}
     if way.method in {"once", "rings"} and family.nested and len(left) > 1:
         by_rings = way.method == "rings" and all(call.merges for calls in left.values() for call in calls)
-        return [*parts, joins.rings(left, place, way) if by_rings else joins.once(left, place, way)]
-    return parts + [joins.each(frame, calls, place, way) for frame, calls in left.items()]
+        return [*parts, rings(left, place, way) if by_rings else once(left, place, way)]
+    return parts + [each(frame, calls, place, way) for frame, calls in left.items()]

@@ -11,7 +11,7 @@ from featdsl.windows.family import AT, OWN, ROW, Asked, Call, Frame, entity
 from featdsl.windows.joins import Part
 
 
-def compile_part(frame: Frame, calls: Sequence[Call], asked: Asked) -> Part:
+def slide(frame: Frame, calls: Sequence[Call], asked: Asked) -> Part:
     """Return the results of one window."""
     name = f"{asked.name}_over_{asked.number(frame)}"
     keys = ", ".join(entity(i) for i in range(len(asked.keys)))

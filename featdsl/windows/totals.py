@@ -49,7 +49,7 @@ def covered(family: Family, way: Way) -> dict[Frame, list[Call]]:
     return found
 
 
-def compile_part(family: Family, summed: Mapping[Frame, Sequence[Call]], asked: Asked) -> Part:
+def subtract(family: Family, summed: Mapping[Frame, Sequence[Call]], asked: Asked) -> Part:
     """Return the results of all windows of a family that totals give."""
     name = f"{asked.name}_totals"
     ends = [_before(asked.later, closed=family.window.closed in {"right", "both"})]
