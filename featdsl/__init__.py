@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
     from featdsl.group import FeatureGroup
+    from featdsl.pythonfeature import python_feature
     from featdsl.source import Source
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "RequestError",
     "Source",
     "StoreError",
+    "python_feature",
 ]
 
 _MODULES = {
@@ -51,6 +53,7 @@ _MODULES = {
     "FeatureStore": "featurestore",
     "Model": "featureset",
     "Source": "source",
+    "python_feature": "pythonfeature",
 }
 
 

@@ -15,21 +15,24 @@ import featdsl
 PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
-    "words": {"dtypes", "durations", "errors", "events", "instants", "names"},
-    "what teams write": {"declaration", "entity", "source", "window", "feature", "group", "featureset"},
+    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
+    "what teams write": {"declaration", "entity", "source", "window", "feature", "pythonfeature", "group", "featureset"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"aggregates", "macros", "templates", "tracing", "windows"},
+    | {"aggregates", "functions", "macros", "templates", "tracing", "windows"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {
         "loader",
         "draft",
+        "draft_functions",
         "draft_sources",
         "draft_features",
         "catalog",
         "binding",
         "diff",
         "plan",
+        "uses",
+        "calls",
         "steps",
         "planner",
         "planfile",
