@@ -103,7 +103,7 @@ class _Walk:
 
     def _container(self, value: Any, name: str) -> object:
         if id(value) in self._around:
-            raise FunctionProblem(f"{name} holds itself.")
+            raise FunctionProblem(f"{name} holds itself.", "Give the function values that end.")
         self._around.append(id(value))
         if isinstance(value, set | frozenset):
             # Its own order is another one in each process, so each of its values is first told by itself.
@@ -185,7 +185,9 @@ class _Walk:
                     break
                 taken.append(attribute)
                 if not hasattr(value, attribute):
-                    raise FunctionProblem(f"{used}.{'.'.join(taken)} does not exist.")
+                    raise FunctionProblem(
+                        f"{used}.{'.'.join(taken)} does not exist.", f"Define it in {module.__name__}."
+                    )
                 value = getattr(value, attribute)
             whole = ".".join([used, *taken])
             forms.append([taken, self._shown(value, whole, whole)])

@@ -24,6 +24,7 @@ KEPT = "__featdsl_source__"
 """The name under which a module that was imported afresh keeps the text that it was compiled from."""
 
 _UNMEANT = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params", "decorator_list", "returns"})
+_NO_STATE = "Let it return what it finds: calls come in any order, and a result must follow from what it is given."
 _TO_IMPORT = "Import it at the top of the module, so that what it does is part of the fingerprint."
 
 
@@ -153,17 +154,23 @@ def _tree(node: object) -> object:
 
 
 def names(node: Definition) -> tuple[str, ...]:
-    """Return the names that a function uses from outside of it, sorted."""
-    outer = symtable.symtable(written(node), "<function>", "exec")
-    return tuple(sorted({name for table in outer.get_children() for name in _free(table)}))
+    """Return the names that a function uses from outside of it, sorted. Raises FunctionProblem when it changes one."""
+    try:
+        outer = symtable.symtable(written(node), "<function>", "exec")
+    except SyntaxError as error:  # a nonlocal of what is around it
+        raise FunctionProblem(f"{node.name} changes what is outside of it: {error.msg}.", _NO_STATE) from None
+    return tuple(sorted({name for table in outer.get_children() for name in _free(table, node.name)}))
 
 
-def _free(table: symtable.SymbolTable) -> Iterator[str]:
+def _free(table: symtable.SymbolTable, function: str) -> Iterator[str]:
     for symbol in table.get_symbols():
-        if symbol.is_global() and (symbol.is_referenced() or symbol.is_declared_global()):
+        if symbol.is_declared_global() and symbol.is_assigned():
+            what = f"{function} changes what is outside of it: global {symbol.get_name()}."
+            raise FunctionProblem(what, _NO_STATE)
+        if symbol.is_global() and symbol.is_referenced():
             yield symbol.get_name()
     for inner in table.get_children():
-        yield from _free(inner)
+        yield from _free(inner, function)
 
 
 def chains(node: ast.AST, name: str) -> Iterable[tuple[str, ...]]:
