@@ -21,6 +21,7 @@ from typing import Any
 
 from featdsl import literals, sourcecode
 from featdsl.callables import parameters
+from featdsl.declaration import Declaration
 from featdsl.definitions import FunctionDefinition
 from featdsl.fingerprints import of
 from featdsl.literals import FunctionProblem, Told
@@ -85,6 +86,9 @@ class _Walk:
         if type(value) in _CONTAINERS:
             return self._container(value, name)
         match value:
+            case Declaration():
+                what = f"{name} is the {value.kind} {value.address}, which is no value."
+                raise FunctionProblem(what, "What a function reads is given to its parameters: name it as one of them.")
             case types.FunctionType():
                 return self._function_or_name(value, name)
             case types.ModuleType():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from featdsl.callables import Function, parameters
 from featdsl.declaration import Declaration
@@ -19,6 +19,8 @@ class PythonFeature(Feature[T], Generic[T]):
     """A feature whose values come from a function; made by `python_feature`."""
 
     __hash__ = Declaration.__hash__  # pyright thinks that a subclass of a pydantic model has none
+
+    title: ClassVar[str] = "python_feature"
 
     function: Function
 
