@@ -130,7 +130,8 @@ class _Call:
             what = f"feature {self.use.feature}: {self.use.function.name} {wrong}"
             self.failure = Problem("Wrong result of a function", what, Origin(*line_of(self.function)), _MEND)
             raise ValueError
-        return result
+        whole = result.combine_chunks() if hasattr(result, "combine_chunks") else result
+        return whole if str(whole.type) != "null" else whole.cast(self.arrow_type)
 
     def _wrong(self, result: Any, rows: int) -> str:
         """Return what is wrong with a result, in words that follow the function's name."""
@@ -144,7 +145,8 @@ class _Call:
             return f"returns {len(result):,} values for {rows:,} rows."
         if str(result.type) not in self._fitting:
             found = _duckdb_type(result.type)
-            if result.type != self.arrow_type and not gives(found, self.use.dtype):
+            fits = result.type == self.arrow_type or str(result.type) == "null" or gives(found, self.use.dtype)
+            if not fits:
                 return f"returns {found} (Arrow's {result.type}), but the feature is declared {self.use.dtype}."
             self._fitting.add(str(result.type))
         return ""

@@ -557,8 +557,8 @@ def test_values_of_every_type_come_through(
     """As they are, one that widens to the declared type, and NULL where the function gives or is given none."""
 
     def declare() -> None:
-        value_or_none = f"CASE WHEN i % 2 = 0 THEN {value} END"
-        rows = Source("rows", sql=f"SELECT i AS user_id, {value_or_none} AS value FROM range(3000) t(i)")
+        even = f"SELECT i AS user_id, {value} AS value FROM range(0, 3000, 2) t(i)"
+        rows = Source("rows", sql=f"{even} UNION ALL SELECT i, NULL FROM range(1, 3000, 2) t(i)")
         type("Made", (FeatureGroup,), {}, entity=Entity("user", keys={"user_id": int}), source=rows,
              features={"made": python_feature(dtype)(function)})  # fmt: skip
 

@@ -103,10 +103,11 @@ def reason_line(reason: Reason) -> str:
 
 def line_changes(reason: Reason) -> Iterator[tuple[str, str]]:
     """Yield the lines of a text that changes, with `-`, `+` or a space for the lines around those."""
-    clean = str if reason.code == "function" else inspect.cleandoc  # in Python, leading spaces mean something
+    is_python = reason.code == "function"  # where leading spaces mean something, and empty lines nothing
+    clean = str if is_python else inspect.cleandoc
     before, after = (clean(side).splitlines() for side in (reason.before, reason.after))
     for line in list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]:
-        if line.startswith("@@"):
+        if line.startswith("@@") or (is_python and not line[1:]):
             continue
         yield line[0], line[1:]
 
