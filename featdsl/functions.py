@@ -72,13 +72,19 @@ class _Walk:
         if (again := self._again(function)) is not None:
             return again
         node = sourcecode.definition(function)
-        defaults = inspect.signature(function, follow_wrapped=False).parameters.values()
+        listed = inspect.signature(function, follow_wrapped=False).parameters.values()
         section = len(self.sections)
         self.sections.append(sourcecode.written(node))
-        given = [(each.name, each.default) for each in defaults if each.default is not inspect.Parameter.empty]
-        form = ["function", sourcecode.tree(node), [[key, self.value(each, f"{name}({key}=)")] for key, each in given]]
+        given = [(each.name, each.default) for each in listed if each.default is not inspect.Parameter.empty]
+        defaults = [[key, self.value(each, f"{name}({key}=)")] for key, each in given]
+        form = ["function", sourcecode.tree(node), defaults]
         # A default that is written out stands in the code already; only one that is computed needs a line of its own.
-        self.sections[section] += "".join(f"\n# {line}" for line in _computed(node, given))
+        lines = [
+            Told(key, each, told).line
+            for (key, each), (_, told) in zip(given, defaults, strict=True)
+            if key not in _written(node)
+        ]
+        self.sections[section] += "".join(f"\n# {line}" for line in lines)
         return [*form, [[used, self._used(function, node, used, name)] for used in sourcecode.names(node)]]
 
     def value(self, value: object, name: str) -> object:  # noqa: PLR0911 - one line a kind
@@ -218,20 +224,14 @@ def _look_up(function: types.FunctionType, used: str, name: str) -> object:
     )
 
 
-def _computed(node: ast.FunctionDef | ast.AsyncFunctionDef, given: list[tuple[str, object]]) -> Iterator[str]:
-    """Yield the defaults that the code does not write out, such as one taken from a loop."""
-    written = {
-        argument.arg
-        for arguments, defaults in (
-            ([*node.args.posonlyargs, *node.args.args][::-1], node.args.defaults[::-1]),
-            (node.args.kwonlyargs, node.args.kw_defaults),
-        )
-        for argument, default in zip(arguments, defaults, strict=False)
-        if isinstance(default, ast.Constant)
-    }
-    for key, value in given:
-        if key not in written:
-            yield f"{key} = {literals.shown(value)}"
+def _written(node: sourcecode.Definition) -> set[str]:
+    """Return the parameters whose defaults stand in the code."""
+    positional = [*node.args.posonlyargs, *node.args.args][::-1]
+    pairs = [
+        *zip(positional, node.args.defaults[::-1], strict=False),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return {argument.arg for argument, default in pairs if isinstance(default, ast.Constant)}
 
 
 def _body(made: type) -> Iterator[tuple[str, object]]:

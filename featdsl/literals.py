@@ -157,7 +157,7 @@ def shown(value: Any) -> str:  # noqa: C901, PLR0911 - one line a kind
         inside = f"{{{', '.join(sorted(map(shown, value)))}}}" if value else ""
         return inside if kind is set and value else f"{kind.__name__}({inside})"
     if kind is dict:
-        return f"{{{', '.join(f'{shown(key)}: {shown(each)}' for key, each in value.items())}}}"
+        return f"{{{', '.join(f'{shown(key)}: {_within(key, each)}' for key, each in value.items())}}}"
     if isinstance(value, Enum):
         return f"{kind.__qualname__}.{value.name}"
     if isinstance(value, re.Pattern):
@@ -165,7 +165,7 @@ def shown(value: Any) -> str:  # noqa: C901, PLR0911 - one line a kind
     if isinstance(value, PurePath):
         return f"Path({value.as_posix()!r})"
     if is_dataclass(value) and not isinstance(value, type):
-        inside = ", ".join(f"{each.name}={shown(getattr(value, each.name))}" for each in fields(value))
+        inside = ", ".join(f"{each.name}={_within(each.name, getattr(value, each.name))}" for each in fields(value))
         return f"{kind.__qualname__}({inside})"
     if isinstance(value, types.ModuleType):
         return value.__name__
@@ -173,3 +173,8 @@ def shown(value: Any) -> str:  # noqa: C901, PLR0911 - one line a kind
         return f"<class {value.__qualname__}>"
     named = getattr(value, "__qualname__", None)
     return f"{value.__module__}.{named}" if named and getattr(value, "__module__", None) else f"<{kind.__qualname__}>"
+
+
+def _within(name: object, value: object) -> str:
+    """Return a value inside of another, unless its name says that it is a secret."""
+    return "<hidden>" if isinstance(name, str) and _SECRET.search(name) else shown(value)

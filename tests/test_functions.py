@@ -314,6 +314,32 @@ def test_a_function_that_a_loop_makes_counts_its_own_value(load: Load) -> None:
     assert first == third != second
 
 
+def test_no_text_tells_a_secret(load: Load) -> None:
+    """By whichever way it comes to the function; another one is another fingerprint all the same."""
+    code = """
+        KEY = "{}"
+        API_TOKEN = KEY
+        CONFIG = {{"user": "me", "password": KEY}}
+
+        @dataclass
+        class Login:
+            secret: str
+            name: str = "me"
+
+        LOGIN = Login(KEY)
+
+        def f(x, access_token=KEY):
+            return API_TOKEN, CONFIG, LOGIN, access_token
+        """
+    one, other = (describe(load(code.format(secret))) for secret in ("abc", "xyz"))
+
+    assert "abc" not in one.text
+    assert "CONFIG = {'user': 'me', 'password': <hidden>} <" in one.text
+    assert "LOGIN = Login(secret=<hidden>, name='me') <" in one.text
+    assert one.text != other.text
+    assert one.fingerprint != other.fingerprint
+
+
 def test_the_text_tells_all_that_counts(load: Load) -> None:
     """The function, then each thing that it uses, as code could say it."""
     told = describe(

@@ -228,6 +228,41 @@ def test_a_renamed_column_of_the_source_is_a_mistake_with_a_hint(shop: Workspace
     )
 
 
+def test_the_page_on_python_can_be_copied(workspace: Workspace) -> None:
+    """Its module plans, applies, and gives what it says."""
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    shown = page.partition("```python\n")[2].partition("```")[0]
+    rows = ["s,2026-01-01T10:00:00,Great and GOOD", "s,2026-01-01T11:00:00,good", "t,2026-01-02T09:00:00,"]
+    workspace.write(
+        {
+            "featproject.toml": SHOP["featproject.toml"],
+            "features/shops.py": shown,
+            "data/reviews.csv": "\n".join(["shop,written_at,text", *rows, ""]),
+        }
+    )
+
+    workspace.apply()
+
+    assert workspace.store.get_features(["praise", "written"], shop="s") == {"praise": 0.5, "written": 2}
+    assert workspace.store.get_features(["praise", "written"], shop="t") == {"praise": None, "written": 0}
+
+
+@pytest.mark.slow
+def test_hash_seeds_and_folders_give_the_same_plan(shop: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Byte for byte, with the functions' code and fingerprints in it."""
+    elsewhere = Workspace(tmp_path_factory.mktemp("elsewhere"))
+    elsewhere.write(SHOP).parquet("data/reviews.parquet", ROWS)
+
+    plans = {
+        where.run("plan", "--format", "json", PYTHONHASHSEED=str(seed)).stdout
+        for where in (shop, elsewhere)
+        for seed in range(4)
+    }
+
+    assert len(plans) == 1
+    assert "GOOD = {'fine', 'good', 'great'}" in plans.pop()
+
+
 # Plan files
 
 
