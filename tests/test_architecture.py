@@ -16,7 +16,16 @@ PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
     "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
-    "what teams write": {"declaration", "entity", "source", "window", "feature", "pythonfeature", "group", "featureset"},
+    "what teams write": {
+        "declaration",
+        "entity",
+        "source",
+        "window",
+        "feature",
+        "pythonfeature",
+        "group",
+        "featureset",
+    },
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {"aggregates", "functions", "macros", "templates", "tracing", "windows"},

@@ -118,6 +118,18 @@ def test_readers_need_no_function(shop: Workspace) -> None:
     }
 
 
+def test_beside_windows_it_is_stored_all_the_same(shop: Workspace, edit: Edit) -> None:
+    """A group may have features of each kind."""
+    edit(MODULE, "    stars =", '    written = Feature(int, sql="count(*)", window="10 seconds")\n    stars =')
+    shop.apply()
+    asked = "SELECT 3 AS user_id, TIMESTAMP '2026-01-01 00:00:58' AS at"
+
+    trained = shop.store.training_set(["sentiment", "written"], asked, timestamp="at").df()
+
+    assert trained[["sentiment", "written"]].to_numpy().tolist() == [[sentiment(52), 1]]
+    assert shop.run("check", "--parity").returncode == 0
+
+
 def test_a_plan_shows_the_call_and_runs_nothing(shop: Workspace, edit: Edit) -> None:
     """Not even a function that would end the program."""
     edit(MODULE, "        for word", "        raise SystemExit(7)\n        for word")
