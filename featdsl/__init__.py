@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
     from featdsl.group import FeatureGroup
+    from featdsl.pythonfeature import python_feature
     from featdsl.request import Request
     from featdsl.source import Source
 
@@ -42,6 +43,7 @@ __all__ = [
     "RequestError",
     "Source",
     "StoreError",
+    "python_feature",
 ]
 
 _MODULES = {
@@ -54,6 +56,7 @@ _MODULES = {
     "Model": "featureset",
     "Request": "request",
     "Source": "source",
+    "python_feature": "pythonfeature",
 }
 
 

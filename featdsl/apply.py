@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from featdsl import engine, frames
+from featdsl import calls, engine, frames, uses
 from featdsl.diff import Action, headline
 from featdsl.errors import DataError, Problem, StalePlanError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
@@ -38,22 +38,29 @@ _SHOWN_ROWS = 5
 T = TypeVar("T")
 
 
-def apply(
-    plan: Plan, project: Project, store: Store, *, listen: Listener, rows: Mapping[str, Any] | None = None
+def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
+    plan: Plan,
+    project: Project,
+    store: Store,
+    *,
+    listen: Listener,
+    rows: Mapping[str, Any] | None = None,
+    functions: calls.Functions | None = None,
 ) -> Head:
     """Run a plan on a store and return the new head; after an error the store is as it was.
 
-    `rows` holds the frames of sources in memory by their hash. Raises StalePlanError when the store has moved on,
-    DataError when data break a rule, StoreLockedError when another writer stays for too long.
+    `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint.
+    Raises StalePlanError when the store or a function has moved on, DataError when data break a rule, StoreLockedError when another writer stays for too long.
     """
     begun = time.monotonic()
     timeout = project.lock_timeout
     with store.writing(lambda holder: listen(Waiting(holder, timeout))) as writer:
         _refuse_stale(plan, writer.snapshot)
+        _refuse_other_functions(plan, functions or {})
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
-        run = _Run(project, store, writer)
+        run = _Run(project, store, writer, functions or {})
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
         entry = _entry(plan, project, built, time.monotonic() - begun)
@@ -72,6 +79,14 @@ def _refuse_stale(plan: Plan, snapshot: Snapshot) -> None:
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
 
 
+def _refuse_other_functions(plan: Plan, functions: calls.Functions) -> None:
+    """Refuse a plan of functions that are not declared, or do something else by now: it runs what was reviewed."""
+    moved = [f"{user} calls {used.name}" for user, used in uses.functions(plan) if used.fingerprint not in functions]
+    if moved:
+        what = "\n".join([*moved, "The project no longer declares this code as it was when the plan was made."])
+        raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
+
+
 @dataclass(frozen=True)
 class _Run:
     """What the steps of one apply work with."""
@@ -79,6 +94,7 @@ class _Run:
     project: Project
     store: Store
     writer: Writer
+    functions: calls.Functions
 
 
 def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
@@ -95,11 +111,17 @@ def _step(step: Step, run: _Run) -> int | None:
     writer = run.writer
     match step:
         case OpenSource():
+            if step.source.function is not None:
+                _in_words(
+                    step, lambda: calls.open_source(writer.connection, step.source, run.functions, run.project.root)
+                )
+                return None
             engine.attach(writer.connection, step.source, run.project.root)
             select = engine.reading(step.source, run.project.root, run.store.frames)
             _in_words(step, lambda: engine.define(writer.connection, step.source, select))
         case BuildTable():
-            return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads))
+            with calls.opened(writer.connection, step.functions, run.functions, run.project.root):
+                return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads))
         case CheckRows():
             _check(step, writer)
         case PutView():

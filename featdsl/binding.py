@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, frames, graph, instants, sql, tracing
+from featdsl import calls, engine, frames, graph, instants, sql, tracing, uses
 from featdsl.definitions import (
     Aggregate,
     Catalog,
@@ -105,6 +105,8 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
 def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
     import duckdb
 
+    if source.format == "python":
+        return _declared_schema(check, source)
     select = engine.reading(source, check.root, check.frame_folder)
     try:
         engine.attach(check.connection, source, check.root)
@@ -120,6 +122,17 @@ def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | Non
         engine.define(check.connection, source, select)
     else:
         _define_stub(check.connection, source.name, columns)
+    return columns
+
+
+def _declared_schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
+    """Return the columns that a Python source is declared to have: its function runs only when a plan is applied."""
+    address = f"source {source.name}: column"
+    known = [_has_type(check, f"{address} {each.name}", each.dtype, source.origin) for each in source.columns]
+    if not all(known):
+        return None
+    columns = tuple(Column(name=each.name, dtype=_dtype(check, each.dtype)) for each in source.columns)
+    _define_stub(check.connection, source.name, columns)
     return columns
 
 
@@ -162,6 +175,9 @@ def _files_hint(root: Path, paths: Sequence[str]) -> str:
 def _lineage(
     check: _Check, source: SourceDefinition, columns: Sequence[Column]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if source.format == "python":
+        read = {f"{name}.{column.name.lower()}" for name in source.inputs for column in check.sources[name].columns}
+        return tuple((column.name.lower(), tuple(sorted(read))) for column in columns) if read else ()
     if source.format != "sql":
         return ()
     schemas = {name: {column.name: column.dtype for column in check.sources[name].columns} for name in source.inputs}
@@ -180,10 +196,12 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
         return
     _check_keys(check, group, scope)
     known = [each for each in members if _has_type(check, f"feature {each.address}", each.dtype, each.origin)]
-    for together in ([each for each in known if not each.window], [each for each in known if each.window]):
-        if together and not _all_bind(check, together, scope):
-            for feature in together:
-                _check_feature(check, feature, scope)
+    called = uses.of(known, check.sources[group.source]) if group.source is not None else ()
+    with calls.declared(check.connection, called):
+        for together in ([each for each in known if not each.window], [each for each in known if each.window]):
+            if together and not _all_bind(check, together, scope):
+                for feature in together:
+                    _check_feature(check, feature, scope)
     if known == members:
         _check_expectations(check, [each for each in members if not each.request])
     for feature in known:
@@ -363,7 +381,7 @@ def _roots(check: _Check, group: GroupDefinition, feature: FeatureDefinition) ->
 
 def _stored(sources: Mapping[str, SourceDefinition], name: str, columns: Sequence[str]) -> set[str]:
     lineage = dict(sources[name].lineage)
-    if sources[name].format != "sql":
+    if not lineage:
         return {f"{name}.{column}" for column in columns}
     found: set[str] = set()
     for leaf in (leaf for column in columns for leaf in lineage.get(column, ())):

@@ -121,14 +121,13 @@ def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: st
     if plan_file is None and not yes:
         _confirm()
     with showing() as listen:
-        head = run(planned.plan, project, store, listen=listen, rows=planned.rows)
+        head = run(planned.plan, project, store, listen=listen, rows=planned.rows, functions=planned.functions)
     _applied(format_, head.serial, planned.plan)
 
 
 def _saved(plan_file: Path, project: Project) -> Any:
-    from featdsl import planfile
+    from featdsl import pipeline, planfile
     from featdsl.errors import PlanFileError, Problem
-    from featdsl.pipeline import Planned
 
     try:
         text = plan_file.read_text(encoding="utf-8")
@@ -140,7 +139,7 @@ def _saved(plan_file: Path, project: Project) -> Any:
     if found.project != project.name:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
         raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))
-    return Planned(found, {})
+    return pipeline.saved(project, found)
 
 
 def _confirm() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Merge = Literal["count", "sum", "avg", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor"]
 """Aggregates whose results over parts of the rows give that over all of them."""
-SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame"]
+SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame", "python"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,22 @@ class Column:
 
     name: str
     dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionDefinition:
+    """A Python function: what it is called by, what it is given, and the text of all that counts in it."""
+
+    module: str
+    qualname: str
+    parameters: tuple[str, ...]
+    fingerprint: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """Its name for everyone: `features.reviews:Reviews.sentiment`."""
+        return f"{self.module}:{self.qualname}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +63,8 @@ class SourceDefinition:
 
     `location` holds path globs, or a database and its table, or the hash of a frame; `sql` is rendered, and names
     other sources as `source.<name>`. `columns` is the schema that was found when it was last planned, and `lineage`
-    tells for each column of a query which columns of its inputs it is made of.
+    tells for each column of a query which columns of its inputs it is made of. `function` makes the rows of a Python
+    source, whose `columns` are declared.
     """
 
     kind: Literal["source"] = "source"
@@ -60,6 +77,7 @@ class SourceDefinition:
     options: tuple[tuple[str, str], ...] = ()
     sql: str = ""
     inputs: tuple[str, ...] = ()
+    function: FunctionDefinition | None = None
     timestamp: str | None
     available_at: str | None = None
     tie_break: str | None
@@ -162,7 +180,8 @@ class FeatureDefinition:
     table. A derived feature has `inputs` and is computed when read; `reads` names the columns of the source
     or of the inputs that its SQL uses, `roots` the columns of stored data that these come from.
     A feature with a `window` is computed when read as well: its table has the source's rows, and its value is
-    `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later.
+    `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later. The SQL
+    of a Python feature calls its `function`.
     What a feature needs of the call, by way of its inputs too, is its `request`; such a feature is stored nowhere.
     """
 
@@ -176,6 +195,7 @@ class FeatureDefinition:
     dtype: str
     sql: str
     expect: tuple[str, ...]
+    function: FunctionDefinition | None = None
     reads: tuple[str, ...]
     roots: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()

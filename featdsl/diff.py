@@ -130,6 +130,7 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
     ]
     if _meaning(old.sql, query=True) != _meaning(new.sql, query=True):
         own.append(Reason(code="sql", change_class="definition", before=old.sql, after=new.sql))
+    own += _function_reasons(old, new)
     yield from own
     for name in new.inputs:
         if name in before.sources and before.sources[name].fingerprint != after.sources[name].fingerprint:
@@ -150,11 +151,23 @@ def _feature_reasons(
         yield from _if_other("request", "breaking", _columns(old.request), _columns(new.request))
         yield from _if_other("ttl", "definition", _ttl(old), _ttl(new))
         yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
-        if _meaning(old.sql) != _meaning(new.sql):
+        if old.function or new.function:
+            yield from _function_reasons(old, new)
+        elif _meaning(old.sql) != _meaning(new.sql):
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
     yield from _if_other("expect", "metadata", " and ".join(old.expect), " and ".join(new.expect))
+
+
+def _function_reasons(
+    old: FeatureDefinition | SourceDefinition, new: FeatureDefinition | SourceDefinition
+) -> Iterable[Reason]:
+    """Yield that a function does something else, or that one takes the place of SQL."""
+    was, now = (each.function.fingerprint if each.function else "" for each in (old, new))
+    if was != now:
+        before, after = (each.function.text if each.function else each.sql for each in (old, new))
+        yield Reason(code="function", change_class="definition", before=before, after=after)
 
 
 def _upstream_reasons(

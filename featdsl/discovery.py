@@ -13,6 +13,7 @@ from featdsl.definitions import (
     Definition,
     EntityDefinition,
     FeatureDefinition,
+    FunctionDefinition,
     GroupDefinition,
     Member,
     ModelDefinition,
@@ -214,7 +215,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
                 "expect": list(definition.expect), "tags": list(definition.tags),
                 "ttl": durations.written(definition.ttl) if definition.ttl else None,
                 "window": str(definition.window) if definition.window else None,
-                "fingerprint": definition.fingerprint,
+                "fingerprint": definition.fingerprint, **_function(definition.function),
             }  # fmt: skip
         case GroupDefinition():
             features = snapshot.catalog.members_of(definition.name)
@@ -232,7 +233,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
             return {
                 "format": definition.format, "location": list(definition.location), "sql": definition.sql,
                 "timestamp": definition.timestamp, "available_at": definition.available_at, "tie_break": definition.tie_break,
-                "columns": _columns(definition.columns),
+                "columns": _columns(definition.columns), **_function(definition.function),
             }  # fmt: skip
         case EntityDefinition():
             return {"keys": _columns(definition.keys)}
@@ -240,6 +241,10 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
 
 def _view(snapshot: Snapshot, name: str) -> str | None:
     return f"prod.{name}" if name in snapshot.views else None
+
+
+def _function(function: FunctionDefinition | None) -> dict[str, Any]:
+    return {"function": function.name, "code": function.text} if function else {}
 
 
 def _columns(columns: Iterable[Any]) -> dict[str, str]:

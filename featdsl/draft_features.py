@@ -9,12 +9,14 @@ from typing import Any
 from featdsl import aggregates, fingerprints, sql
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Input, Member, SourceDefinition, Window
 from featdsl.draft import Draft, key_columns
+from featdsl.draft_functions import call, feature_function
 from featdsl.draft_inputs import groups_needed, inputs_of, needed, requested
 from featdsl.durations import length, seconds
 from featdsl.feature import Feature
 from featdsl.group import GroupDeclaration
 from featdsl.names import did_you_mean
 from featdsl.pointintime import reads
+from featdsl.pythonfeature import PythonFeature
 from featdsl.window import LIFETIME
 
 
@@ -147,7 +149,11 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
     if not feature.valid:
         draft.broken.add(address)
         return None
-    text = draft.rendered(address, feature.sql if feature.sql is not None else f'"{name}"', feature.origin, {})
+    function = feature_function(draft, group, feature) if isinstance(feature, PythonFeature) else None
+    if isinstance(feature, PythonFeature):
+        text = call(function, feature.dtype) if function else None
+    else:
+        text = draft.rendered(address, feature.sql if feature.sql is not None else f'"{name}"', feature.origin, {})
     expect = [draft.rendered(address, condition, feature.origin, {}) for condition in feature.expect]
     conditions = tuple(condition for condition in expect if condition is not None)
     if text is None or len(conditions) < len(expect):
@@ -183,6 +189,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         dtype=feature.dtype,
         sql=text,
         expect=tuple(_of_itself(condition, feature) for condition in conditions),
+        function=function,
         reads=reads,
         inputs=used if group.source is None else (),
         window=_window(feature),

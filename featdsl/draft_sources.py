@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 
 from featdsl import fingerprints, sql, templates
-from featdsl.definitions import SourceDefinition, SourceFormat
-from featdsl.draft import Draft
+from featdsl.definitions import FunctionDefinition, SourceDefinition, SourceFormat
+from featdsl.draft import Draft, key_columns
+from featdsl.draft_functions import function_of
 from featdsl.names import did_you_mean
 from featdsl.source import Source
 
@@ -17,11 +18,13 @@ def add_sources(draft: Draft, sources: Sequence[Source]) -> None:
     by_name = {source.name: source for source in sources}
     names = templates.source_names(by_name)
     texts = {source.name: text for source in sources if (text := _rendered_query(draft, source, names)) is not None}
+    made = {source.name: found for source in sources if (found := _function(draft, source)) is not None}
     inputs = {name: _source_inputs(draft, by_name[name], text, by_name) for name, text in texts.items()}
+    inputs |= {name: _known(draft, by_name[name], found.parameters, by_name) for name, found in made.items()}
     needs = {name: inputs.get(name, ()) for name in by_name if f"source {name}" not in draft.broken}
     for name in draft.ordered("source", by_name, needs):
         if all(upstream in draft.sources for upstream in needs[name]):
-            _add_source(draft, by_name[name], texts.get(name, ""), needs[name])
+            _add_source(draft, by_name[name], texts.get(name, ""), needs[name], made.get(name))
         else:
             draft.broken.add(f"source {name}")
 
@@ -39,15 +42,30 @@ def _source_inputs(draft: Draft, source: Source, text: str, known: Mapping[str, 
     except sql.SqlProblem as problem:
         draft.refuse(address, "Invalid SQL", f"{address}: {problem}", source.origin, problem.mend)
         return ()
+    return _known(draft, source, inputs, known)
+
+
+def _function(draft: Draft, source: Source) -> FunctionDefinition | None:
+    if source.function is None:
+        return None
+    return function_of(draft, f"source {source.name}", source.function, source.origin)
+
+
+def _known(draft: Draft, source: Source, inputs: tuple[str, ...], known: Mapping[str, Source]) -> tuple[str, ...]:
+    """Return the sources that one reads, sorted; refuse those that nothing declares."""
+    address = f"source {source.name}"
     for name in inputs:
         if name not in known and f"source {name}" not in draft.broken:
             what = f'{address} reads "{name}", which no source declares.'
             draft.refuse(address, "Unknown source", what, source.origin, did_you_mean(name, known))
-    return inputs
+    return tuple(sorted(inputs))
 
 
-def _add_source(draft: Draft, source: Source, text: str, inputs: tuple[str, ...]) -> None:
+def _add_source(
+    draft: Draft, source: Source, text: str, inputs: tuple[str, ...], function: FunctionDefinition | None
+) -> None:
     place = _place(draft, source)
+    columns = key_columns(source.columns or {})
     options = tuple(sorted((name, json.dumps(value)) for name, value in source.options.items()))
     draft.sources[source.name] = SourceDefinition(
         name=source.name,
@@ -57,6 +75,8 @@ def _add_source(draft: Draft, source: Source, text: str, inputs: tuple[str, ...]
         options=options,
         sql=text,
         inputs=inputs,
+        function=function,
+        columns=columns,
         timestamp=source.timestamp,
         available_at=source.available_at,
         tie_break=source.tie_break,
@@ -68,6 +88,8 @@ def _add_source(draft: Draft, source: Source, text: str, inputs: tuple[str, ...]
             inputs={name: draft.sources[name].fingerprint for name in inputs},
             time=(source.timestamp, source.tie_break),
             available_at=source.available_at,
+            function=function.fingerprint if function else "",
+            columns=columns,
         ),
         **draft.common(source),
     )
@@ -76,6 +98,8 @@ def _add_source(draft: Draft, source: Source, text: str, inputs: tuple[str, ...]
 def _place(draft: Draft, source: Source) -> tuple[SourceFormat, tuple[str, ...]]:
     if source.sql is not None:
         return "sql", ()
+    if source.function is not None:
+        return "python", ()
     if source.table is not None:
         return "table", (str(source.database), source.table)
     if source.path is None:

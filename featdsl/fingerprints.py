@@ -34,10 +34,14 @@ def source(  # noqa: PLR0913 - every part counts
     inputs: Mapping[str, str],
     time: tuple[str | None, str | None],
     available_at: str | None,
+    function: str = "",
+    columns: Iterable[Column] = (),
 ) -> str:
-    """Return a source's fingerprint; `inputs` maps the sources of a query to theirs."""
+    """Return a source's fingerprint; `inputs` maps the sources that it reads to theirs."""
     # What is not said leaves the fingerprint as it was before there was a word for it.
-    known = {"available_at": available_at} if available_at else {}
+    known: dict[str, object] = {"available_at": available_at} if available_at else {}
+    if function:
+        known |= {"function": function, "columns": sorted((column.name, column.dtype) for column in columns)}
     return of({
         "meaning": _MEANING, "format": format, "location": list(location), "options": sorted(options), "sql": sql,
         "inputs": dict(inputs), "time": time, **known,

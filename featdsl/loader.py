@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import re
 import sys
 import traceback
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from featdsl import macros
+from featdsl import macros, sourcecode
 from featdsl.declaration import Declaration, collecting
 from featdsl.errors import DeclarationError, FeatdslError, Origin, Problem
 from featdsl.names import did_you_mean
@@ -60,14 +61,16 @@ def _modules(project: Project) -> Iterator[str]:
 class _FreshLoader(importlib.machinery.SourceFileLoader):
     """Compiles from source each time: a cached bytecode file can be older than an edit of the same second.
 
-    A mistake is kept where it happens; whoever imports the module learns only that it failed.
+    The text is kept with the module, for fingerprints of its functions. A mistake is kept where it happens; whoever imports the module learns only that it failed.
     """
 
     def __init__(self, fullname: str, path: str, finder: _FreshFinder) -> None:
         super().__init__(fullname, path)
         self._finder = finder
+        self._module: ModuleType | None = None
 
     def exec_module(self, module: ModuleType) -> None:
+        self._module = module
         try:
             super().exec_module(module)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
@@ -75,7 +78,11 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
             raise _FailedBefore(module.__name__) from None
 
     def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - the base's signature
-        return self.source_to_code(self.get_data(self.path), self.path)
+        data = self.get_data(self.path)
+        code = self.source_to_code(data, self.path)
+        if self._module is not None:
+            vars(self._module)[sourcecode.KEPT] = importlib.util.decode_source(data)
+        return code
 
 
 class _FailedBefore(ImportError):

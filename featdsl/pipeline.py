@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Any
 
-from featdsl import binding, catalog, engine, frames, loader, planner
+from featdsl import binding, catalog, engine, frames, functions, loader, planner, uses
+from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
+from featdsl.errors import DeclarationError
 from featdsl.plan import Plan
 from featdsl.project import Project
 from featdsl.source import Source
@@ -17,10 +21,11 @@ from featdsl.stores import Store
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, and the rows in memory that it builds from, by their hash."""
+    """A plan, the rows in memory that it builds from, by their hash, and the functions that it calls, by fingerprint."""
 
     plan: Plan
     rows: Mapping[str, Any]
+    functions: Functions = field(default_factory=dict)
 
 
 def make_plan(project: Project, store: Store) -> Planned:
@@ -31,7 +36,8 @@ def make_plan(project: Project, store: Store) -> Planned:
     desired = catalog.build(
         loaded.declarations, project, problems=loaded.problems, frames=hashes, macro_files=loaded.macro_files
     )
-    return plan_for(project, store, desired, dict(rows.values()))
+    planned = plan_for(project, store, desired, dict(rows.values()))
+    return replace(planned, functions=declared_functions(loaded.declarations))
 
 
 def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any]) -> Planned:
@@ -43,6 +49,32 @@ def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str
     finally:
         connection.close()
     return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
+
+
+def saved(project: Project, plan: Plan) -> Planned:
+    """Return a plan of before with the functions that it calls, as the project declares them now.
+
+    Raises DeclarationError when one is not there because the declarations have mistakes.
+    """
+    wanted = {function.fingerprint for _, function in uses.functions(plan)}
+    if not wanted:
+        return Planned(plan, {})
+    loaded = loader.load(project)
+    found = declared_functions(loaded.declarations)
+    if loaded.problems and not wanted <= found.keys():
+        raise DeclarationError([problem.seen_from(project.root) for problem in loaded.problems])
+    return Planned(plan, {}, found)
+
+
+def declared_functions(declarations: Iterable[Declaration]) -> dict[str, FunctionType]:
+    """Return the functions of declarations by their fingerprints; those that have none are told by the catalogue."""
+    found = {}
+    for each in declarations:
+        function = getattr(each, "function", None)
+        if each.valid and isinstance(function, FunctionType):
+            with suppress(functions.FunctionProblem):
+                found[functions.describe(function).fingerprint] = function
+    return found
 
 
 def _rows(project: Project, declarations: tuple[Declaration, ...]) -> dict[str, tuple[str, Any]]:

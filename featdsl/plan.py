@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from featdsl.definitions import Column, Definition, SourceDefinition
+from featdsl.definitions import Column, Definition, FunctionDefinition, SourceDefinition
 from featdsl.diff import Change
 from featdsl.errors import Origin
 from featdsl.snapshot import Head
@@ -25,6 +25,18 @@ class OpenSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FunctionUse:
+    """A Python function that SQL calls by `name`, with columns of these types, for a feature of this type."""
+
+    name: str
+    feature: str
+    function: FunctionDefinition
+    columns: tuple[Column, ...]
+    dtype: str
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildTable:
     """Make the table of a group: unique by keys and event timestamp, sorted by them."""
 
@@ -36,6 +48,7 @@ class BuildTable:
     timed: bool
     columns: tuple[Column, ...]
     reads: tuple[str, ...]
+    functions: tuple[FunctionUse, ...] = ()
     reason: str
     origin: Origin
 

@@ -136,12 +136,14 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     features = dict(catalog.features)
     for name, feature in catalog.features.items():
         if applied := snapshot.versions.get((name, feature.fingerprint)):
-            features[name] = replace(feature, sql=applied.sql, expect=_same_or(applied.expect, feature.expect))
+            features[name] = replace(
+                feature, sql=applied.sql, function=applied.function, expect=_same_or(applied.expect, feature.expect)
+            )
     sources = dict(catalog.sources)
     for name, source in catalog.sources.items():
         earlier = snapshot.catalog.sources.get(name)
         if earlier and earlier.fingerprint == source.fingerprint:
-            sources[name] = replace(source, sql=earlier.sql)
+            sources[name] = replace(source, sql=earlier.sql, function=earlier.function)
     return replace(catalog, features=features, sources=sources)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Never, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from featdsl.declaration import ColumnName, Declaration, Name, Texts
+from featdsl.callables import Function
+from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts
 
 Format = Literal["parquet", "csv", "json"]
 
@@ -45,7 +46,10 @@ class Source(Declaration):
       `format=` names the format where the ending does not, `options=` goes to DuckDB's reader;
     - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file;
     - `sql="SELECT ... FROM {{ other_source }}"`: a query over other sources, with Jinja;
-    - `frame=`: rows in memory (pandas, polars, pyarrow or a DuckDB relation), for tests and notebooks.
+    - `frame=`: rows in memory (pandas, polars, pyarrow or a DuckDB relation), for tests and notebooks;
+    - `function=load_rates, columns={"currency": str, "day": date, "rate": float}`: a Python function, called when a plan
+      is applied. It returns a pyarrow Table, a pandas or polars DataFrame or a list of dicts with these columns. Its
+      parameters are other sources, each given as a pyarrow Table; those with a default are not.
 
     `timestamp` names the column that tells when a row became true: a DATE or TIMESTAMP, read as UTC when it has no
     zone. Without one the rows hold at all times. `available_at` names the column that tells when a row became known:
@@ -64,6 +68,8 @@ class Source(Declaration):
     database: str | None = None
     sql: str | None = None
     frame: Any = None
+    function: Function = None
+    columns: dict[ColumnName, DType] | None = None
     timestamp: ColumnName | None = None
     available_at: ColumnName | None = None
     tie_break: ColumnName | None = None
@@ -80,6 +86,8 @@ class Source(Declaration):
         database: str | None = None,
         sql: str | None = None,
         frame: Any = None,
+        function: Callable[..., Any] | None = None,
+        columns: Mapping[str, type[Any] | str] | None = None,
         timestamp: str | None = None,
         available_at: str | None = None,
         tie_break: str | None = None,
@@ -88,19 +96,21 @@ class Source(Declaration):
     ) -> None:
         given = {
             "name": name, "path": path, "format": format, "options": options or {}, "table": table,
-            "database": database, "sql": sql, "frame": frame, "timestamp": timestamp,
+            "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
             "available_at": available_at, "tie_break": tie_break, "description": description,
         }  # fmt: skip
         super().__init__({**given, **unknown})
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        places = [place for place in ("path", "table", "sql", "frame") if getattr(self, place) is not None]
+        places = [place for place in ("path", "table", "sql", "frame", "function") if getattr(self, place) is not None]
         if len(places) != 1:
             said = f"{' and '.join(places)} are given" if places else "none is given"
-            raise ValueError(f"give one of path=, table=, sql= or frame=; {said}")
+            raise ValueError(f"give one of path=, table=, sql=, frame= or function=; {said}")
         if (self.table is None) != (self.database is None):
             raise ValueError("table= and database= go together: a table, and the DuckDB file that holds it")
+        if (self.function is None) != (not self.columns):
+            raise ValueError("function= and columns= go together: what makes the rows, and the columns that they have")
         if self.path is not None:
             self.file_format()
         if self.available_at and not self.timestamp:

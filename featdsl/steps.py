@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from featdsl import graph, selects
+from featdsl import graph, selects, uses
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -101,6 +101,7 @@ def _build_table(
         timed=features[0].timed,
         columns=columns,
         reads=selects.tables_read(features, versions) if group.source is None else (),
+        functions=tuple(uses.of(features, catalog.sources[group.source])) if group.source is not None else (),
         reason=reason,
         origin=group.origin,
     )

@@ -76,9 +76,11 @@ def description(found: Described, width: int) -> str:
     for name, value in facts.items():
         first, *rest = str(value).splitlines() or [""]
         lines.append(
-            _cut(f"  {name.ljust(wide)}  {first}", width) if name != "sql" else f"  {name.ljust(wide)}  {first}"
+            _cut(f"  {name.ljust(wide)}  {first}", width)
+            if name not in {"sql", "code"}
+            else f"  {name.ljust(wide)}  {first}"
         )
-        lines += [f"  {' ' * wide}  {line}" for line in rest]
+        lines += [f"  {' ' * wide}  {line}".rstrip() for line in rest]
     return "\n".join(lines) + "\n"
 
 

@@ -24,5 +24,12 @@ def applied(root: Path, declare: Callable[[], object]) -> FeatureStore:
     desired = catalog.build(collector.declarations, here, problems=collector.problems, frames=hashes)
     store = open_store(here)
     planned = pipeline.plan_for(here, store, desired, dict(rows.values()))
-    runner.apply(planned.plan, here, store, listen=events.ignore, rows=planned.rows)
+    runner.apply(
+        planned.plan,
+        here,
+        store,
+        listen=events.ignore,
+        rows=planned.rows,
+        functions=pipeline.declared_functions(collector.declarations),
+    )
     return FeatureStore(root)

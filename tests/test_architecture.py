@@ -15,16 +15,18 @@ import featdsl
 PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
-    "words": {"dtypes", "durations", "errors", "events", "instants", "names"},
-    "what teams write": {"declaration", "entity", "source", "window", "feature", "group", "featureset", "request"},
+    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
+    "what teams write": {"declaration", "entity", "source", "window", "feature", "pythonfeature", "group", "featureset"}
+    | {"request"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"aggregates", "macros", "requested", "templates", "tracing", "windows"}
+    | {"aggregates", "functions", "macros", "requested", "templates", "tracing", "windows"}
     | {"windows.family", "windows.frames", "windows.joins", "windows.totals"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {
         "loader",
         "draft",
+        "draft_functions",
         "draft_sources",
         "draft_features",
         "draft_inputs",
@@ -32,6 +34,8 @@ LAYERS = {
         "binding",
         "diff",
         "plan",
+        "uses",
+        "calls",
         "steps",
         "planner",
         "planfile",

@@ -322,14 +322,14 @@ MISTAKES = {
     "source of nothing": (
         "Source('s')",
         (
-            "Invalid declaration\n  Source 's': give one of path=, table=, sql= or frame=; none is given\n"
+            "Invalid declaration\n  Source 's': give one of path=, table=, sql=, frame= or function=; none is given\n"
             "  features/bank.py:1"
         ),
     ),
     "source of two places": (
         "Source('s', path='a.csv', sql='SELECT 1')",
         (
-            "Invalid declaration\n  Source 's': give one of path=, table=, sql= or frame=; path and sql are given\n"
+            "Invalid declaration\n  Source 's': give one of path=, table=, sql=, frame= or function=; path and sql are given\n"
             "  features/bank.py:1"
         ),
     ),

@@ -28,7 +28,7 @@ _VERBS: dict[Action, str] = {
     "remove": "to remove",
 }
 NOTHING = "Nothing to do: the store holds what the code declares."
-LONG = frozenset({"sql", "description"})
+LONG = frozenset({"sql", "description", "function"})
 """Reasons whose two sides are shown line by line."""
 
 
@@ -87,6 +87,9 @@ def _whence(source: SourceDefinition) -> str:
             return "rows in memory"
         case "sql":
             return f"SQL over {', '.join(source.inputs) or 'nothing'}"
+        case "python":
+            over = f" over {', '.join(source.inputs)}" if source.inputs else ""
+            return f"Python {source.function.qualname if source.function else ''}{over}"
         case _:
             return ", ".join(source.location)
 
@@ -102,9 +105,11 @@ def reason_line(reason: Reason) -> str:
 
 def line_changes(reason: Reason) -> Iterator[tuple[str, str]]:
     """Yield the lines of a text that changes, with `-`, `+` or a space for the lines around those."""
-    before, after = (inspect.cleandoc(side).splitlines() for side in (reason.before, reason.after))
+    is_python = reason.code == "function"  # where leading spaces mean something, and empty lines nothing
+    clean = str if is_python else inspect.cleandoc
+    before, after = (clean(side).splitlines() for side in (reason.before, reason.after))
     for line in list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]:
-        if line.startswith("@@"):
+        if line.startswith("@@") or (is_python and not line[1:]):
             continue
         yield line[0], line[1:]
 
@@ -169,8 +174,12 @@ def sql_lines(plan: Plan) -> Iterator[str]:
             yield f"-- source {step.source.name}"
             yield from step.source.sql.splitlines()
             yield ""
+        elif isinstance(step, OpenSource) and step.source.function:
+            yield from [f"-- source {step.source.name} is {step.source.function.name}", ""]
         elif isinstance(step, BuildTable | PutView):
             yield f"-- {f'table {step.table}' if isinstance(step, BuildTable) else f'view prod.{step.name}'}"
+            for use in step.functions if isinstance(step, BuildTable) else ():
+                yield f"-- {use.name} is {use.function.name}"
             yield from step.sql.splitlines()
             yield ""
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, assert_type
 
-from featdsl import Entity, Feature, FeatureAlias, FeatureGroup, FeatureSet, FeatureStore, Model, Request, Source
+import pyarrow as pa
+
+from featdsl import (
+    Entity,
+    Feature,
+    FeatureAlias,
+    FeatureGroup,
+    FeatureSet,
+    FeatureStore,
+    Model,
+    Request,
+    Source,
+    python_feature,
+)
 
 user = Entity("user", keys={"user_id": int, "country": "VARCHAR"}, description="A person.")
 accounts = Source("accounts", path=["a.parquet", "b.parquet"], timestamp="updated_at", tie_break="version")
@@ -22,6 +35,29 @@ class UserProfile(FeatureGroup, entity=user, source=accounts, keys={"user_id": "
     seen = Feature(datetime, expect=["seen > '2000-01-01'", "seen < '2100-01-01'"])
     balance = Feature("DECIMAL(18, 2)")
     history = Feature(list[float])
+
+
+def shares(accounts: pa.Table) -> list[dict[str, object]]:
+    """Make rows of the rows of another source."""
+    return [{"day": date(2026, 1, 1), "share": 1 / accounts.num_rows}]
+
+
+made = Source("made", function=shares, columns={"day": date, "share": "DECIMAL(9, 4)"}, timestamp="day")
+
+
+class Read(FeatureGroup, entity=user, source=accounts):
+    """What functions compute."""
+
+    @python_feature(float, description="How content.", expect="content >= 0", tags={"text"})
+    def content(text: pa.Array, weight: float = 0.5) -> pa.Array:  # noqa: N805 - no method
+        """Return it."""
+        return [weight, text]
+
+    @python_feature("DECIMAL(18, 2)")
+    @staticmethod
+    def price(amounts: list[str]) -> list[str]:
+        """Return it; static where a checker looks at the type of the first parameter."""
+        return amounts
 
 
 class Rates(FeatureGroup, entity=None, source=rates, name="base_rates"):
@@ -69,6 +105,9 @@ assert_type(UserProfile.born, Feature[date])
 assert_type(UserProfile.seen, Feature[datetime])
 assert_type(UserProfile.balance, Feature[Any])
 assert_type(UserProfile.history, Feature[list[float]])
+assert_type(Read.content, Feature[float])
+assert_type(Read.price, Feature[Any])
+assert_type(Read.content.alias("happy"), FeatureAlias[float])
 assert_type(Lags.declaration.features["lag_6h"], Feature[Any])
 assert_type(UserProfile.age.alias("age_there", keys={"user_id": "friend_id"}), FeatureAlias[int])
 assert_type(UserProfile.age.name, str)

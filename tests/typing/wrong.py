@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Request, Source
+from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Request, Source, python_feature
 
 user = Entity("user", keys={"user_id": int})
 accounts = Source("accounts", path="a.parquet", timestamp="updated_at")
@@ -39,6 +39,11 @@ Entity("user", keys=["user_id"])  # E
 Entity("user", key={"user_id": int}, keys={"user_id": int})  # E
 Source("rows", path="a.csv", format="xml")  # E
 Source("rows", path="a.csv", time="at")  # E
+Source("rows", function=5, columns={"at": int})  # E
+python_feature()  # E
+python_feature(float, sql="age")  # E
+python_feature(float)(5)  # E
+assert_type(python_feature(float)(len), Feature[str])  # E
 FeatureSet("risk", features=[UserProfile.age])  # E
 FeatureSet("risk", version="1", features=[UserProfile.age])  # E
 FeatureSet("risk", version=1, features=[UserProfile.age, 5])  # E
