@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import calls, engine, frames, graph, instants, sql, tracing, uses
+from featdsl import calls, engine, fingerprints, frames, graph, instants, sql, tracing, uses
 from featdsl.definitions import (
     Aggregate,
     Catalog,
@@ -25,6 +25,8 @@ from featdsl.dtypes import gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.instants import Clock
 from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
+from featdsl.windows.family import call_of
+from featdsl.windows.totals import columns_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -204,9 +206,9 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
                     _check_feature(check, feature, scope)
     if known == members:
         _check_expectations(check, [each for each in members if not each.request])
-    for feature in known:
-        parts = _summed(check, feature, scope)
-        check.features[feature.address] = replace(feature, roots=_roots(check, group, feature), aggregates=parts)
+    rooted = [replace(each, roots=_roots(check, group, each)) for each in known]
+    for feature in _with_totals(check, rooted, scope):
+        check.features[feature.address] = feature
 
 
 def _clock(check: _Check, group: GroupDefinition) -> Clock:
@@ -334,6 +336,17 @@ def _is_misused(feature: FeatureDefinition) -> bool:
 def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
     what = f"{address} aggregates over many rows, but has no window that says which: {feature.sql}"
     return Problem("Aggregate misused", what, feature.origin, "Give it one, such as window='30 days' or 'lifetime'.")
+
+
+def _with_totals(check: _Check, features: Sequence[FeatureDefinition], scope: _Scope) -> list[FeatureDefinition]:
+    """Return features of which those with windows know which running totals their table has: it goes by their types."""
+    typed = [replace(each, aggregates=_summed(check, each, scope)) for each in features]
+    calls = [call_of(each, aggregate) for each in typed for aggregate in each.aggregates]
+    totals = sorted({name for call in calls for name in columns_of(call) or ()})
+    clock = typed[0].clock if typed else ""
+    return [
+        replace(each, table=fingerprints.renamed(each.table, totals, clock)) if each.window else each for each in typed
+    ]
 
 
 def _summed(check: _Check, feature: FeatureDefinition, scope: _Scope) -> tuple[Aggregate, ...]:

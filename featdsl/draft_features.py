@@ -87,9 +87,8 @@ def _values_table(group: GroupDeclaration, scope: _Scope, features: Sequence[Fea
 def _events_table(group: GroupDeclaration, scope: _Scope, features: Sequence[FeatureDefinition]) -> str:
     """Return the name of the table that stores the rows that a group's windows look at."""
     read = {column for feature in features if feature.window for column in [*feature.reads, *feature.order]}
-    totals = {f"{each.merges} {each.total}" for feature in features for each in feature.aggregates if each.total}
     source = scope.source.fingerprint if scope.source else ""
-    found = fingerprints.events(read, totals, keys=_key_sources(group, scope), source=source)
+    found = fingerprints.events(read, keys=_key_sources(group, scope), source=source)
     return f"{group.name}_events_{found[:8]}"
 
 

@@ -145,11 +145,11 @@ def family(dtype: str) -> str:
         return "integer"
     if dtype in {"DOUBLE", "FLOAT"}:
         return "real"
-    if dtype.startswith("DECIMAL"):
+    if dtype.startswith("DECIMAL") and not dtype.endswith("]"):
         return "decimal"
     if dtype in _INSTANTS:
         return "instant"
-    if dtype == "VARCHAR" or dtype.startswith("ENUM"):
+    if dtype == "VARCHAR" or (dtype.startswith("ENUM") and not dtype.endswith("]")):
         return "text"
     return dtype
 

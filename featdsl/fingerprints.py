@@ -79,11 +79,15 @@ def derived_feature(
     })  # fmt: skip
 
 
-def events(columns: Iterable[str], totals: Iterable[str], *, keys: Iterable[tuple[str, str, str]], source: str) -> str:
+def events(columns: Iterable[str], *, keys: Iterable[tuple[str, str, str]], source: str) -> str:
     """Return the fingerprint of the table that stores rows of a source for windows; `keys` are as for a feature."""
-    return of({
-        "layout": _LAYOUT, "events": sorted(columns), "totals": sorted(totals), "keys": sorted(keys), "source": source,
-    })  # fmt: skip
+    return of({"layout": _LAYOUT, "events": sorted(columns), "keys": sorted(keys), "source": source})
+
+
+def renamed(table: str, totals: Iterable[str], clock: str) -> str:
+    """Return the name of such a table once it is known which running totals it has, and how fine its times are."""
+    name, _, start = table.rpartition("_")
+    return f"{name}_{of({'table': start, 'totals': list(totals), 'clock': clock})[:8]}"
 
 
 def table(members: Iterable[Member], *, keys: Iterable[Column], timed: bool) -> str:

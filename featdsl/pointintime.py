@@ -17,7 +17,8 @@ from featdsl import windows
 from featdsl.definitions import Column, FeatureDefinition
 from featdsl.instants import LAST, is_younger, widened
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, quote
-from featdsl.windows.family import Asked, Way
+from featdsl.windows.family import Asked, Way, call_of
+from featdsl.windows.totals import columns_of
 
 ROW = "#row"
 """The column of a spine that keeps its order."""
@@ -135,8 +136,12 @@ def lookups_of(wants: Sequence[Want], versions: Versions) -> Lookups:
 
 def sliding(wants: Sequence[Want], versions: Versions) -> Ways:
     """Return the ways of a query whose times are those of the stored rows: there OVER has the least to do."""
-    lookups = lookups_of(wants, versions)
-    return Ways({key: [Way("frames")] * len(windows.families(features)) for key, features in lookups.items()})
+    found = {}
+    for key, features in lookups_of(wants, versions).items():
+        calls = [call_of(feature, each) for feature in features for each in feature.aggregates]
+        totals = frozenset(name for call in calls for name in columns_of(call) or ())
+        found[key] = [Way("frames", totals=totals)] * len(windows.families(features))
+    return Ways(found)
 
 
 def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: Ways = Ways()) -> str:

@@ -50,7 +50,7 @@ def _totals(features: Sequence[FeatureDefinition]) -> dict[str, Call | None]:
     if features[0].clock == "TIMESTAMP":
         calls = [call_of(feature, each) for feature in features for each in feature.aggregates]
         found |= {name: call for call in calls for name in columns_of(call) or ()}
-    return {count_column(""): None, **dict(sorted(found.items()))}
+    return {**dict(sorted(found.items())), count_column(""): None}
 
 
 def _total_type(name: str, call: Call | None) -> str:

@@ -117,6 +117,81 @@ Aggregate misused
   features/accounts/__init__.py:13
   Give it one, such as window='30 days' or 'lifetime'.""",
     ),
+    "an aggregate of a window that nests": (
+        (TEAM, 'sql="annual_income"', 'sql="max(sum(annual_income))", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: sum() stands within max().
+  features/accounts/__init__.py:13
+  Aggregate once; a Source(sql=...) can do the rest.""",
+    ),
+    "a column beside an aggregate": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income) / birth_date", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: The column 'birth_date' stands outside of an aggregate, where a window has many rows of it.
+  features/accounts/__init__.py:13
+  Say which one, such as last(birth_date), or aggregate it.""",
+    ),
+    "a window over nothing": (
+        (TEAM, 'sql="annual_income"', 'sql="annual_income", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It aggregates nothing, but has a window.
+  features/accounts/__init__.py:13
+  Write an aggregate, such as sum(amount).""",
+    ),
+    "a window of no length": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", window="1 fortnight"'),
+        """\
+Invalid declaration
+  Feature: window: '1 fortnight' is not a length of time, such as '30 days' or '1 hour', or 'lifetime'
+  features/accounts/__init__.py:13""",
+    ),
+    "a window twice": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", windows=["7 days", "1 week"]'),
+        """\
+Invalid declaration
+  Feature: windows: '1 week' is listed twice
+  features/accounts/__init__.py:13""",
+    ),
+    "a delay without a window": (
+        (TEAM, 'sql="annual_income"', 'sql="annual_income", delay="1 hour"'),
+        """\
+Invalid declaration
+  Feature: delay= belongs to a window; give window= as well, such as window='30 days'
+  features/accounts/__init__.py:13""",
+    ),
+    "no last rows": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", last_n=0'),
+        """\
+Invalid declaration
+  Feature: last_n: Input should be greater than or equal to 1
+  features/accounts/__init__.py:13""",
+    ),
+    "a window without SQL": (
+        (TEAM, 'sql="annual_income"', 'window="1 day"'),
+        """\
+Invalid declaration
+  Feature: a window needs sql= that aggregates its rows, such as sql='sum(amount)'
+  features/accounts/__init__.py:13""",
+    ),
+    "a window whose SQL does not bind": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_incom)", window="1 day"'),
+        """\
+Unknown column
+  feature user_profile.income reads the column 'annual_incom', which does not exist.
+  features/accounts/__init__.py:13
+  Did you mean "annual_income"?""",
+    ),
+    "a window of another type": (
+        (TEAM, 'sql="annual_income"', 'sql="list(annual_income)", window="1 day"'),
+        """\
+Wrong type
+  feature user_profile.income is declared DOUBLE, but its SQL gives DECIMAL(24,1)[].
+  features/accounts/__init__.py:13
+  Declare that type, or cast: CAST(... AS DOUBLE).""",
+    ),
     "a function that changes by the run": (
         (TEAM, "birth_date, updated_at)", "birth_date, now())"),
         """\

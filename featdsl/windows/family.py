@@ -50,7 +50,7 @@ class Call:
     @property
     def exact(self) -> bool:
         """Whether sums of its argument are exact, so that a difference of two of them is as well."""
-        return self.dtype in _EXACT or self.dtype.startswith("DECIMAL")
+        return self.dtype in _EXACT or (self.dtype.startswith("DECIMAL") and self.dtype.endswith(")"))
 
     @property
     def sql(self) -> str:

@@ -39,50 +39,31 @@ arrivals = Source(
     tie_break="flight",
     description="Flights that arrived, when they arrived.",
 )
-carrier_days = Source(
-    "carrier_days",
-    sql="""
-        SELECT carrier, departed_at, sum(sum(dep_delay)) OVER day / sum(count(*)) OVER day AS delay,
-               sum(count(*) FILTER (WHERE dep_delay > 15)) OVER day / sum(count(*)) OVER day AS late_share
-        FROM {{ departures }}
-        GROUP BY carrier, departed_at
-        WINDOW day AS (PARTITION BY carrier ORDER BY departed_at RANGE INTERVAL 24 HOURS PRECEDING)
-    """,
-    timestamp="departed_at",
-    description="The 24 hours up to each departure of a carrier.",
-)
-airport_hours = Source(
-    "airport_hours",
-    sql="""
-        SELECT origin, departed_at, sum(count(*)) OVER hours AS departures,
-               sum(sum(dep_delay)) OVER hours / sum(count(*)) OVER hours AS delay
-        FROM {{ departures }}
-        GROUP BY origin, departed_at
-        WINDOW hours AS (PARTITION BY origin ORDER BY departed_at RANGE INTERVAL 2 HOURS PRECEDING)
-    """,
-    timestamp="departed_at",
-    description="The two hours up to each departure from an airport.",
-)
 
 
-class CarrierDelays(FeatureGroup, entity=carrier, source=carrier_days):
-    """How late a carrier ran in the 24 hours up to its latest departure."""
+class CarrierDelays(FeatureGroup, entity=carrier, source=departures):
+    """How late a carrier ran in the last 24 hours."""
 
-    departure_delay_24h = Feature(float, sql="delay", description="Mean departure delay, minutes.", tags="delay")
+    departure_delay_24h = Feature(
+        float, sql="avg(dep_delay)", window="24 hours", description="Mean departure delay, minutes.", tags="delay"
+    )
     late_share_24h = Feature(
         float,
-        sql="late_share",
+        sql="avg((dep_delay > 15)::INTEGER)",
+        window="24 hours",
         description="Share of departures that were more than 15 minutes late.",
         expect="late_share_24h BETWEEN 0 AND 1",
         tags="delay",
     )
 
 
-class AirportDelays(FeatureGroup, entity=airport, source=airport_hours, keys={"airport": "origin"}):
-    """How late departures were in the two hours up to an airport's latest one."""
+class AirportDelays(FeatureGroup, entity=airport, source=departures, keys={"airport": "origin"}):
+    """How late departures from an airport were in the last two hours."""
 
-    departure_delay_2h = Feature(float, sql="delay", description="Mean departure delay, minutes.", tags="delay")
-    departures_2h = Feature(int, sql="departures", description="How many departed.", expect="departures_2h > 0")
+    departure_delay_2h = Feature(
+        float, sql="avg(dep_delay)", window="2 hours", description="Mean departure delay, minutes.", tags="delay"
+    )
+    departures_2h = Feature(int, sql="count(*)", window="2 hours", description="How many departed.")
 
 
 class AircraftRotation(FeatureGroup, entity=aircraft, source=arrivals, ttl="1 day"):
