@@ -68,7 +68,8 @@ def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selecta
     listed = [asked] if isinstance(asked, str | Feature | FeatureAlias) else list(asked)
     if not listed:
         raise RequestError(Problem("Nothing asked for", "The list of features is empty."))
-    wants = [_want(snapshot, each) for each in listed]
+    single = [one for each in listed for one in (each.each() if isinstance(each, Feature) else (each,))]
+    wants = [_want(snapshot, each) for each in single]
     _refuse_shared_columns(wants)
     if said := requested.clash(wants):
         mend = "Ask for them one after the other, or give one another name: .alias(...)."

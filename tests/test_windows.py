@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import calendar
+import importlib
 import math
+import pickle
 import statistics
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from featdsl import Entity, Feature, FeatureGroup, FeatureStore, Source, aggregates, strategies
-from featdsl.windows import Family, Way
+from featdsl.definitions import FeatureDefinition, Window
+from featdsl.durations import length
+from featdsl.errors import DeclarationError, FeatureNotFoundError, Origin
+from featdsl.strategies import Met
+from featdsl.windows import Family, Way, families
+from tests.conftest import Workspace
 from tests.declared import applied
 
 START = datetime.fromisoformat("2026-01-30")
@@ -346,3 +354,213 @@ def test_each_aggregate_is_that_of_a_subquery_for_each_row(
     found = [row[0] for row in training.relation.select(f"f_{name}").fetchall()]
     assert len(found) == len(wanted)
     assert [pair for pair in zip(found, wanted, strict=True) if not same(*pair)] == []
+
+
+# In use
+
+SHOP = {
+    "featproject.toml": '[project]\nname = "shop"\n',
+    "features/__init__.py": '''
+from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Source
+
+user = Entity("user", keys={"user_id": int})
+payments = Source("payments", path="data/payments.parquet", timestamp="at")
+
+
+class Spending(FeatureGroup, entity=user, source=payments):
+    """How the account is used."""
+
+    spend = Feature(float, sql="sum(amount)", windows=["7 days", "30 days"], expect="spend > 0")
+    payments_1d = Feature(int, sql="count(*)", window="1 day")
+    payments_today = Feature(int, sql="count(*)", window="1 day", every="1 day")
+    last_amount = Feature(float, sql="amount")
+
+
+class Everyone(FeatureGroup, entity=None, source=payments):
+    """All accounts together."""
+
+    paid_30d = Feature(float, sql="sum(amount)", window="30 days")
+
+
+class Share(FeatureGroup, entity=user, inputs=[Spending.spend, Everyone.paid_30d]):
+    """What an account's part is."""
+
+    share_30d = Feature(float, sql="spend_30d / paid_30d")
+    trend = Feature(float, sql="spend_7d / spend_30d")
+
+
+risk_v1 = FeatureSet("risk", version=1, features=[Spending.spend, Share])
+''',
+}
+PAYMENTS = """
+    SELECT i % 3 AS user_id, (now() AT TIME ZONE 'UTC')::TIMESTAMP - to_hours(24 * i + 1) AS at, 10.0 * (i + 1) AS amount
+    FROM range(12) t(i)
+"""
+"""User i % 3 paid 10 (i + 1), i days and an hour ago."""
+
+
+@pytest.fixture
+def shop(workspace: Workspace) -> Workspace:
+    """A project with windows, applied to payments up to now."""
+    workspace.write(SHOP).parquet("data/payments.parquet", PAYMENTS).apply()
+    return workspace
+
+
+def test_windows_are_served_as_of_now(shop: Workspace) -> None:
+    """What a window holds now: days 0, 3 and 6 are within the week, all of the year's first ones within 30 days."""
+    served = shop.store.get_features(["spend_7d", "spend_30d", "payments_1d", "share_30d", "trend"], user_id=0)
+
+    assert served == {
+        "spend_7d": 120.0, "spend_30d": 220.0, "payments_1d": 1, "share_30d": pytest.approx(220 / 780),
+        "trend": pytest.approx(120 / 220),
+    }  # fmt: skip
+    assert shop.store.get_features(["spend_7d", "payments_1d"], user_id=9) == {"spend_7d": None, "payments_1d": 0}
+
+
+def test_what_is_served_is_what_is_trained_on(shop: Workspace) -> None:
+    """`check --parity` covers windows, alone, in a set and derived."""
+    done = shop.run("check", "--parity")
+    assert done.returncode == 0, done.stdout
+    assert "differ" not in done.stdout.replace("0 differ", "")
+
+
+def test_analysts_see_values_at_the_time_of_each_row(shop: Workspace) -> None:
+    """The group's view holds what a training set would have at these times."""
+    rows = shop.published(
+        "SELECT event_timestamp, spend_7d, last_amount FROM prod.spending WHERE user_id = 0 ORDER BY 1"
+    )
+    spine = pa.table({"user_id": [0] * len(rows), "at": [time for time, _, _ in rows]})
+
+    training = shop.store.training_set(["spend_7d", "last_amount"], spine, timestamp="at").arrow().to_pydict()
+
+    assert [(spend, last) for _, spend, last in rows] == list(
+        zip(training["spend_7d"], training["last_amount"], strict=True)
+    )
+    assert [last for _, _, last in rows] == [100.0, 70.0, 40.0, 10.0]
+    assert [spend for _, spend, _ in rows] == [None, 100.0, 170.0, 110.0]
+    assert len(shop.published("SELECT * FROM prod.risk_v1")) == 3
+    assert shop.published("SELECT count(*) FROM prod.share WHERE share_30d IS NOT NULL") == [(11 + 10 + 9,)]
+
+
+def test_a_grid_makes_training_see_what_serving_saw(shop: Workspace) -> None:
+    """Between two midnights the value stays what it was at the first."""
+    midnight = datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
+    times = [midnight, midnight + 7 * HOUR, midnight + 24 * HOUR - TICK]
+    spine = pa.table({"user_id": [0, 0, 0], "at": times})
+
+    on_grid, exact = (
+        shop.store.training_set([name], spine, timestamp="at").arrow()[name].to_pylist()
+        for name in ("payments_today", "payments_1d")
+    )
+
+    assert on_grid == [exact[0]] * 3
+
+
+def test_a_family_stands_for_its_features(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a set, in inputs, in a call; one of them is named by its window, however that is written."""
+    monkeypatch.syspath_prepend(str(shop.root))
+    spending = importlib.import_module("features").Spending
+    try:
+        assert [each.address for each in spending.spend.each()] == ["spending.spend_7d", "spending.spend_30d"]
+        assert spending.spend["1 week"] is spending.spend_7d is spending["spend_7d"]
+        assert pickle.loads(pickle.dumps(spending.spend["30 days"])) is spending.spend_30d  # noqa: S301 - its own
+        assert shop.store.get_features([spending.spend], user_id=0) == {"spend_7d": 120.0, "spend_30d": 220.0}
+        with pytest.raises(FeatureNotFoundError, match='spend has no window "9 days"') as missing:
+            spending.spend["9 days"]
+        assert 'Its windows are: "7 days", "30 days".' in str(missing.value)
+        with pytest.raises(DeclarationError, match="is a family of 2 features"):
+            spending.spend.alias("paid")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "features"]:
+            del sys.modules[name]
+
+
+def test_expectations_hold_for_each_of_a_family(shop: Workspace, edit: Callable[[str, str, str], None]) -> None:
+    """`spend` in the condition of a family is each of its features; a broken one stops the apply."""
+    assert shop.run("check").returncode == 0
+    edit("features/__init__.py", 'expect="spend > 0"', 'expect="spend < 200"')
+
+    done = shop.run("apply", "--yes")
+
+    assert done.returncode == 1
+    assert "spending.spend_30d: " in done.stdout + done.stderr
+    assert "spend_30d < 200" in done.stdout + done.stderr
+
+
+def test_explain_says_which_way_and_why(
+    shop: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each table: the way, how many rows ask, and what they meet."""
+    monkeypatch.setattr(strategies, "_SMALL", 0)
+    spine = "SELECT i % 3 AS user_id, now()::TIMESTAMP - to_hours(i) AS at FROM range(300) t(i)"
+
+    training = shop.store.training_set("risk@1", spine, timestamp="at", explain=True)
+
+    said = capsys.readouterr().out
+    assert said.rstrip() == training.explanation
+    assert "spending.spend_7d, spending.spend_30d by user_id\n" in said
+    assert "300 rows ask; a window holds" in said
+    assert len(training.df()) == 300
+
+
+# The choice
+
+
+def family(*calls: str, lengths: Sequence[str] = ("7 days", "30 days")) -> Family:
+    """Return the family of windows with these aggregates over an integer column."""
+    features = []
+    for number, text in enumerate(lengths):
+        for place, call in enumerate(calls):
+            parts, formula = aggregates.split(call)
+            parts = tuple(replace(part, dtype="INTEGER") for part in parts)
+            features.append(
+                FeatureDefinition(
+                    name=f"f{number}_{place}",
+                    group="g",
+                    project="p",
+                    owner="o",
+                    description="",
+                    tags=(),
+                    dtype="DOUBLE",
+                    sql=call,
+                    expect=(),
+                    reads=("v",),
+                    window=Window(length=length(text)),
+                    aggregates=parts,
+                    formula=formula,
+                    entity="e",
+                    keys=(),
+                    timed=True,
+                    ttl=None,
+                    fingerprint=f"{number}{place}",
+                    table="t",
+                    origin=Origin("", 0),
+                )
+            )
+    (found,) = families(features)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("calls", "met", "way"),
+    [
+        (["sum(v)", "count(*)"], Met(1_000_000, 10_000_000, 1000, (20, 500)), "totals"),
+        (["sum(v)", "count(*)"], Met(10_000, 10_000_000, 100, (1, 4)), "once"),
+        (["min(v)", "max(v)"], Met(1_000_000, 10_000_000, 1000, (0.4, 38)), "once"),
+        (["min(v)", "max(v)"], Met(1_000_000, 10_000_000, 1000, (20, 500)), "rings"),
+        (["median(v)"], Met(1_000_000, 10_000_000, 1000, (0.4, 38)), "once"),
+        (["median(v)"], Met(100_000, 1_000_000, 100, (20, 90)), "each"),
+        (["median(v)", "mode(v)"], Met(1_000_000, 1_000_000, 100_000, (8_000, 50_000)), "each"),
+        (["stddev(v)", "median(v)"], Met(1_000_000, 1_000_000, 100_000, (8_000, 50_000)), "frames"),
+    ],
+)
+def test_the_cheapest_way_is_chosen(calls: list[str], met: Met, way: str) -> None:
+    """By how many rows ask, how many are stored, and what a window holds."""
+    columns = frozenset({"#count", '#count "v"', '#sum "v"'})
+
+    chosen, reason = strategies.way_of(family(*calls), met, columns)
+
+    assert (way == "totals") == bool(chosen.totals)
+    assert way in {"totals", chosen.method}
+    assert str(met) in reason
+    assert bool(chosen.banded) == (met.entity > 8 * met.windows[0] and way != "totals") or way == "frames"
