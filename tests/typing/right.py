@@ -66,6 +66,14 @@ class Rates(FeatureGroup, entity=None, source=rates, name="base_rates"):
     base = Feature(float)
 
 
+class Spending(FeatureGroup, entity=user, source=accounts):
+    """What windows hold."""
+
+    spend = Feature(float, sql="sum(amount)", windows=["7 days", "30 days"], closed="right", expect="spend > 0")
+    recent = Feature(int, sql="count(*)", last_n=10, delay="1 hour", offset="7 days", every="1 day")
+    ever = Feature(list[str], sql="list(name)", window="lifetime")
+
+
 class Lags(FeatureGroup, entity=user, source=accounts, features={f"lag_{h}h": Feature(float) for h in (1, 6)}):
     """Features that a loop makes."""
 
@@ -132,3 +140,10 @@ def read(store: FeatureStore) -> None:
     store.get_features(AtRequest.share, user_id=42, request={"amount": 12.5})
     store.get_features(["share"], rows=[{"user_id": 42}], request=[{"amount": 12.5}])
     store.get_feature(UserProfile.age)
+
+
+assert_type(Spending.spend, Feature[float])
+assert_type(Spending.spend["7 days"], Feature[float])
+assert_type(Spending.spend["7 days"].alias("paid"), FeatureAlias[float])
+assert_type(Spending.spend.each(), tuple[Feature[float], ...])
+FeatureSet("windows", version=1, features=[Spending.spend, Spending.spend["7 days"], Spending.ever])

@@ -53,6 +53,10 @@ risk.evolve(add=[UserProfile.age])  # E
 Model("loan", features=UserProfile)  # E
 Model("loan", features="risk@1")  # E
 UserProfile.age.alias(5)  # E
+UserProfile.age[7]  # E
+Feature(float, sql="sum(amount)", window=7)  # E
+Feature(float, sql="sum(amount)", windows="7 days", closed="above")  # E
+Feature(float, sql="sum(amount)", last_n="10")  # E
 UserProfile.age.alias("age_there", key={"user_id": "friend_id"})  # E
 UserProfile.age.alias("age_there", keys={"user_id": 5})  # E
 UserProfile.age.alias("age_there", keys={"user_id": Request(friend_id=int)})  # E
