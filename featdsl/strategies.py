@@ -33,7 +33,7 @@ _STORED_ROW, _END = 0.11, 0.33  # a running total: to sort past, to look up
 _JOINED_ROW, _GROUP, _MATCH = 0.05, 0.45, 0.017  # a join: a stored row, a window of a row that asks, a row in it
 _ANY_MATCH = 0.1  # the same where results cannot be merged, such as medians
 _KEPT, _ANY_KEPT = 0.04, 0.08  # a match that is kept, to be read again
-_MERGED = 0.13  # to merge one result of one window
+_MERGED = 0.1  # to merge one result of one window
 _TILED_ROW = 0.35
 _FRAME_ROW = 0.67
 _PAIR, _SORTED, _SORTED_SPINE = 0.0055, 0.23, 0.2  # of a hash join beside ASOF: a row of the entity; rows to sort
@@ -199,7 +199,12 @@ def _way_of_calls(family: Family, met: Met, calls: Sequence[Call], banded: froze
     slid = _FRAME_ROW * (met.stored + met.asked)
     slides = all(frame.slides for frame in family.frames)
     parted = min(costs["rings"], costs["tiles"])
-    if slides and single and nested and slid * len(single) + parted < min(costs["each"], costs["once"]):
+    if (
+        slides
+        and nested
+        and 0 < len(single) < len(calls)
+        and slid * len(single) + parted < min(costs["each"], costs["once"])
+    ):
         method: Method = "tiles" if costs["tiles"] == parted else "rings"
         return Way(method, banded, rest="frames"), f"{_SAID[method]}{by}; for the rest {_SAID['frames']}"
     costs["frames"] = slid * len(calls) if slides and (single or not nested) else math.inf
@@ -223,7 +228,7 @@ def _costs(family: Family, met: Met, calls: Sequence[Call]) -> dict[Method, floa
     single = any(not call.merges for call in calls)
     number, longest, matches = len(family.frames), met.windows[-1], sum(met.windows)
     grouped = met.asked * (_GROUP * number + (_ANY_MATCH if single else _MATCH) * matches)
-    merged = met.asked * _MERGED * sum(bool(call.merges) for call in calls)
+    merged = met.asked * (_GROUP * number + _MERGED * sum(bool(call.merges) for call in calls))
     return {
         "each": grouped + _JOINED_ROW * met.stored * number,
         "once": grouped + _JOINED_ROW * met.stored + met.asked * (_ANY_KEPT if single else _KEPT) * longest,
