@@ -6,7 +6,8 @@ counted for some rows of the spine: averages over all entities are wrong a hundr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ from featdsl.names import UNTIL, quote
 from featdsl.pointintime import ROW, Key, Roles, Spine, Want, Ways
 from featdsl.snapshot import Snapshot, StoredTable
 from featdsl.windows import Family, Way, families
-from featdsl.windows.family import Asked
+from featdsl.windows.family import Asked, Call, Method
 from featdsl.windows.joins import count_met
+from featdsl.windows.tiles import is_tiled
 from featdsl.windows.totals import covered as covered_by_totals
 
 if TYPE_CHECKING:
@@ -28,11 +30,13 @@ _SMALL = 2_000
 """Up to so many rows any way is quick."""
 _SAMPLE = 400
 _STORED_ROW, _END = 0.11, 0.33  # a running total: to sort past, to look up
-_SPINE_ROW, _MATCH = 2.0, 0.017  # a join: a row that asks, a row in its window
+_JOINED_ROW, _GROUP, _MATCH = 0.05, 0.45, 0.017  # a join: a stored row, a window of a row that asks, a row in it
 _ANY_MATCH = 0.1  # the same where results cannot be merged, such as medians
+_KEPT, _ANY_KEPT = 0.04, 0.08  # a match that is kept, to be read again
+_MERGED = 0.1  # to merge one result of one window
+_TILED_ROW = 0.35
 _FRAME_ROW = 0.67
 _PAIR, _SORTED, _SORTED_SPINE = 0.0055, 0.23, 0.2  # of a hash join beside ASOF: a row of the entity; rows to sort
-_FEW_MATCHES = 60
 _BAND_FROM = 8
 """How many times as many rows as a window holds an entity must have before spans of time are worth it."""
 
@@ -171,31 +175,76 @@ def _choose(place: _Place, family: Family) -> tuple[Way, str]:
 
 def way_of(family: Family, met: Met, stored: frozenset[str]) -> tuple[Way, str]:
     """Return the cheapest way for what is met, and why; `stored` are the columns of the events table."""
-    longest, every = met.windows[-1], sum(met.windows)
+    longest = met.windows[-1]
     banded = frozenset(i for i, held in enumerate(met.windows) if met.entity > _BAND_FROM * max(held, 0.1))
     covered = covered_by_totals(family, Way(totals=stored))
     rest = [call for frame in family.frames for call in frame.calls if call not in covered.get(frame, ())]
     by_totals = _STORED_ROW * met.stored + _END * (len(family.frames) + 1) * met.asked
-    by_join = met.asked * (_MATCH * longest + (0 if rest else _SPINE_ROW))
+    served = sum(map(len, covered.values())) / sum(len(frame.calls) for frame in family.frames)
+    by_join = met.asked * served * (_MATCH * longest + (0 if rest else _GROUP * len(family.frames)))
     used = stored if covered and by_totals < by_join else frozenset()
     if used and not rest:
         return Way(totals=used), f"differences of stored running totals: {met}"
     left = rest if used else [call for frame in family.frames for call in frame.calls]
-    merged = all(call.merges for call in left)
+    way, how = _way_of_calls(family, met, left, banded)
     said = "running totals where they serve, else " if used else ""
-    joined = met.asked * every * (_MATCH if merged else _ANY_MATCH)
-    slid = _FRAME_ROW * (met.stored + met.asked) * len(left)
-    if slid < joined and not (merged and family.nested) and all(frame.slides for frame in family.frames):
-        return Way("frames", totals=used), f"{said}frames over rows and times together: {met}"
-    if len(family.frames) == 1 or not family.nested or (not merged and longest > _FEW_MATCHES):
-        return Way("each", banded, used), f"{said}each window by a join{_by(banded)}: {met}"
-    if merged and longest > _FEW_MATCHES:
-        return Way("rings", banded, used), f"{said}one join, merged from window to window{_by(banded)}: {met}"
-    return Way("once", banded, used), f"{said}one join for all windows{_by(banded)}: {met}"
+    return replace(way, totals=used), f"{said}{how}: {met}"
 
 
-def _by(banded: frozenset[int]) -> str:
-    return " by spans of time" if banded else ""
+def _way_of_calls(family: Family, met: Met, calls: Sequence[Call], banded: frozenset[int]) -> tuple[Way, str]:
+    """Return the cheapest way for calls of all windows, and what it is called."""
+    by, nested = " by spans of time" if banded else "", family.nested and len(family.frames) > 1
+    single = [call for call in calls if not call.merges]
+    costs = _costs(family, met, calls)
+    slid = _FRAME_ROW * (met.stored + met.asked)
+    slides = all(frame.slides for frame in family.frames)
+    parted = min(costs["rings"], costs["tiles"])
+    if (
+        slides
+        and nested
+        and 0 < len(single) < len(calls)
+        and slid * len(single) + parted < min(costs["each"], costs["once"])
+    ):
+        method: Method = "tiles" if costs["tiles"] == parted else "rings"
+        return Way(method, banded, rest="frames"), f"{_SAID[method]}{by}; for the rest {_SAID['frames']}"
+    costs["frames"] = slid * len(calls) if slides and (single or not nested) else math.inf
+    can = [method for method in costs if method in {"each", "frames"} or nested or method == "tiles"]
+    can = [method for method in can if not single or method in {"each", "once", "frames"}]
+    best = min(can, key=lambda method: costs[method])
+    return Way(best, banded), f"{_SAID[best]}{'' if best in {'frames', 'tiles'} else by}"
+
+
+_SAID: Mapping[Method, str] = {
+    "each": "each window by a join",
+    "once": "one join for all windows",
+    "rings": "one join, merged from window to window",
+    "tiles": "whole days merged, with the rows of the days at both ends",
+    "frames": "frames over rows and times together",
+}
+
+
+def _costs(family: Family, met: Met, calls: Sequence[Call]) -> dict[Method, float]:
+    """Return what each way costs that joins; where results merge only they count for rings and tiles."""
+    single = any(not call.merges for call in calls)
+    number, longest, matches = len(family.frames), met.windows[-1], sum(met.windows)
+    grouped = met.asked * (_GROUP * number + (_ANY_MATCH if single else _MATCH) * matches)
+    merged = met.asked * (_GROUP * number + _MERGED * sum(bool(call.merges) for call in calls))
+    return {
+        "each": grouped + _JOINED_ROW * met.stored * number,
+        "once": grouped + _JOINED_ROW * met.stored + met.asked * (_ANY_KEPT if single else _KEPT) * longest,
+        "rings": merged + _JOINED_ROW * met.stored + met.asked * _MATCH * longest,
+        "tiles": merged + _cost_of_tiles(family, met),
+    }
+
+
+def _cost_of_tiles(family: Family, met: Met) -> float:
+    """Return what it costs to make tiles, and to merge those of each window."""
+    if not is_tiled(family) or not family.longest:
+        return math.inf
+    days, held = max(family.longest.seconds / 86_400, 1), met.windows[-1]
+    at_ends = (len(family.frames) + 1) * held / days / 2
+    merged = _END * (len(family.frames) + 1) + _MATCH * (2 * min(days, held) + at_ends)
+    return _TILED_ROW * met.stored + met.asked * merged
 
 
 def _short(number: float) -> str:

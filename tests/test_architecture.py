@@ -21,7 +21,7 @@ LAYERS = {
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {"aggregates", "functions", "macros", "requested", "templates", "tracing", "windows"}
-    | {"windows.family", "windows.frames", "windows.joins", "windows.totals"},
+    | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {
         "loader",

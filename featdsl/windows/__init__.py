@@ -7,16 +7,17 @@ same results. `strategies` chooses between them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from featdsl.definitions import FeatureDefinition
-from featdsl.windows.family import Asked, Call, Family, Frame, Results, Way, call_of, families
-
-__all__ = ["Compiled", "Family", "Frame", "Way", "compile_lookup", "families"]
+from featdsl.windows.family import Asked, Call, Family, Frame, Method, Results, Way, call_of, families
 from featdsl.windows.frames import slide
 from featdsl.windows.joins import Part, each, once, rings
+from featdsl.windows.tiles import add_up, is_tiled
 from featdsl.windows.totals import covered, subtract
+
+__all__ = ["Compiled", "Family", "Frame", "Way", "compile_lookup", "families"]
 
 _PLACED = re.compile(r'"#(\d+)"')
 
@@ -59,14 +60,33 @@ def compile_lookup(features: Sequence[FeatureDefinition], asked: Asked, ways: Se
 def _parts(family: Family, way: Way, place: Asked) -> list[Part]:
     """Return the parts that together give every call of every frame of a family."""
     summed = covered(family, way)
-    rest = {frame: [call for call in frame.calls if call not in summed.get(frame, ())] for frame in family.frames}
+    left = {frame: [call for call in frame.calls if call not in summed.get(frame, ())] for frame in family.frames}
     parts = [subtract(family, summed, place)] if summed else []
-    left: dict[Frame, list[Call]] = {frame: calls for frame, calls in rest.items() if calls}
-    if way.method == "frames":
-        sliding = {frame: calls for frame, calls in left.items() if frame.slides}
-        parts += [slide(frame, calls, place) for frame, calls in sliding.items()]
-        left = {frame: calls for frame, calls in left.items() if frame not in sliding}
-    if way.method in {"once", "rings"} and family.nested and len(left) > 1:
-        by_rings = way.method == "rings" and all(call.merges for calls in left.values() for call in calls)
-        return [*parts, rings(left, place, way) if by_rings else once(left, place, way)]
-    return parts + [each(frame, calls, place, way) for frame, calls in left.items()]
+    method = way.method
+    if method in {"rings", "tiles"}:
+        merging = _some({frame: [call for call in calls if call.merges] for frame, calls in left.items()})
+        if method == "tiles" and merging and is_tiled(family):
+            parts.append(add_up(merging, place))
+        elif family.nested and len(merging) > 1:
+            parts.append(rings(merging, place, way))
+        else:
+            merging = {}
+        left = {frame: [call for call in calls if call not in merging.get(frame, ())] for frame, calls in left.items()}
+        method = way.rest
+    return parts + _other(_some(left), family, method, way, place)
+
+
+def _other(calls: Mapping[Frame, Sequence[Call]], family: Family, method: Method, way: Way, place: Asked) -> list[Part]:
+    """Return the parts of calls of any kind."""
+    if method == "frames":
+        slid = {frame: own for frame, own in calls.items() if frame.slides}
+        parts = [slide(frame, own, place) for frame, own in slid.items()]
+        return parts + [each(frame, own, place, way) for frame, own in calls.items() if frame not in slid]
+    if method == "once" and family.nested and len(calls) > 1:
+        return [once(calls, place, way)]
+    return [each(frame, own, place, way) for frame, own in calls.items()]
+
+
+def _some(calls: Mapping[Frame, Sequence[Call]]) -> dict[Frame, Sequence[Call]]:
+    """Return the frames that have calls."""
+    return {frame: own for frame, own in calls.items() if own}

@@ -14,9 +14,9 @@ from featdsl.names import EVENT_TIMESTAMP, quote
 ROW, AT, TO, OWN, KNOWN, COUNT, RING = (
     quote(f"#{name}") for name in ("row", "at", "to", "own", "known", "count", "ring")
 )
-Method = Literal["each", "once", "rings", "frames"]
+Method = Literal["each", "once", "rings", "tiles", "frames"]
 """How aggregates are computed: a join for each window, one join of the longest, that one with partial results by the
-smallest window that holds a row, or frames of OVER."""
+smallest window that holds a row, partial results of days, or frames of OVER."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Way:
     """How a family of windows is computed.
 
     `banded` numbers the windows whose joins go by spans of time as well as by entity. `totals` names the columns of
-    running totals that are stored: where their differences are results they are used.
+    running totals that are stored: where their differences are results they are used. `rest` is how results are computed
+    that rings or tiles cannot be merged to.
     """
 
     method: Method = "each"
     banded: frozenset[int] = frozenset()
     totals: frozenset[str] = frozenset()
+    rest: Method = "each"
 
     def is_banded(self, number: int) -> bool:
         """Return whether a window's join goes by spans of time."""

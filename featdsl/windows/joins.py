@@ -58,7 +58,7 @@ def rings(frames: Mapping[Frame, Sequence[Call]], asked: Asked, way: Way) -> Par
     columns = sorted({column for frame in listed for column in frame.columns})
     calls = list(dict.fromkeys(call for each in frames.values() for call in each))
     partial, name = f"{asked.name}_rings", f"{asked.name}_merged"
-    parts = ", ".join(f"{text} AS {column}" for i, call in enumerate(calls) for column, text in _partials(i, call))
+    parts = ", ".join(f"{text} AS {column}" for i, call in enumerate(calls) for column, text, _ in partials(i, call))
     ring = f"{_ring(listed)} AS {RING}"
     body = f"  SELECT {ROW}, {ring}, {parts}\n  FROM {_longest(listed, columns, asked, way)}\n  GROUP BY ALL"
     merged, results = [], {}
@@ -66,31 +66,26 @@ def rings(frames: Mapping[Frame, Sequence[Call]], asked: Asked, way: Way) -> Par
         where = f" FILTER (WHERE {RING} <= {number})" if number < len(listed) - 1 else ""
         for call in own:
             column = quote(f"#{number}.{calls.index(call)}")
-            merged.append(f"{_merged(calls.index(call), call, where)} AS {column}")
+            merged.append(f"{merge(calls.index(call), call, where)} AS {column}")
             results[frame, call] = f"{name}.{column}"
-    merge = f"  SELECT {ROW}, {', '.join(merged)}\n  FROM {partial}\n  GROUP BY {ROW}"
-    return Part([f"{partial} AS (\n{body}\n)", f"{name} AS (\n{merge}\n)"], [name], results)
+    whole = f"  SELECT {ROW}, {', '.join(merged)}\n  FROM {partial}\n  GROUP BY {ROW}"
+    return Part([f"{partial} AS (\n{body}\n)", f"{name} AS (\n{whole}\n)"], [name], results)
 
 
-def _partials(number: int, call: Call) -> list[tuple[str, str]]:
-    """Return the columns of the partial results of an aggregate."""
+def partials(number: int, call: Call) -> list[tuple[str, str, str]]:
+    """Return the partial results of an aggregate: the column, what it is of rows, and what merges it."""
     if call.merges != "avg":
-        return [(quote(f"#p{number}"), call.sql)]
+        how = "sum" if call.merges == "count" else str(call.merges)
+        return [(quote(f"#p{number}"), call.sql, how)]
     sums = Call(f"sum({call.argument})", call.where, "sum", call.argument, "", "")
     counts = Call(f"count({call.argument})", call.where, "count", call.argument, "", "")
-    return [(quote(f"#p{number}"), sums.sql), (quote(f"#c{number}"), counts.sql)]
+    return [(quote(f"#p{number}"), sums.sql, "sum"), (quote(f"#c{number}"), counts.sql, "sum")]
 
 
-def _merged(number: int, call: Call, where: str) -> str:
-    partial = quote(f"#p{number}")
-    match call.merges:
-        case "avg":
-            count = f"sum({quote(f'#c{number}')}){where}"
-            return f"CAST(sum({partial}){where} AS DOUBLE) / nullif({count}, 0)"
-        case "count" | "sum":
-            return f"sum({partial}){where}"
-        case other:
-            return f"{other}({partial}){where}"
+def merge(number: int, call: Call, where: str) -> str:
+    """Return the result that partial ones come to, those of them that meet a condition."""
+    first, *rest = (f"{how}({column}){where}" for column, _, how in partials(number, call))
+    return f"CAST({first} AS DOUBLE) / nullif({rest[0]}, 0)" if rest else first
 
 
 def _ring(frames: Sequence[Frame]) -> str:
