@@ -121,7 +121,7 @@ def _step(step: Step, run: _Run) -> int | None:
             _in_words(step, lambda: engine.define(writer.connection, step.source, select))
         case BuildTable():
             with calls.opened(writer.connection, step.functions, run.functions, run.project.root):
-                return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads))
+                return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads, step.keys))
         case CheckRows():
             _check(step, writer)
         case PutView():

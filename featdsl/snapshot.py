@@ -22,7 +22,11 @@ NOTHING = Head("", 0)
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTable:
-    """A table of values: where it is, its size, and what built it when."""
+    """A table of values: where it is, its size, and what built it when.
+
+    `entity_rows` are the rows that an entity has on average, and those of the entity of an average row: more, where few
+    entities have most rows.
+    """
 
     name: str
     file: str
@@ -30,6 +34,7 @@ class StoredTable:
     columns: tuple[Column, ...]
     engine: str
     built_at: str
+    entity_rows: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

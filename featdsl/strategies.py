@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from featdsl import pointintime
 from featdsl.definitions import FeatureDefinition
-from featdsl.names import UNTIL, quote
+from featdsl.names import EVENT_TIMESTAMP, UNTIL, quote
 from featdsl.pointintime import ROW, Key, Roles, Spine, Want, Ways
 from featdsl.snapshot import Snapshot, StoredTable
 from featdsl.windows import Family, Way, families
@@ -36,7 +36,8 @@ _KEPT, _ANY_KEPT = 0.04, 0.08  # a match that is kept, to be read again
 _MERGED = 0.1  # to merge one result of one window
 _TILED_ROW = 0.35
 _FRAME_ROW = 0.67
-_PAIR, _SORTED, _SORTED_SPINE = 0.0055, 0.23, 0.2  # of a hash join beside ASOF: a row of the entity; rows to sort
+_PAIR, _SORTED_SPINE = 0.005, 0.03  # of a hash join beside ASOF: a row that is met; a row of the spine to sort
+_SORTED, _SORTED_MORE = 0.08, 0.14  # a stored row to sort, where there are a million; what ten times as many add
 _BAND_FROM = 8
 """How many times as many rows as a window holds an entity must have before spans of time are worth it."""
 
@@ -94,9 +95,14 @@ class _Place:
         return Met(self.asked, self.table.rows, entity / sampled, tuple(held / sampled for held in windows))
 
     def meet_entity(self) -> float:
-        """Return how many stored rows the entity of a row of the spine has, by some of them."""
+        """Return how many stored rows a row of the spine meets of its entity, by some of them."""
         on = [f"{value} = e.{quote(key)}" for key, value in pointintime.keys_of(self.roles)]
-        query = f"SELECT count(*) FROM l0 JOIN tables.{quote(self.table.name)} AS e ON {' AND '.join(on) or 'true'}"
+        # Rows that hold at none of the times are passed over before they are joined.
+        on += [
+            f'e.{quote(UNTIL)} > (SELECT min("#time") FROM l0)',
+            f'e.{EVENT_TIMESTAMP} <= (SELECT max("#time") FROM l0)',
+        ]
+        query = f"SELECT count(*) FROM l0 JOIN tables.{quote(self.table.name)} AS e ON {' AND '.join(on)}"
         with self._some_rows(fine=False) as sampled:
             ((met,),) = self.connection.execute(query).fetchall()
         return float(met / sampled)
@@ -145,12 +151,10 @@ def _choose_as_of(place: _Place, feature: FeatureDefinition) -> tuple[bool, str]
     if place.asked <= _SMALL or UNTIL not in {column.name for column in place.table.columns}:
         return False, f"the last row before each time, by an ASOF join: {place.asked:,} rows ask"
     if not place.asked_by_columns:
-        return (
-            False,
-            "the last row before each time, by an ASOF join: its keys are found only when features are looked up",
-        )
-    entity = place.meet_entity()
-    met = f"{place.asked:,} rows ask, an entity has {_short(entity)} of {place.table.rows:,} rows"
+        return False, "the last row before each time, by an ASOF join: features give its keys"
+    bounds = [by_span(place.asked, place.table.rows, rows) for rows in place.table.entity_rows or ()]
+    entity = place.table.entity_rows[0] if place.table.entity_rows and len(set(bounds)) == 1 else place.meet_entity()
+    met = f"{place.asked:,} rows ask, each meets {_short(entity)} of {place.table.rows:,} rows"
     if by_span(place.asked, place.table.rows, entity):
         return True, f"the row whose span holds each time, by a hash join: {met}"
     return False, f"the last row before each time, by an ASOF join: {met}"
@@ -161,7 +165,8 @@ def by_span(asked: int, stored: int, entity: float) -> bool:
 
     The one looks at every row of an entity for each row that asks, the other sorts both sides.
     """
-    return _PAIR * asked * entity < _SORTED * stored + _SORTED_SPINE * asked
+    a_row = max(_SORTED + _SORTED_MORE * math.log10(max(stored, 1) / 1_000_000), _SORTED / 2)
+    return _PAIR * asked * entity < a_row * stored + _SORTED_SPINE * asked
 
 
 def _choose(place: _Place, family: Family) -> tuple[Way, str]:
@@ -169,7 +174,7 @@ def _choose(place: _Place, family: Family) -> tuple[Way, str]:
     if place.asked <= _SMALL:
         return Way(), f"each window by a join: only {place.asked:,} rows ask"
     if not place.asked_by_columns:
-        return Way(), "each window by a join: its keys are found only when features are looked up"
+        return Way(), "each window by a join: features give its keys"
     return way_of(family, place.meet(family), frozenset(column.name for column in place.table.columns))
 
 

@@ -52,8 +52,10 @@ class Writer(Protocol):
     snapshot: Snapshot
     connection: DuckDBPyConnection
 
-    def build(self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str]) -> int:
-        """Make a table from a query; return its number of rows."""
+    def build(
+        self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
+    ) -> int:
+        """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
 
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""

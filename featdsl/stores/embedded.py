@@ -185,8 +185,10 @@ class EmbeddedWriter:
         self._released: list[str] = []
         self._published = False
 
-    def build(self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str]) -> int:
-        """Make a table from a query; return its number of rows."""
+    def build(
+        self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
+    ) -> int:
+        """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
         if len(self._built) % _TABLES_A_FILE == 0:
             self._start_file()
         self._open(reads)
@@ -201,8 +203,17 @@ class EmbeddedWriter:
             columns=tuple(columns),
             engine=f"duckdb {engine.version()}",
             built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            entity_rows=self._entity_rows(stored, keys),
         )
         return int(rows)
+
+    def _entity_rows(self, stored: str, keys: Sequence[str]) -> tuple[float, float]:
+        """Return how many rows an entity has on average, and the entity of an average row."""
+        by = ", ".join(quote(key) for key in keys) or "()"
+        counts = f"SELECT count(*) AS n FROM {stored} GROUP BY {by}"
+        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / sum(n), 0) FROM ({counts})"
+        ((mean, crowd),) = self.connection.execute(query).fetchall()
+        return mean, crowd
 
     def _start_file(self) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
