@@ -72,7 +72,7 @@ def summary(definition: Definition) -> str:
         case FeatureDefinition():
             over = f"over {definition.window}" if definition.window else ""
             asked = ", ".join(f"{column.name} {column.dtype}" for column in definition.request)
-            said = ", ".join(part for part in (first_line.removesuffix("." if over else ""), over) if part)
+            said = ": ".join(part for part in (over, first_line) if part)  # the ends first, for a line may be cut
             return f"From the call's {asked}. {said}".rstrip() if asked else said
         case SetDefinition():
             columns = ", ".join(member.column for member in definition.members)
