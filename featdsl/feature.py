@@ -155,15 +155,13 @@ class Feature(Declaration, Generic[T]):
 
     def each(self) -> tuple[Feature[T], ...]:
         """Return the features that this stands for: of a family one a window, else itself."""
-        return tuple(self._family.values()) if self.windows else (self,)
+        return tuple(self._family.values()) or (self,)
 
     def named(self, name: str) -> dict[str, Feature[T]]:
         """Return the features that this stands for by their names, when it is called `name`."""
-        return (
-            {f"{name}_{windowing.ending(str(one.window))}": one for one in self.each()}
-            if self.windows
-            else {name: self}
-        )
+        if not self._family:
+            return {name: self}
+        return {f"{name}_{windowing.ending(str(one.window))}": one for one in self.each()}
 
     def __getitem__(self, window: str) -> Feature[T]:
         """Return the feature of a family over one window: `Spending.spend["7 days"]`.
