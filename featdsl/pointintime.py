@@ -249,7 +249,11 @@ def _lookup_layer(query: _Layers, lookups: Lookups, ways: Ways) -> str:
             continue
         columns += [f"{_value(query, alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
         keys = {key.name: _key_of(query, key, target) for key, (_, target) in zip(features[0].keys, roles, strict=True)}
-        joins.append(_join(query, alias, keys, features, by_span=(table, roles) in ways.spans))
+        by_span = (table, roles) in ways.spans
+        if by_span and len(lookups) > 1:
+            joins.append(_beside(query, f"s{number}", alias, keys, features))
+        else:
+            joins.append(_join(query, alias, keys, features, by_span=by_span))
     return "\n".join([f"  SELECT {', '.join(columns)}", f"  FROM {query.last}", *joins])
 
 
@@ -276,6 +280,23 @@ def _key_of(query: _Layers, key: Column, target: str | Read) -> str:
     giver = query.feature(target)
     value = f"{query.last}.{quote(query.name(giver, target.roles))}"
     return value if giver.dtype == key.dtype else f"TRY_CAST({value} AS {key.dtype})"
+
+
+def _beside(
+    query: _Layers, name: str, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition]
+) -> str:
+    """Return the join of a lookup that is made apart, for fewer rows than the table has.
+
+    In a chain of joins all tables would be in memory at once, whole.
+    """
+    before = len(query.layers) - 1
+    name = name if before == 0 else f"{name}l{before}"  # no other layer's
+    columns = [time.name for time in features[0].times] + [feature.name for feature in features]
+    listed = ", ".join(f"{alias}.{quote(column)}" for column in columns)
+    join = _join(query, alias, keys, features, by_span=True).replace("LEFT JOIN", "JOIN", 1)
+    found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n{join}"
+    query.after.setdefault(before, []).append(f"{name} AS (\n{found}\n)")
+    return f"  LEFT JOIN {name} AS {alias} ON {alias}.{quote(ROW)} = {query.last}.{quote(ROW)}"
 
 
 def _join(
