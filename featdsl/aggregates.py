@@ -22,7 +22,7 @@ NAMES = frozenset({
     "mean", "median", "min", "min_by", "mode", "percentile_cont", "percentile_disc", "product", "quantile",
     "quantile_cont", "quantile_disc", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2",
     "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "sem", "skewness", "stddev", "stddev_pop", "stddev_samp",
-    "string_agg", "sum", "sum_no_overflow", "sumkahan", "var_pop", "var_samp", "variance",
+    "string_agg", "sum", "sumkahan", "var_pop", "var_samp", "variance",
 })  # fmt: skip
 """DuckDB's aggregates, but for those whose values differ from run to run."""
 
