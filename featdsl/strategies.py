@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 _SMALL = 2_000
 """Up to so many rows any way is quick."""
 _SAMPLE = 400
-_STORED_ROW, _END = 0.11, 0.33  # a running total: to sort past, to look up
+_STORED_ROW, _END = 0.11, 0.45  # a running total: to sort past, to look up
 _JOINED_ROW, _GROUP, _MATCH = 0.05, 0.45, 0.017  # a join: a stored row, a window of a row that asks, a row in it
 _ANY_MATCH = 0.1  # the same where results cannot be merged, such as medians
 _KEPT, _ANY_KEPT = 0.04, 0.08  # a match that is kept, to be read again
 _MERGED = 0.1  # to merge one result of one window
-_TILED_ROW = 0.35
+_TILED_ROW, _TILED_END = 0.35, 0.33  # tiles: a stored row, an end of a window
 _FRAME_ROW = 0.67
 _PAIR, _SORTED_SPINE = 0.005, 0.03  # of a hash join beside ASOF: a row that is met; a row of the spine to sort
 _SORTED, _SORTED_MORE = 0.08, 0.14  # a stored row to sort, where there are a million; what ten times as many add
@@ -248,7 +248,7 @@ def _cost_of_tiles(family: Family, met: Met) -> float:
         return math.inf
     days, held = max(family.longest.seconds / 86_400, 1), met.windows[-1]
     at_ends = (len(family.frames) + 1) * held / days / 2
-    merged = _END * (len(family.frames) + 1) + _MATCH * (2 * min(days, held) + at_ends)
+    merged = _TILED_END * (len(family.frames) + 1) + _MATCH * (2 * min(days, held) + at_ends)
     return _TILED_ROW * met.stored + met.asked * merged
 
 
