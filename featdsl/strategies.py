@@ -40,6 +40,8 @@ _PAIR, _SORTED_SPINE = 0.005, 0.03  # of a hash join beside ASOF: a row that is 
 _SORTED, _SORTED_MORE = 0.08, 0.14  # a stored row to sort, where there are a million; what ten times as many add
 _BAND_FROM = 8
 """How many times as many rows as a window holds an entity must have before spans of time are worth it."""
+_BAND_ROWS = 300
+"""And how many at least."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,9 @@ def _choose(place: _Place, family: Family) -> tuple[Way, str]:
 def way_of(family: Family, met: Met, stored: frozenset[str]) -> tuple[Way, str]:
     """Return the cheapest way for what is met, and why; `stored` are the columns of the events table."""
     longest = met.windows[-1]
-    banded = frozenset(i for i, held in enumerate(met.windows) if met.entity > _BAND_FROM * max(held, 0.1))
+    banded = frozenset(
+        i for i, held in enumerate(met.windows) if met.entity > max(_BAND_FROM * max(held, 0.1), _BAND_ROWS)
+    )
     covered = covered_by_totals(family, Way(totals=stored))
     rest = [call for frame in family.frames for call in frame.calls if call not in covered.get(frame, ())]
     by_totals = _STORED_ROW * met.stored + _END * (len(family.frames) + 1) * met.asked

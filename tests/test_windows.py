@@ -585,4 +585,4 @@ def test_the_cheapest_way_is_chosen(calls: list[str], met: Met, way: str) -> Non
     assert (way == "totals") == bool(chosen.totals)
     assert way in {"totals", chosen.method}
     assert str(met) in reason
-    assert bool(chosen.banded) == (met.entity > 8 * met.windows[0] and way != "totals") or way == "frames"
+    assert bool(chosen.banded) == (met.entity > max(8 * met.windows[0], 300) and way != "totals") or way == "frames"
