@@ -480,6 +480,8 @@ def test_a_grid_makes_training_see_what_serving_saw(shop: Workspace) -> None:
 def test_a_family_stands_for_its_features(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a set, in inputs, in a call; one of them is named by its window, however that is written."""
     monkeypatch.syspath_prepend(str(shop.root))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "features"]:
+        monkeypatch.delitem(sys.modules, name)  # that of another test
     spending = importlib.import_module("features").Spending
     try:
         assert [each.address for each in spending.spend.each()] == ["spending.spend_7d", "spending.spend_30d"]
