@@ -21,7 +21,7 @@ from featdsl.definitions import (
     GroupDefinition,
     SourceDefinition,
 )
-from featdsl.dtypes import gives, is_instant
+from featdsl.dtypes import family, gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.instants import Clock
 from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
@@ -350,7 +350,7 @@ def _with_totals(check: _Check, features: Sequence[FeatureDefinition], scope: _S
 
 
 def _summed(check: _Check, feature: FeatureDefinition, scope: _Scope) -> tuple[Aggregate, ...]:
-    """Return the aggregates of a feature with the types that their running totals would be of."""
+    """Return the aggregates of a feature with the types that their running totals would be of, and what merges."""
     import duckdb
 
     found = []
@@ -359,7 +359,9 @@ def _summed(check: _Check, feature: FeatureDefinition, scope: _Scope) -> tuple[A
         if each.total and each.argument:
             with contextlib.suppress(duckdb.Error):  # which the feature's own check tells of
                 dtype = str(check.connection.sql(f"SELECT (\n{each.argument}\n) FROM {scope.relation}").types[0])
-        found.append(replace(each, dtype=dtype))
+        # Means of times and intervals are no quotients.
+        quotient = each.merges != "avg" or family(dtype) in {"integer", "decimal", "real"}
+        found.append(replace(each, dtype=dtype, merges=each.merges if quotient else None))
     return tuple(found)
 
 

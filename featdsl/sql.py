@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
-from sqlglot.tokenizer_core import TokenType
 
 from featdsl.names import SOURCE_SCHEMA
 

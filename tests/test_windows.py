@@ -377,6 +377,31 @@ def test_each_aggregate_is_that_of_a_subquery_for_each_row(
     assert [pair for pair in zip(found, wanted, strict=True) if not same(*pair)] == []
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_means_of_times_and_lengths_are_no_quotients(tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`avg` of a TIMESTAMP or an INTERVAL has no sum behind it that could be divided."""
+    times = [START + number * HOUR for number in range(4)]
+    rows = pa.table({"k": [1] * 4, "ts": times, "took": [HOUR * number for number in range(4)]})
+
+    def declare() -> None:
+        source = Source("rows", frame=rows, timestamp="ts")
+
+        class Means(FeatureGroup, entity=Entity("k", keys={"k": int}), source=source):
+            """Means of what is no number."""
+
+            mean_ts = Feature("TIMESTAMP", sql="avg(ts)", windows=["2 hours", "4 hours"])
+            mean_took = Feature("INTERVAL", sql="avg(took)", windows=["2 hours", "4 hours"])
+
+    force(monkeypatch, way)
+    training = applied(tmp_path, declare).training_set(
+        ["mean_ts_2h", "mean_ts_4h", "mean_took_2h", "mean_took_4h"],
+        pa.table({"k": [1], "at": [START + 4 * HOUR]}),
+        timestamp="at",
+    )
+
+    assert training.relation.fetchall()[0][2:] == (START + 2.5 * HOUR, START + 1.5 * HOUR, 2.5 * HOUR, 1.5 * HOUR)
+
+
 # In use
 
 SHOP = {
