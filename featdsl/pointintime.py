@@ -253,7 +253,8 @@ def _lookup_layer(query: _Layers, lookups: Lookups, ways: Ways) -> str:
         if by_span and len(lookups) > 1:
             joins.append(_beside(query, f"s{number}", alias, keys, features))
         else:
-            joins.append(_join(query, alias, keys, features, by_span=by_span))
+            kind = "ASOF LEFT" if features[0].timed and not by_span else "LEFT"
+            joins.append(f"  {kind} JOIN {_stored_as(query, alias, keys, features, by_span=by_span)}")
     return "\n".join([f"  SELECT {', '.join(columns)}", f"  FROM {query.last}", *joins])
 
 
@@ -293,15 +294,16 @@ def _beside(
     name = name if before == 0 else f"{name}l{before}"  # no other layer's
     columns = [time.name for time in features[0].times] + [feature.name for feature in features]
     listed = ", ".join(f"{alias}.{quote(column)}" for column in columns)
-    join = _join(query, alias, keys, features, by_span=True).replace("LEFT JOIN", "JOIN", 1)
-    found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n{join}"
+    join = f"JOIN {_stored_as(query, alias, keys, features, by_span=True)}"
+    found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n  {join}"
     query.after.setdefault(before, []).append(f"{name} AS (\n{found}\n)")
     return f"  LEFT JOIN {name} AS {alias} ON {alias}.{quote(ROW)} = {query.last}.{quote(ROW)}"
 
 
-def _join(
+def _stored_as(
     query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition], *, by_span: bool
 ) -> str:
+    """Return what stands after JOIN: a stored table, and the condition that its row holds."""
     timed = features[0].timed
     columns = [*keys] + [time.name for time in features[0].times] + [UNTIL] * by_span
     columns += [feature.name for feature in features]
@@ -314,7 +316,7 @@ def _join(
     time = f"if({time} > {last}, {last}, {time})" if by_span else time  # least() would give a time where there is none
     on += [f"{time} >= {alias}.{EVENT_TIMESTAMP}"] if timed else []
     on += [f"{time} < {alias}.{quote(UNTIL)}"] if by_span else []
-    return f"  {'ASOF LEFT' if timed and not by_span else 'LEFT'} JOIN {stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
+    return f"{stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
 
 
 def _time(query: _Layers, feature: FeatureDefinition) -> str:

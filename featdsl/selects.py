@@ -36,10 +36,14 @@ def stored_columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
 
 def event_columns(features: Sequence[FeatureDefinition], source: SourceDefinition) -> tuple[Column, ...]:
     """Return the columns of the table of rows that windows look at."""
-    read = sorted({column for feature in features for column in [*feature.reads, *feature.order]})
-    data = [Column(name=stored(column), dtype=source.dtype(column)) for column in read]
+    data = [Column(name=stored(column), dtype=source.dtype(column)) for column in _read_columns(features)]
     totals = [Column(name=name, dtype=_total_type(name, call)) for name, call in _totals(features).items()]
     return (*features[0].keys, *features[0].times, *data, *totals)
+
+
+def _read_columns(features: Sequence[FeatureDefinition]) -> list[str]:
+    """Return the columns of the source that windows read, or that tell which of two rows comes later."""
+    return sorted({column for feature in features for column in [*feature.reads, *feature.order]})
 
 
 def _totals(features: Sequence[FeatureDefinition]) -> dict[str, Call | None]:
@@ -69,8 +73,7 @@ def events_table(group: GroupDefinition, features: Sequence[FeatureDefinition], 
     sources = dict(zip(_key_columns(group, features[0]), features[0].keys, strict=True))
     listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for column, key in sources.items()]
     listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=True)]
-    read = sorted({column for feature in features for column in [*feature.reads, *feature.order]})
-    listed += [f"{quote(column)} AS {quote(stored(column))}" for column in read]
+    listed += [f"{quote(column)} AS {quote(stored(column))}" for column in _read_columns(features)]
     totals = _totals(features)
     listed += [f"{_counted(call)} AS {quote(f'#{name}')}" for name, call in totals.items() if call]
     present = " AND ".join(f"{column} IS NOT NULL" for column in [*sources, *map(quote, source.times)])

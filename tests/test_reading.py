@@ -30,6 +30,7 @@ from featdsl import (
     FeatureStore,
     RequestError,
     Source,
+    strategies,
 )
 from tests.conftest import ACCOUNTS, BANK, Workspace
 from tests.declared import applied
@@ -689,7 +690,7 @@ def test_values_equal_those_of_a_loop_over_all_rows(
     asked: list[tuple[int | None, datetime | None]],
     ttl: int | None,
 ) -> None:
-    """Base features, features derived from two groups, and features derived from derived ones.
+    """Base features, features derived from two groups, and features derived from derived ones, by either join.
 
     The stored table of a derived group, looked up as of the same time, holds what is computed when it is read.
     """
@@ -709,9 +710,12 @@ def test_values_equal_those_of_a_loop_over_all_rows(
         product = None if x is None or y is None else x * y
         expected.append({"x": x, "y": y, "total": total, "product": product, "more": total + (7 if x is None else x)})
 
-    found = store.training_set(list(expected[0]), spine, timestamp="ts").arrow().drop_columns(["user_id", "ts"])
-
-    assert found.to_pylist() == expected
+    for by_span in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(strategies, "_SMALL", 0)
+            patch.setattr(strategies, "by_span", lambda *_, chosen=by_span: chosen)
+            found = store.training_set(list(expected[0]), spine, timestamp="ts").arrow()
+        assert found.drop_columns(["user_id", "ts"]).to_pylist() == expected
     _stored_values_equal(store, asked, expected)
 
 
