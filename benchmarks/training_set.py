@@ -70,7 +70,7 @@ LARGE = [
 
 def scattered(number: str, over: int) -> str:
     """Return SQL that scatters `range(n)` over so many values, the same on every machine."""
-    return f"((({number}) * 2654435761) % 4294967296) % {over}"
+    return f"(((({number}) % 2147483648) * 2654435761) % 4294967296) % {over}"
 
 
 @contextmanager

@@ -98,6 +98,21 @@ class SourceDefinition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deprecation:
+    """That something should be used no longer: since when, from when it may go, and what takes its place.
+
+    The dates are ISO texts; without `remove_after` it may go at once. `use` is an address, or nothing.
+    """
+
+    since: str
+    remove_after: str | None = None
+    use: str = ""
+
+
+Access = Literal["public", "private"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Role:
     """Where a key of an input's entity is found: in a key column of the group's own entity, or as a feature's value."""
 
@@ -183,6 +198,7 @@ class FeatureDefinition:
     `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later. The SQL
     of a Python feature calls its `function`.
     What a feature needs of the call, by way of its inputs too, is its `request`; such a feature is stored nowhere.
+    A feature that is `protect`ed cannot be removed; its name before was `renamed_from`.
     """
 
     kind: Literal["feature"] = "feature"
@@ -211,6 +227,9 @@ class FeatureDefinition:
     late: bool = False
     ttl: int | None
     adhoc: bool = False
+    protect: bool = False
+    deprecated: Deprecation | None = None
+    renamed_from: str = ""
     fingerprint: str
     table: str
     origin: Origin
@@ -273,6 +292,10 @@ class GroupDefinition:
     keys: tuple[tuple[str, str], ...]
     ttl: int | None
     adhoc: bool = False
+    access: Access = "public"
+    protect: bool = False
+    deprecated: Deprecation | None = None
+    renamed_from: str = ""
     members: tuple[Member, ...]
     origin: Origin
 
@@ -287,6 +310,9 @@ class SetDefinition:
     project: str
     owner: str
     description: str
+    protect: bool = False
+    deprecated: Deprecation | None = None
+    renamed_from: str = ""
     members: tuple[Member, ...]
     origin: Origin
 

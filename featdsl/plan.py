@@ -12,7 +12,7 @@ from featdsl.diff import Change
 from featdsl.errors import Origin
 from featdsl.snapshot import Head
 
-FORMAT = 1
+FORMAT = 2
 """The version of the plan's JSON. A reader refuses a newer one."""
 
 
@@ -37,6 +37,15 @@ class FunctionUse:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What building a table may take, by what it took the last time: rows, seconds, bytes."""
+
+    rows: int
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildTable:
     """Make the table of a group: unique by keys and event timestamp, sorted by them."""
 
@@ -50,6 +59,7 @@ class BuildTable:
     reads: tuple[str, ...]
     functions: tuple[FunctionUse, ...] = ()
     reason: str
+    estimate: Estimate | None = None
     origin: Origin
 
 
@@ -131,13 +141,80 @@ class PlannedChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Block:
+    """Why a plan cannot be applied: a guard of something that it would remove or break, and how to go on."""
+
+    code: Literal["protected", "deprecated", "pinned", "used", "pulled"]
+    kind: str
+    address: str
+    owner: str
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """A team that should agree, because these things of theirs change or go: `feature affordability.monthly`."""
+
+    team: str
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """What a reviewer should know and that stops nothing."""
+
+    code: Literal["deprecated", "probable rename"]
+    address: str
+    what: str
+    mend: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """An older version of a feature that lives on, who holds it, and how large its table is."""
+
+    feature: str
+    fingerprint: str
+    table: str
+    rows: int
+    bytes: int
+    held_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reused:
+    """A stored table that an applied group goes on with, or that another environment made before."""
+
+    group: str
+    table: str
+    rows: int
+    new: bool
+
+
+Policy = Literal["none", "affected-teams"]
+"""Whether apply insists on the approval of teams whose things change or go."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What apply will do, and why. The same code and registry give the same bytes."""
+    """What apply will do, and why. The same code and registry give the same bytes.
+
+    `untouched` names what reads something near a change, and none of the columns that change.
+    """
 
     format: int = FORMAT
     project: str
+    environment: str = "prod"
     base: Head
+    policy: Policy = "none"
+    blocks: tuple[Block, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    notices: tuple[Notice, ...] = ()
     changes: tuple[PlannedChange, ...]
+    untouched: tuple[Affected, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    reused: tuple[Reused, ...] = ()
     repairs: tuple[str, ...]
     lost: tuple[str, ...] = ()
     adhoc: tuple[str, ...]
@@ -147,3 +224,8 @@ class Plan:
     def empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.steps
+
+    @property
+    def unapproved(self) -> tuple[str, ...]:
+        """The teams that must agree before it may be applied."""
+        return tuple(each.team for each in self.approvals) if self.policy == "affected-teams" else ()

@@ -22,7 +22,7 @@ NOTHING = Head("", 0)
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTable:
-    """A table of values: where it is, its size, and what built it when.
+    """A table of values: where it is, its size in rows and bytes, and what built it when, in how many seconds.
 
     `entity_rows` are the rows that an entity has on average, and those of the entity of an average row: more, where few
     entities have most rows.
@@ -34,6 +34,8 @@ class StoredTable:
     columns: tuple[Column, ...]
     engine: str
     built_at: str
+    seconds: float = 0.0
+    bytes: int = 0
     entity_rows: tuple[float, float] | None = None
 
 
