@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from featdsl import calls, engine, frames, uses
-from featdsl.diff import Action, headline
+from featdsl import calls, engine, frames, planfile, uses
+from featdsl.diff import Action
 from featdsl.errors import DataError, Problem, StalePlanError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
 from featdsl.plan import (
@@ -19,14 +19,14 @@ from featdsl.plan import (
     CheckRows,
     DropView,
     Forget,
+    KeepEnvironment,
     OpenSource,
     Plan,
     PutView,
     Record,
-    ReleaseTable,
     Step,
 )
-from featdsl.snapshot import Head, HistoryEntry, Snapshot
+from featdsl.snapshot import Head, HistoryEntry, Snapshot, Touched
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
@@ -54,17 +54,17 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     """
     begun = time.monotonic()
     timeout = project.lock_timeout
-    with store.writing(lambda holder: listen(Waiting(holder, timeout))) as writer:
+    with store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
         _refuse_stale(plan, writer.snapshot)
         _refuse_other_functions(plan, functions or {})
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
-        run = _Run(project, store, writer, functions or {})
+        run = _Run(project, store, writer, functions or {}, plan.environment)
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
-        entry = _entry(plan, project, built, time.monotonic() - begun)
-        head = writer.publish(entry)
+        entry = _entry(plan, project, writer.serial, built, time.monotonic() - begun)
+        head = writer.publish(entry, planfile.to_json(plan))
     listen(Published(head.serial, built, time.monotonic() - begun))
     return head
 
@@ -95,11 +95,12 @@ class _Run:
     store: Store
     writer: Writer
     functions: calls.Functions
+    environment: str
 
 
 def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
     """Run one step and tell of it; return how many rows it built."""
-    label = describe(step)
+    label = describe(step, run.environment)
     started = time.monotonic()
     listen(StepStarted(number, label))
     rows = _step(step, run)
@@ -132,8 +133,8 @@ def _step(step: Step, run: _Run) -> int | None:
             writer.record(step.definition)
         case Forget():
             writer.forget(step.kind, step.address, step.fingerprint)
-        case ReleaseTable():
-            writer.release(step.table)
+        case KeepEnvironment():
+            writer.expire_after(step.seconds)
         case _:
             assert_never(step)
     return None
@@ -167,7 +168,7 @@ def _check(step: CheckRows, writer: Writer) -> None:
     raise DataError(Problem("Check failed", f"{what}\n{listed}", step.origin, f"Nothing was published. {step.mend}"))
 
 
-def describe(step: Step) -> str:  # noqa: PLR0911 - one line a kind
+def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a kind
     """Return one step in a few words."""
     match step:
         case OpenSource():
@@ -177,23 +178,27 @@ def describe(step: Step) -> str:  # noqa: PLR0911 - one line a kind
         case CheckRows():
             return f"check {step.address}: {step.rule}"
         case PutView():
-            return f"publish prod.{step.name}"
+            return f"publish {environment}.{step.name}"
         case DropView():
-            return f"drop prod.{step.name}"
+            return f"drop {environment}.{step.name}"
         case Record():
             return f"record {step.definition.kind} {getattr(step.definition, 'address', step.definition.name)}"
         case Forget():
             return f"forget {step.kind} {step.address}"
-        case ReleaseTable():
-            return f"release table {step.table}"
+        case KeepEnvironment():
+            return f"keep the environment {environment}"
         case _:
             assert_never(step)
 
 
-def _entry(plan: Plan, project: Project, rows: int, seconds: float) -> HistoryEntry:
-    changes = tuple(headline(planned.change) for planned in plan.changes)
+def _entry(plan: Plan, project: Project, serial: int, rows: int, seconds: float) -> HistoryEntry:
+    changed = (planned.change for planned in plan.changes)
+    changes = tuple(
+        Touched(action=c.action, kind=c.kind, address=c.address, change_class=c.change_class) for c in changed
+    )
     return HistoryEntry(
-        serial=plan.base.serial + 1,
+        serial=serial,
+        environment=plan.environment,
         applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
         project=plan.project,
         user=user(),

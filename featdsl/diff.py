@@ -62,11 +62,6 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
     return tuple(change for change in found if change is not None)
 
 
-def headline(change: Change) -> str:
-    """Return a change in one line: `~ feature user_profile.income (definition)`."""
-    return f"{SYMBOLS[change.action]} {change.kind} {change.address} ({change.change_class})"
-
-
 def _change(before: Catalog, after: Catalog, old: Definition | None, new: Definition | None) -> Change | None:
     if old is None:
         return _made("create", new, "additive") if new is not None else None

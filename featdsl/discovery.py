@@ -240,7 +240,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
 
 
 def _view(snapshot: Snapshot, name: str) -> str | None:
-    return f"prod.{name}" if name in snapshot.views else None
+    return f"{snapshot.environment}.{name}" if name in snapshot.views else None
 
 
 def _function(function: FunctionDefinition | None) -> dict[str, Any]:

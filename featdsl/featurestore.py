@@ -14,8 +14,8 @@ from featdsl.featureset import FeatureSet
 from featdsl.names import quote
 from featdsl.pointintime import Want
 from featdsl.selection import Selectable, select
-from featdsl.snapshot import Snapshot
-from featdsl.stores import Store, open_store
+from featdsl.snapshot import PROD, Snapshot
+from featdsl.stores import Store, open_store, read_known
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -38,14 +38,15 @@ class _Opened:
 class FeatureStore:
     """The features that a project has applied.
 
-    `FeatureStore()` finds featproject.toml from the current folder upwards, `FeatureStore("path")` from `path`.
-    Each call sees one whole apply, the newest when it starts; a training set keeps the one it was made from.
-    Raises DeclarationError where there is no project, StoreError where its store cannot be read.
+    `FeatureStore()` finds featproject.toml from the current folder upwards, `FeatureStore("path")` from `path`;
+    `FeatureStore(env="pr_123")` reads another environment than prod. Each call sees one whole apply, the newest when it starts; a training set keeps the one it was made from.
+    Raises DeclarationError where there is no project, StoreError where its store cannot be read or has no such environment.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, env: str = PROD) -> None:
         self._project = project.load(Path(path) if path is not None else None)
         self._store: Store = open_store(self._project)
+        self._environment = env
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
@@ -75,7 +76,8 @@ class FeatureStore:
         opened = self._open()
         selection = select(opened.snapshot, features)
         cursor = opened.connection.cursor()
-        self._store.open_views(cursor, spines.views_named(spine))
+        for name in {PROD, self._environment}:
+            self._store.open_views(cursor, spines.views_named(spine, name), name)
         table = spines.load(cursor, spine)
         fitted = spines.fit(cursor, table, selection, timestamp)
         self._open_tables(opened, selection.wants)
@@ -220,7 +222,7 @@ class FeatureStore:
         with self._lock:
             token = self._store.token()
             if self._opened is None or self._opened.token != token:
-                snapshot = self._store.read()
+                snapshot = read_known(self._store, self._environment)
                 self._opened = _Opened(token, snapshot, engine.connect(self._project), set())
             return self._opened
 

@@ -15,6 +15,7 @@ from featdsl.definitions import Catalog
 from featdsl.errors import DeclarationError
 from featdsl.plan import Plan
 from featdsl.project import Project
+from featdsl.snapshot import PROD
 from featdsl.source import Source
 from featdsl.stores import Store
 
@@ -28,27 +29,30 @@ class Planned:
     functions: Functions = field(default_factory=dict)
 
 
-def make_plan(project: Project, store: Store) -> Planned:
-    """Return the plan that brings the store to what the project's features package declares."""
+def make_plan(project: Project, store: Store, environment: str = PROD) -> Planned:
+    """Return the plan that brings an environment to what the project's features package declares."""
     loaded = loader.load(project)
     rows = _rows(project, loaded.declarations)
     hashes = {name: digest for name, (digest, _) in rows.items()}
     desired = catalog.build(
         loaded.declarations, project, problems=loaded.problems, frames=hashes, macro_files=loaded.macro_files
     )
-    planned = plan_for(project, store, desired, dict(rows.values()))
+    planned = plan_for(project, store, desired, dict(rows.values()), environment)
     return replace(planned, functions=declared_functions(loaded.declarations))
 
 
-def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any]) -> Planned:
-    """Return the plan that brings the store to a catalogue."""
-    snapshot = store.read()
+def plan_for(
+    project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any], environment: str = PROD
+) -> Planned:
+    """Return the plan that brings an environment to a catalogue."""
+    snapshot = store.read(environment)
     connection = engine.connect(project)
     try:
         bound = binding.bind(desired, connection, root=project.root, frame_folder=store.frames, rows=rows)
     finally:
         connection.close()
-    return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
+    drift = store.drift(snapshot)
+    return Planned(planner.build(snapshot, bound, project.name, drift=drift, keep=project.environment_seconds), rows)
 
 
 def saved(project: Project, plan: Plan) -> Planned:

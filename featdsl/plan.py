@@ -112,14 +112,14 @@ class Forget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleaseTable:
-    """Stop listing a table that no feature is read from any more."""
+class KeepEnvironment:
+    """Make an environment as a copy of prod, or keep it from expiring: it stays for so many seconds from now."""
 
-    step: Literal["release_table"] = "release_table"
-    table: str
+    step: Literal["keep_environment"] = "keep_environment"
+    seconds: int
 
 
-Step = OpenSource | BuildTable | CheckRows | PutView | DropView | Record | Forget | ReleaseTable
+Step = KeepEnvironment | OpenSource | BuildTable | CheckRows | PutView | DropView | Record | Forget
 
 
 @dataclass(frozen=True, kw_only=True)

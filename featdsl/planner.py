@@ -19,30 +19,41 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change, compare, member_text
 from featdsl.errors import DeclarationError, Problem
-from featdsl.plan import Affected, Plan, PlannedChange
+from featdsl.plan import Affected, KeepEnvironment, Plan, PlannedChange
 from featdsl.pointintime import tables_of
-from featdsl.snapshot import Drift, Snapshot
+from featdsl.snapshot import PROD, Drift, Snapshot
 
 
-def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = Drift()) -> Plan:  # noqa: B008 - frozen
+def build(
+    snapshot: Snapshot,
+    catalog: Catalog,
+    project: str,
+    *,
+    drift: Drift = Drift(),  # noqa: B008 - frozen
+    keep: int | None = None,
+) -> Plan:
     """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
 
-    `drift` is what the store has lost. Features that were registered from a notebook stay until
-    code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
+    `drift` is what the store has lost; `keep` is for how many seconds an environment other than prod stays. Features
+    that were registered from a notebook stay until code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
     """
     _refuse_foreign_names(snapshot, catalog, project)
     target = _with_pins(snapshot, _as_applied(snapshot, catalog))
     before = _own(snapshot.catalog, target, project)
     _refuse_shared_views(snapshot, before, target)
     changes = compare(before, target)
+    listed = tuple(steps.derive(snapshot, before, target, changes, drift))
+    if snapshot.environment != PROD and keep and (listed or snapshot.is_new):
+        listed = (KeepEnvironment(seconds=keep), *listed)
     return Plan(
         project=project,
+        environment=snapshot.environment,
         base=snapshot.head,
         changes=_planned(changes, before, target),
-        repairs=tuple(_repairs(target, drift)),
+        repairs=tuple(_repairs(target, drift, snapshot.environment)),
         lost=tuple(_lost(snapshot, target, drift)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
-        steps=tuple(steps.derive(snapshot, before, target, changes, drift)),
+        steps=listed,
     )
 
 
@@ -84,10 +95,10 @@ def _waits(feature: FeatureDefinition, target: Catalog, project: str) -> bool:
     return feature.adhoc and feature.project == project and feature.group not in target.groups
 
 
-def _repairs(target: Catalog, drift: Drift) -> Iterator[str]:
+def _repairs(target: Catalog, drift: Drift, environment: str) -> Iterator[str]:
     """Yield what is lost and made again: only what this project declares can be."""
     yield from sorted(f"table {table}" for table in target.tables & drift.tables)
-    yield from sorted(f"view prod.{name}" for name, _ in _views_of(target) if name in drift.views)
+    yield from sorted(f"view {environment}.{name}" for name, _ in _views_of(target) if name in drift.views)
 
 
 def _lost(snapshot: Snapshot, target: Catalog, drift: Drift) -> Iterator[str]:

@@ -31,10 +31,17 @@ class ProjectTable(_Table):
 
 
 class StoreTable(_Table):
-    """`[store]`: where applied features live, and how long to wait for another writer."""
+    """`[store]`: where applied features live, how long to wait for another writer, and to keep what was replaced."""
 
     path: str = ".featdsl"
     lock_timeout: Duration = "60 seconds"
+    keep_history: Duration = "30 days"
+
+
+class EnvironmentsTable(_Table):
+    """`[environments]`: how long one other than prod stays without an apply."""
+
+    expire_after: Duration = "14 days"
 
 
 class EngineTable(_Table):
@@ -54,6 +61,7 @@ class Settings(_Table):
 
     project: ProjectTable
     store: StoreTable = StoreTable()
+    environments: EnvironmentsTable = EnvironmentsTable()
     engine: EngineTable = EngineTable()
     teams: dict[Name, Annotated[list[str], BeforeValidator(_folders)]] = Field(default_factory=dict)
     variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
@@ -85,6 +93,16 @@ class Project:
     def lock_timeout(self) -> int:
         """How long to wait for another writer, in seconds."""
         return seconds(self.settings.store.lock_timeout)
+
+    @property
+    def environment_seconds(self) -> int:
+        """How long an environment other than prod stays without an apply, in seconds."""
+        return seconds(self.settings.environments.expire_after)
+
+    @property
+    def history_seconds(self) -> int:
+        """How long what was replaced is kept, in seconds."""
+        return seconds(self.settings.store.keep_history)
 
     def team_of(self, file: str) -> str:
         """Return the team that owns a file: the one whose folder is nearest, else the folder's own name."""

@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 
 from featdsl.definitions import Catalog, Column, Definition, FeatureDefinition
 
+PROD = "prod"
+"""The environment that everyone reads who asks for no other."""
+
 
 @dataclass(frozen=True)
 class Head:
-    """Which state of which store this is: a store's lineage never changes, its serial grows by one each apply."""
+    """Which state of which store this is: a store's lineage never changes, its serial grows by one each apply.
+
+    The head of an environment has the serial of the last apply that touched that environment.
+    """
 
     lineage: str
     serial: int
@@ -18,6 +24,17 @@ class Head:
 
 NOTHING = Head("", 0)
 """The head of a store that nothing was applied to yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A named view of the store, the state that it is at, and when it may be removed, if ever."""
+
+    name: str
+    made_at: str
+    made_by: str
+    serial: int
+    expires_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +57,34 @@ class StoredTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Touched:
+    """One thing that an apply changed: `action` as in a plan, and the class of the change."""
+
+    action: str
+    kind: str
+    address: str
+    change_class: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
-    """One apply: who ran it when, from which commit, and what it did."""
+    """One apply: who ran it when, in which environment and from which commit, and what it did."""
 
     serial: int
+    environment: str = PROD
     applied_at: str
     project: str
     user: str
     commit: str
     summary: str
-    changes: tuple[str, ...]
+    changes: tuple[Touched, ...]
     rows: int
     seconds: float
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What the store has lost: data of tables, and views of the environment."""
+    """What the store has lost, or a hand has altered: data of tables, and views of the environment."""
 
     tables: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
@@ -64,31 +92,25 @@ class Drift:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything in the registry, of every project.
+    """What the registry holds of one environment, of every project, and the stored tables of all environments.
 
     `catalog` holds the current definitions; `versions` also the older ones that a set version still pins, by
-    address and fingerprint.
+    address and fingerprint. `views` are the published ones with their SQL. An environment that `is_new` is prod as
+    it would be copied.
     """
 
     head: Head = NOTHING
     catalog: Catalog = field(default_factory=Catalog)
     versions: Mapping[tuple[str, str], FeatureDefinition] = field(default_factory=dict)
     tables: Mapping[str, StoredTable] = field(default_factory=dict)
-
-    @property
-    def views(self) -> dict[str, set[str]]:
-        """The views that there should be, each with the tables of its group; what needs a request is in none."""
-        stored = {key for key, feature in self.versions.items() if not feature.request}
-        groups = {each.name: each.members for each in self.catalog.groups.values()}
-        sets = {each.view: each.members for each in self.catalog.sets.values()}
-        return {
-            name: set(self.catalog.tables_of(name)) if name in groups else set()
-            for name, members in {**groups, **sets}.items()
-            if any((member.feature, member.fingerprint) in stored for member in members)
-        }
+    views: Mapping[str, str] = field(default_factory=dict)
+    environment: str = PROD
+    is_new: bool = False
 
 
-def assemble(head: Head, definitions: Iterable[Definition], tables: Iterable[StoredTable]) -> Snapshot:
+def assemble(
+    head: Head, definitions: Iterable[Definition], tables: Iterable[StoredTable], views: Mapping[str, str]
+) -> Snapshot:
     """Return the snapshot of these records; a feature is current when its group lists its fingerprint."""
     known = list(definitions)
     versions = {(d.address, d.fingerprint): d for d in known if isinstance(d, FeatureDefinition)}
@@ -97,4 +119,4 @@ def assemble(head: Head, definitions: Iterable[Definition], tables: Iterable[Sto
         versions[member.feature, member.fingerprint] for group in others.groups.values() for member in group.members
     ]
     catalog = Catalog.of([*others, *current])
-    return Snapshot(head, catalog, versions, {table.name: table for table in tables})
+    return Snapshot(head, catalog, versions, {table.name: table for table in tables}, views)

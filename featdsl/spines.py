@@ -42,9 +42,9 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
     return table
 
 
-def views_named(spine: Any) -> set[str]:
-    """Return the names that the SQL text of a spine may read as `prod.<name>`."""
-    return set(re.findall(r'\bprod\s*\.\s*"?(\w+)', spine)) if isinstance(spine, str) else set()
+def views_named(spine: Any, environment: str) -> set[str]:
+    """Return the names that the SQL text of a spine may read as views of an environment: `prod.<name>`."""
+    return set(re.findall(rf'\b{environment}\s*\.\s*"?(\w+)', spine)) if isinstance(spine, str) else set()
 
 
 def _one_select(connection: DuckDBPyConnection, text: str) -> str:

@@ -17,7 +17,7 @@ from featdsl.definitions import (
 from featdsl.diff import Change
 from featdsl.errors import Origin
 from featdsl.names import SOURCE_TIMESTAMP
-from featdsl.plan import BuildTable, CheckRows, DropView, Forget, OpenSource, PutView, Record, ReleaseTable, Step
+from featdsl.plan import BuildTable, CheckRows, DropView, Forget, OpenSource, PutView, Record, Step
 from featdsl.snapshot import Drift, Snapshot
 
 _NOWHERE = Origin("", 0)
@@ -41,8 +41,6 @@ def derive(
     yield from _records(before, target)
     for key in sorted(snapshot.versions.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
-    for table in sorted(snapshot.tables.keys() - {feature.table for feature in live.values()}):
-        yield ReleaseTable(table=table)
 
 
 def _in_order(catalog: Catalog) -> list[str]:
@@ -164,8 +162,9 @@ def _views(
     versions: Mapping[tuple[str, str], FeatureDefinition],
     drift: Drift,
 ) -> Iterator[PutView | DropView]:
-    wanted, had = _select_of_each(target, versions), _select_of_each(before, snapshot.versions)
-    for name in sorted(had.keys() - wanted.keys()):
+    wanted, had = _select_of_each(target, versions), snapshot.views
+    own = {group.name for group in before.groups.values()} | {each.view for each in before.sets.values()}
+    for name in sorted((own & had.keys()) - wanted.keys()):
         yield DropView(name=name)
     for name in sorted(wanted):
         if wanted[name] != had.get(name) or name in drift.views:

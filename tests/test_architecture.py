@@ -22,7 +22,7 @@ LAYERS = {
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {"aggregates", "functions", "macros", "requested", "templates", "tracing", "windows"}
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
-    "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
+    "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock", "stores.registry"},
     "from files to a plan": {
         "loader",
         "draft",

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from featdsl import engine
 from featdsl.definitions import Column, EntityDefinition, FeatureDefinition, GroupDefinition, Member
-from featdsl.errors import Origin, StoreLockedError
+from featdsl.errors import Origin, StoreError, StoreLockedError
 from featdsl.project import Project, ProjectTable, Settings, StoreTable
-from featdsl.snapshot import Drift, HistoryEntry, Snapshot
+from featdsl.snapshot import Drift, HistoryEntry, Snapshot, StoredTable, Touched
 from featdsl.stores import Store, Writer
 from featdsl.stores.embedded import EmbeddedStore
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """A kind of store: how to open one, and how its data get lost."""
+    """A kind of store: how to open one, and how a hand does harm to its catalogue, its data files and its tables."""
 
     opened: Callable[[Project], Store]
     lose: Callable[[Project, str], None]
+    edit: Callable[[Project, str], None]
+    alter: Callable[[Project, StoredTable, str], None]
 
 
 def _lose_file(project: Project, file: str) -> None:
     (project.store / file).unlink()
 
 
-IMPLEMENTATIONS = {"embedded": Implementation(EmbeddedStore, _lose_file)}
+def _edit_catalogue(project: Project, sql: str) -> None:
+    with duckdb.connect(str(project.store / "store.duckdb")) as connection:
+        connection.execute(sql)
+
+
+def _alter_file(project: Project, table: StoredTable, sql: str) -> None:
+    with duckdb.connect(str(project.store / table.file)) as connection:
+        connection.execute(sql)
+
+
+IMPLEMENTATIONS = {"embedded": Implementation(EmbeddedStore, _lose_file, _edit_catalogue, _alter_file)}
 
 COMMON = {"project": "bank", "owner": "risk", "description": "", "origin": Origin("features/risk.py", 3)}
 USER = EntityDefinition(name="user", keys=(Column(name="user_id", dtype="BIGINT"),), **COMMON)
@@ -49,7 +64,7 @@ def entry(serial: int) -> HistoryEntry:
     """Return what an apply writes down of itself."""
     return HistoryEntry(
         serial=serial, applied_at="2026-01-01T00:00:00+00:00", project="bank", user="ann", commit="", summary="",
-        changes=("+ entity user (additive)",), rows=2, seconds=0.5,
+        changes=(Touched(action="create", kind="entity", address="user", change_class="additive"),), rows=2, seconds=0.5,
     )  # fmt: skip
 
 
@@ -71,12 +86,12 @@ def store(kind: Implementation, project: Project) -> Store:
     return kind.opened(project)
 
 
-def publish(store: Store, *acts: Callable[[Writer], object]) -> None:
+def publish(store: Store, *acts: Callable[[Writer], object], env: str = "prod", plan: str = "") -> None:
     """Do these in one apply."""
-    with store.writing(pytest.fail) as writer:
+    with store.writing(pytest.fail, env) as writer:
         for act in acts:
             act(writer)
-        writer.publish(entry(writer.snapshot.head.serial + 1))
+        writer.publish(replace(entry(writer.serial), environment=env), plan)
 
 
 def build(
@@ -93,11 +108,11 @@ def rows(store: Store, project: Project, table: str) -> list[tuple[object, ...]]
     return connection.execute(f"SELECT * FROM tables.{table} ORDER BY ALL").fetchall()
 
 
-def viewed(store: Store, project: Project, name: str) -> list[tuple[object, ...]]:
+def viewed(store: Store, project: Project, name: str, env: str = "prod") -> list[tuple[object, ...]]:
     """Return a published view, as a new reader sees it."""
     connection = engine.connect(project)
-    store.open_views(connection, [name])
-    return connection.execute(f"SELECT * FROM prod.{name} ORDER BY ALL").fetchall()
+    store.open_views(connection, [name], env)
+    return connection.execute(f"SELECT * FROM {env}.{name} ORDER BY ALL").fetchall()
 
 
 def test_a_new_store_is_empty(store: Store) -> None:
@@ -316,11 +331,172 @@ def test_what_is_there_has_not_drifted(store: Store) -> None:
     assert store.drift(store.read()) == Drift()
 
 
-def test_a_view_that_should_be_there_has_drifted(store: Store) -> None:
-    """A group without its view was tampered with."""
-    publish(store, build(), lambda w: w.record(OLD), lambda w: w.record(GROUP))
+@pytest.mark.parametrize("act", ["DROP VIEW prod.scores", "CREATE OR REPLACE VIEW prod.scores AS SELECT 9 AS score"])
+def test_a_view_that_is_gone_or_another_has_drifted(
+    kind: Implementation, store: Store, project: Project, act: str
+) -> None:
+    """By a hand; the views beside it are as they were."""
+    view = 'SELECT score FROM tables."scores_1"'
+    publish(store, build(), lambda w: w.put_view("scores", view), lambda w: w.put_view("others", view))
+    kind.edit(project, act)
 
     assert store.drift(store.read()) == Drift(views=frozenset({"scores"}))
+
+
+def test_views_whose_table_has_no_view_any_more_have_drifted(
+    kind: Implementation, store: Store, project: Project
+) -> None:
+    """They would fail whoever reads them."""
+    publish(store, build(), lambda w: w.put_view("scores", 'SELECT score FROM tables."scores_1"'))
+    publish(store, lambda w: w.put_view("one", "SELECT 1 AS one"))
+    kind.edit(project, "DROP VIEW tables.scores_1")
+
+    assert store.drift(store.read()) == Drift(views=frozenset({"scores"}))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "DELETE FROM scores_1",
+        "INSERT INTO scores_1 VALUES (2, 1.5)",
+        "ALTER TABLE scores_1 DROP score",
+        "DROP TABLE scores_1",
+    ],
+)
+def test_a_table_that_a_hand_has_altered_has_drifted(
+    kind: Implementation, store: Store, project: Project, act: str
+) -> None:
+    """In its rows, its columns, or as a whole; the table beside it is as it was."""
+    publish(store, build(), build("other"))
+    kind.alter(project, store.read().tables["scores_1"], act)
+
+    assert store.drift(store.read()) == Drift(tables=frozenset({"scores_1"}))
+
+
+def test_a_copy_of_a_store_has_not_drifted(kind: Implementation, store: Store, project: Project) -> None:
+    """Its files are younger than the registry says, and hold what they should."""
+    publish(store, build())
+    os.utime(project.store / store.read().tables["scores_1"].file)
+
+    assert store.drift(store.read()) == Drift()
+
+
+def test_an_environment_is_a_copy_of_prod_from_its_first_apply_on(store: Store, project: Project) -> None:
+    """Definitions and views are its own; stored tables belong to all."""
+    publish(
+        store, build(), lambda w: w.record(USER), lambda w: w.put_view("scores", "SELECT score FROM tables.scores_1")
+    )
+    assert store.read("trial").is_new
+    assert store.read("trial").catalog == store.read().catalog
+
+    publish(store, lambda w: w.record(replace(USER, owner="accounts")), env="trial")
+    publish(store, lambda w: w.put_view("scores", "SELECT 2.5 AS score"), env="trial")
+
+    assert not store.read("trial").is_new
+    assert store.read("trial").catalog.entities == {"user": replace(USER, owner="accounts")}
+    assert store.read().catalog.entities == {"user": USER}
+    assert (viewed(store, project, "scores", "trial"), viewed(store, project, "scores")) == ([(2.5,)], [(0.5,)])
+    assert store.drift(store.read("trial")) == store.drift(store.read()) == Drift()
+    assert [each.name for each in store.environments()] == ["prod", "trial"]
+
+
+def test_an_apply_elsewhere_leaves_the_head_of_an_environment(store: Store) -> None:
+    """So that a plan for prod does not grow stale by what is tried beside it."""
+    publish(store, lambda w: w.record(USER))
+    before = store.read().head
+    publish(store, lambda w: w.forget("entity", "user", ""), env="trial")
+
+    assert store.read().head == before
+    assert store.read("trial").head.serial == 2
+    publish(store)
+    assert store.read().head.serial == 3
+
+
+def test_a_dropped_environment_is_gone_with_its_views(store: Store, project: Project) -> None:
+    """And prod is as it was."""
+    publish(
+        store, build(), lambda w: w.record(USER), lambda w: w.put_view("scores", "SELECT score FROM tables.scores_1")
+    )
+    publish(store, lambda w: w.expire_after(60), env="trial")
+    publish(store, lambda w: w.drop_environment("trial"))
+
+    assert [each.name for each in store.environments()] == ["prod"]
+    assert store.read("trial").is_new
+    with pytest.raises(duckdb.Error):
+        viewed(store, project, "scores", "trial")
+    assert viewed(store, project, "scores") == [(0.5,)]
+
+
+def test_an_environment_tells_when_it_expires(store: Store) -> None:
+    """From its last apply that said so; prod never does."""
+    publish(store)
+    publish(store, lambda w: w.expire_after(3600), env="trial")
+    prod, trial = store.environments()
+
+    assert prod.expires_at is None
+    assert trial.expires_at is not None
+    lasts = datetime.fromisoformat(trial.expires_at) - datetime.fromisoformat(trial.made_at)
+    assert lasts == timedelta(hours=1)
+
+
+def test_earlier_states_can_be_read(store: Store) -> None:
+    """Each as it was, with versions and groups, in each environment."""
+    publish(store, lambda w: w.record(OLD), lambda w: w.record(GROUP))
+    publish(store, lambda w: w.record(NEW), lambda w: w.forget("feature", "scores.score", "old"),
+            lambda w: w.record(replace(GROUP, members=(Member(column="score", feature="scores.score", fingerprint="new"),))))  # fmt: skip
+    publish(store, lambda w: w.forget("group", "scores", ""), lambda w: w.forget("feature", "scores.score", "new"))
+
+    assert [list(store.read(serial=serial).versions) for serial in (1, 2, 3)] == [
+        [("scores.score", "old")], [("scores.score", "new")], [],
+    ]  # fmt: skip
+    assert store.read(serial=1).catalog.features == {"scores.score": OLD}
+    with pytest.raises(StoreError, match="State 4 of the store is not kept"):
+        store.read(serial=4)
+
+
+def test_what_was_replaced_can_be_forgotten(store: Store) -> None:
+    """States from before then are refused; what holds still is known, and the tables that later states had."""
+    publish(store, lambda w: w.record(OLD), lambda w: w.record(GROUP), lambda w: w.record(USER))
+    publish(store, lambda w: w.record(NEW), lambda w: w.forget("feature", "scores.score", "old"),
+            lambda w: w.record(replace(GROUP, members=(Member(column="score", feature="scores.score", fingerprint="new"),))))  # fmt: skip
+    assert store.tables_since(0) == {"scores_1", "scores_2"}
+    assert store.tables_since(2) == {"scores_2"}
+    publish(store, lambda w: w.forget_until(2))
+
+    assert store.read(serial=2).catalog.features == {"scores.score": NEW}
+    assert store.read().catalog.entities == {"user": USER}
+    assert store.tables_since(0) == {"scores_2"}
+    with pytest.raises(StoreError, match="State 1 of the store is not kept; it has 2 to 3"):
+        store.read(serial=1)
+
+
+def test_the_plan_of_an_apply_is_kept_with_it(store: Store) -> None:
+    """As long as what it replaced."""
+    publish(store, plan='{"a": "é"}')
+    publish(store)
+
+    assert [store.plan(serial) for serial in (1, 2, 3)] == ['{"a": "é"}', "", ""]
+    publish(store, lambda w: w.forget_until(2))
+    assert store.plan(1) == ""
+
+
+def test_tables_beside_a_released_one_stay_readable(store: Store, project: Project) -> None:
+    """They are moved, if need be, so that the room of the other can be given back."""
+    publish(store, build("first"), build("second", "SELECT 2 AS user_id, 1.5 AS score"))
+    publish(store, lambda w: w.release("first"))
+
+    assert rows(store, project, "second") == [(2, 1.5)]
+    assert store.drift(store.read()) == Drift()
+
+
+def test_a_table_tells_what_it_took(store: Store) -> None:
+    """In seconds and bytes; a larger one has more of its file."""
+    many = "SELECT range AS user_id, random() AS score FROM range(500000)"
+    publish(store, build("large", many), build("small"))
+    large, small = (store.read().tables[name] for name in ("large", "small"))
+
+    assert large.bytes > 1_000_000 > small.bytes > 0
+    assert large.seconds > 0
 
 
 def test_data_that_should_be_there_have_drifted(kind: Implementation, store: Store, project: Project) -> None:

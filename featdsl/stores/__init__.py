@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions import Column, Definition
-from featdsl.snapshot import Drift, Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.errors import Problem, StoreError
+from featdsl.names import did_you_mean
+from featdsl.snapshot import PROD, Drift, Environment, Head, HistoryEntry, Snapshot, StoredTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,30 +29,45 @@ class Store(Protocol):
     def token(self) -> str:
         """Return a text that differs after each apply, cheaply: readers look at it before each read."""
 
-    def read(self) -> Snapshot:
-        """Return the newest state; an empty one before the first apply. Raises StoreError."""
+    def read(self, environment: str = PROD, serial: int | None = None) -> Snapshot:
+        """Return the newest state of an environment, or an earlier one; an empty one before the first apply.
+
+        An environment that was never made is prod as it is, marked as new. Raises StoreError, also for a state that is
+        kept no longer.
+        """
+
+    def environments(self) -> list[Environment]:
+        """Return the environments, in order of name; none before the first apply."""
 
     def history(self) -> list[HistoryEntry]:
         """Return every apply, the newest first."""
 
+    def plan(self, serial: int) -> str:
+        """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""
+
+    def tables_since(self, serial: int) -> set[str]:
+        """Return the tables of the features that any environment has now or had after a state."""
+
     def drift(self, snapshot: Snapshot) -> Drift:
-        """Return what should be there and is not."""
+        """Return what should be there and is not, or is not as it was made."""
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
 
-    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
-        """Let SQL in this session name published views as `prod.<name>`; names of none are passed over."""
+    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str], environment: str = PROD) -> None:
+        """Let SQL in this session name an environment's views as `prod.<name>`; names of none are passed over."""
 
-    def writing(self, waiting: Callable[[str], None]) -> AbstractContextManager[Writer]:
+    def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> AbstractContextManager[Writer]:
         """Be the one writer. `waiting` is told who holds the store, once. Raises StoreLockedError."""
 
 
 class Writer(Protocol):
-    """One apply: nothing that it does is seen before `publish`, and then all of it."""
+    """One apply in one environment: nothing that it does is seen before `publish`, and then all of it."""
 
     snapshot: Snapshot
     connection: DuckDBPyConnection
+    serial: int
+    """The state that this apply will make."""
 
     def build(
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
@@ -73,10 +90,19 @@ class Writer(Protocol):
         """Remove a definition."""
 
     def release(self, table: str) -> None:
-        """Stop listing a table."""
+        """Stop listing a table; its data go when no reader can be left that looks for them."""
 
-    def publish(self, entry: HistoryEntry) -> Head:
-        """Make everything visible at once."""
+    def expire_after(self, seconds: int | None) -> None:
+        """Say how long the environment may stay without an apply; for good without a number."""
+
+    def drop_environment(self, name: str) -> None:
+        """Remove an environment with its views; tables stay for the others."""
+
+    def forget_until(self, serial: int) -> None:
+        """Let go of what was replaced up to this state: nobody can go back to before it."""
+
+    def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
+        """Make everything visible at once; `plan` is kept beside the entry."""
 
 
 def open_store(project: Project) -> Store:
@@ -84,3 +110,15 @@ def open_store(project: Project) -> Store:
     from featdsl.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(project)
+
+
+def read_known(store: Store, environment: str) -> Snapshot:
+    """Return the newest state of an environment that there is. Raises StoreError for one that was never made."""
+    snapshot = store.read(environment)
+    if snapshot.is_new:
+        what = f'The store has no environment "{environment}".'
+        near = did_you_mean(environment, [each.name for each in store.environments()])
+        raise StoreError(
+            Problem("Unknown environment", what, mend=near or f"Make it: featdsl apply --env {environment}")
+        )
+    return snapshot

@@ -2,7 +2,6 @@
 
     store.duckdb            registry and views; never edited in place
     data/000042-….duckdb    tables of one apply
-    history/000041.duckdb   earlier catalogues
     frames/….parquet        rows that came from memory
     lock                    held by the one writer
 
@@ -15,41 +14,36 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from functools import cache
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl import engine
-from featdsl.definitions import Column, Definition, FeatureDefinition, address, from_json, to_json
+from featdsl.definitions import Column, Definition, FeatureDefinition, address, to_json
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, Drift, Head, HistoryEntry, Snapshot, StoredTable, assemble
-from featdsl.stores.lock import exclusive
+from featdsl.snapshot import NOTHING, PROD, Drift, Environment, Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.stores.lock import exclusive, user
+from featdsl.stores.registry import FORMAT, TABLES, Edits, Registry
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-    from pydantic import TypeAdapter
 
     from featdsl.project import Project
-
-FORMAT = 1
-"""The version of the registry's tables. A newer one is refused."""
 
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
 _TABLES_A_FILE = 32
 """A view that is made or read loads the whole catalogue of its table's file: with 300 tables in one, that was most of
 an apply. A file takes at least a quarter of a MiB, so one for each table would waste space."""
-_TABLES = """
-CREATE SCHEMA registry;
+_RETIRED_SECONDS = 3600
+"""How long a data file stays that nothing lists any more: a reader may have read the catalogue of before."""
+_FILES = """
 CREATE SCHEMA tables;
-CREATE SCHEMA prod;
-CREATE TABLE registry.meta (key VARCHAR, value VARCHAR);
-CREATE TABLE registry.documents (kind VARCHAR, address VARCHAR, fingerprint VARCHAR, body VARCHAR);
-CREATE TABLE registry.tables (name VARCHAR, body VARCHAR);
-CREATE TABLE registry.history (serial BIGINT, body VARCHAR);
+CREATE TABLE registry.files (name VARCHAR, bytes BIGINT, modified BIGINT, retired BIGINT);
 """
 
 
@@ -75,34 +69,76 @@ class EmbeddedStore:
             return ""
         return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
 
-    def read(self) -> Snapshot:
-        """Return the newest state; an empty one before the first apply. Raises StoreError."""
+    def read(self, environment: str = PROD, serial: int | None = None) -> Snapshot:
+        """Return the newest state of an environment, or an earlier one; an empty one before the first apply.
+
+        An environment that was never made is prod as it is, marked as new. Raises StoreError, also for a state that is
+        kept no longer.
+        """
         if not self._path.exists():
-            return Snapshot()
+            return Snapshot(environment=environment, is_new=environment != PROD)
         with self._catalogue() as connection:
-            return _read(connection)
+            if serial is not None:
+                _refuse_unknown_state(connection, serial)
+            return Registry(connection).read(environment, serial)
+
+    def environments(self) -> list[Environment]:
+        """Return the environments, in order of name; none before the first apply."""
+        if not self._path.exists():
+            return []
+        with self._catalogue() as connection:
+            return Registry(connection).environments()
 
     def history(self) -> list[HistoryEntry]:
         """Return every apply, the newest first."""
         if not self._path.exists():
             return []
         with self._catalogue() as connection:
-            rows = connection.execute("SELECT body FROM registry.history ORDER BY serial DESC").fetchall()
-            return [_history_adapter().validate_json(body) for (body,) in rows]
+            return Registry(connection).history()
+
+    def plan(self, serial: int) -> str:
+        """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""
+        with self._catalogue() as connection:
+            return Registry(connection).plan(serial)
+
+    def tables_since(self, serial: int) -> set[str]:
+        """Return the tables of the features that any environment has now or had after a state."""
+        with self._catalogue() as connection:
+            return Registry(connection).tables_since(serial)
 
     def drift(self, snapshot: Snapshot) -> Drift:
-        """Return what should be there and is not; in a folder that was moved every view points nowhere."""
+        """Return what should be there and is not, or is not as it was made; in a moved folder no view is.
+
+        A data file is looked into only where its size or its time of writing is not what the registry says.
+        """
         if snapshot.head == NOTHING:
             return Drift()
-        tables = {name for name, table in snapshot.tables.items() if not (self._folder / table.file).exists()}
-        wanted = snapshot.views
         with self._catalogue() as connection:
-            query = "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
-            there = set(connection.execute(query).fetchall())
-            moved = connection.execute("SELECT value FROM registry.meta WHERE key = 'folder'").fetchone()
-        viewed = {name for schema, name in there if schema == "tables"}
-        views = {name for name, needs in wanted.items() if ("prod", name) not in there or needs - viewed}
-        return Drift(frozenset(tables), frozenset(views if moved == (str(self._folder),) else wanted))
+            altered = self._altered(connection)
+            lost = {
+                name
+                for name, table in snapshot.tables.items()
+                if table.file in altered and not _holds(altered[table.file], table)
+            }
+            if Registry(connection).meta().get("folder") != str(self._folder):
+                return Drift(frozenset(lost), frozenset(snapshot.views))
+            return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
+
+    def _altered(self, connection: DuckDBPyConnection) -> dict[str, dict[str, tuple[int, tuple[Column, ...]]]]:
+        """Return the data files that are not as they were written, with the rows and columns of their tables now."""
+        import duckdb
+
+        altered = {}
+        for file, size, modified in connection.execute("SELECT name, bytes, modified FROM registry.files").fetchall():
+            path = self._folder / file
+            found = path.stat() if path.exists() else None
+            if found and (found.st_size, found.st_mtime_ns) == (size, modified):
+                continue
+            try:
+                altered[file] = _contents(connection, path) if found else {}
+            except duckdb.Error:
+                altered[file] = {}
+        return altered
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
@@ -119,39 +155,48 @@ class EmbeddedStore:
             name = quote(table.name)
             connection.execute(f"CREATE OR REPLACE VIEW tables.{name} AS SELECT * FROM {alias}.main.{name}")
 
-    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
-        """Let SQL in this session name published views as `prod.<name>`; names of none are passed over."""
+    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str], environment: str = PROD) -> None:
+        """Let SQL in this session name an environment's views as `prod.<name>`; names of none are passed over."""
         wanted = set(names)
         if not wanted or not self._path.exists():
             return
         connection.execute(f"ATTACH IF NOT EXISTS {literal(str(self._path))} AS store (READ_ONLY)")
-        connection.execute("CREATE SCHEMA IF NOT EXISTS prod")
-        query = "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND schema_name = 'prod'"
-        for (name,) in connection.execute(query).fetchall():
+        schema = quote(environment)
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        query = "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND schema_name = ?"
+        for (name,) in connection.execute(query, [environment]).fetchall():
             if name in wanted:
-                view = f"prod.{quote(name)}"
+                view = f"{schema}.{quote(name)}"
                 connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM store.{view}")
 
     @contextlib.contextmanager
-    def writing(self, waiting: Callable[[str], None]) -> Iterator[EmbeddedWriter]:
+    def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[EmbeddedWriter]:
         """Be the one writer. Raises StoreLockedError when another one stays for too long."""
         with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
-            snapshot = self.read()
-            self._sweep(snapshot.head)
-            writer = EmbeddedWriter(self, self._project, self._folder, snapshot)
+            writer = EmbeddedWriter(self, self._project, self._folder, self.read(environment), self._sweep())
             try:
                 yield writer
             finally:
                 writer.close()
 
-    def _sweep(self, head: Head) -> None:
-        """Remove what a writer left that died before it published: no catalogue names it, so no reader has it."""
+    def _sweep(self) -> int:
+        """Remove what no reader can look for, and return the serial of the store.
+
+        That is what a writer left that died before it published, and files that were retired long enough ago.
+        """
         for partial in self._folder.glob("store.*.partial*"):
             partial.unlink()
-        for file in (self._folder / "data").glob("*-*.duckdb*"):
-            serial = file.name.partition("-")[0]
-            if head != NOTHING and serial.isdigit() and int(serial) > head.serial:
+        if not self._path.exists():
+            return 0
+        with self._catalogue() as connection:
+            serial = int(Registry(connection).meta()["serial"])
+            old = int(time.time()) - _RETIRED_SECONDS
+            kept = "SELECT name FROM registry.files WHERE coalesce(retired > ?, true)"
+            listed = {name for (name,) in connection.execute(kept, [old]).fetchall()}
+        for file in (self._folder / "data").glob("*.duckdb*"):
+            if f"data/{file.name.removesuffix('.wal')}" not in listed:
                 file.unlink()
+        return serial
 
     @contextlib.contextmanager
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
@@ -173,39 +218,47 @@ class EmbeddedStore:
 class EmbeddedWriter:
     """One apply on an embedded store."""
 
-    def __init__(self, store: EmbeddedStore, project: Project, folder: Path, snapshot: Snapshot) -> None:
+    def __init__(self, store: EmbeddedStore, project: Project, folder: Path, snapshot: Snapshot, serial: int) -> None:
         self.snapshot = snapshot
         self.connection = engine.connect(project)
+        self.serial = serial + 1
         self._store, self._folder = store, folder
-        self._serial = snapshot.head.serial + 1
         self._files: list[str] = []
-        self._built: dict[str, StoredTable] = {}
-        self._documents: dict[tuple[str, str, str], str | None] = {}
-        self._views: dict[str, str | None] = {}
-        self._released: list[str] = []
+        self._edits = Edits(snapshot.environment)
+        self._expire_after: int | None = None
         self._published = False
+
+    @property
+    def _built(self) -> dict[str, StoredTable]:
+        return {name: table for name, table in self._edits.tables.items() if table}
 
     def build(
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
-        if len(self._built) % _TABLES_A_FILE == 0:
-            self._start_file()
-        self._open(reads)
-        stored = f"{quote(Path(self._files[-1]).stem)}.main.{quote(table)}"
+        begun = time.monotonic()
+        self.open(reads)
+        file, stored = self._stored(table)
         self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
         (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
         self.connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table)} AS SELECT * FROM {stored}")
-        self._built[table] = StoredTable(
+        self._edits.tables[table] = StoredTable(
             name=table,
-            file=self._files[-1],
+            file=file,
             rows=rows,
             columns=tuple(columns),
             engine=f"duckdb {engine.version()}",
-            built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            built_at=_now().isoformat(timespec="seconds"),
             entity_rows=self._entity_rows(stored, keys),
+            seconds=round(time.monotonic() - begun, 3),
         )
         return int(rows)
+
+    def _stored(self, table: str) -> tuple[str, str]:
+        """Return the file that a new table is written to, and its name for this session."""
+        if len(self._built) % _TABLES_A_FILE == 0:
+            self._start_file()
+        return self._files[-1], f"{quote(Path(self._files[-1]).stem)}.main.{quote(table)}"
 
     def _entity_rows(self, stored: str, keys: Sequence[str]) -> tuple[float, float]:
         """Return how many rows an entity has on average, and the entity of an average row."""
@@ -217,42 +270,53 @@ class EmbeddedWriter:
 
     def _start_file(self) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
-        self._files.append(f"data/{self._serial:06d}-{uuid.uuid4().hex[:8]}.duckdb")
+        self._files.append(f"data/{self.serial:06d}-{uuid.uuid4().hex[:8]}.duckdb")
         path = self._folder / self._files[-1]
         self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_STORAGE})")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
 
-    def _open(self, tables: Iterable[str]) -> None:
-        known = [self.snapshot.tables[name] for name in tables if name not in self._built]
-        self._store.open_tables(self.connection, known)
-
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
-        self._open(tables)
+        known = [self.snapshot.tables[name] for name in tables if name not in self._edits.tables]
+        self._store.open_tables(self.connection, known)
 
     def put_view(self, name: str, sql: str) -> None:
         """Make or replace a view."""
-        self._views[name] = sql
+        self._edits.views[name] = sql
 
     def drop_view(self, name: str) -> None:
         """Remove a view."""
-        self._views[name] = None
+        self._edits.views[name] = None
 
     def record(self, definition: Definition) -> None:
         """Write a definition."""
         fingerprint = definition.fingerprint if isinstance(definition, FeatureDefinition) else ""
-        self._documents[definition.kind, address(definition), fingerprint] = to_json(definition)
+        self._edits.documents[definition.kind, address(definition), fingerprint] = to_json(definition)
 
     def forget(self, kind: str, address: str, fingerprint: str) -> None:
         """Remove a definition."""
-        self._documents[kind, address, fingerprint] = None
+        self._edits.documents[kind, address, fingerprint] = None
 
     def release(self, table: str) -> None:
-        """Stop listing a table."""
-        self._released.append(table)
+        """Stop listing a table; its data go when no reader can be left that looks for them."""
+        self._edits.tables[table] = None
 
-    def publish(self, entry: HistoryEntry) -> Head:
+    def expire_after(self, seconds: int | None) -> None:
+        """Say how long the environment may stay without an apply; for good without a number."""
+        self._expire_after = seconds
+
+    def drop_environment(self, name: str) -> None:
+        """Remove an environment with its views; tables stay for the others."""
+        self._edits.dropped.append(name)
+
+    def forget_until(self, serial: int) -> None:
+        """Let go of what was replaced up to this state: nobody can go back to before it."""
+        self._edits.forgotten = serial
+
+    def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
+        self._edits.plan = plan
+        self._compact()
         for file in self._files:
             self.connection.execute(f"CHECKPOINT {quote(Path(file).stem)}")
         self.connection.close()
@@ -260,22 +324,38 @@ class EmbeddedWriter:
             _sync(self._folder / file)
         if self._files:
             _sync(self._folder / "data")
+        self._measure()
         path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
-        head = Head(self.snapshot.head.lineage or uuid.uuid4().hex, self._serial)
+        head = Head(self.snapshot.head.lineage or uuid.uuid4().hex, self.serial)
         try:
             self._write_catalogue(path, partial, head, entry)
-            if path.exists():
-                history = self._folder / "history"
-                history.mkdir(exist_ok=True)
-                kept = history / f"{self.snapshot.head.serial:06d}.duckdb"
-                kept.unlink(missing_ok=True)
-                os.link(path, kept)
             partial.replace(path)
             self._published = True
         finally:
             partial.unlink(missing_ok=True)
         _sync(self._folder)
         return head
+
+    def _compact(self) -> None:
+        """Copy what stays out of the files that hold released tables, so that those files can go whole."""
+        released = {name for name, table in self._edits.tables.items() if table is None}
+        files = {self.snapshot.tables[name].file for name in released if name in self.snapshot.tables}
+        for name, table in self.snapshot.tables.items():
+            if table.file in files and name not in self._edits.tables:
+                self.open([name])
+                file, stored = self._stored(name)
+                self.connection.execute(f"CREATE TABLE {stored} AS FROM tables.{quote(name)}")
+                self._edits.tables[name] = replace(table, file=file)
+
+    def _measure(self) -> None:
+        """Share the size of each file among its tables, by their number of values."""
+        for file in self._files:
+            inside = {
+                name: table.rows * len(table.columns) + 1 for name, table in self._built.items() if table.file == file
+            }
+            size = (self._folder / file).stat().st_size
+            for name, values in inside.items():
+                self._edits.tables[name] = replace(self._built[name], bytes=size * values // sum(inside.values()))
 
     def _write_catalogue(self, path: Path, partial: Path, head: Head, entry: HistoryEntry) -> None:
         import duckdb
@@ -288,62 +368,84 @@ class EmbeddedWriter:
             connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE})")
             connection.execute("USE catalogue")
             if fresh:
-                connection.execute(_TABLES)
-            self._edit(connection, head, entry)
+                connection.execute(TABLES)
+                connection.execute(_FILES)
+            connection.execute("BEGIN")
+            moved = Registry(connection).meta().get("folder") != str(self._folder)
+            Registry(connection).write(self._edits, head, entry, self._environment())
+            connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
+            connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
+            self._list_files(connection)
+            self._put_table_views(connection, moved=moved)
+            self._put_views(connection)
+            connection.execute("COMMIT")
+            self._note_views(connection, partial)
             connection.execute("CHECKPOINT catalogue")
         finally:
             connection.close()
         _sync(partial)
 
-    def _edit(self, connection: DuckDBPyConnection, head: Head, entry: HistoryEntry) -> None:
-        connection.execute("BEGIN")
-        self._edit_documents(connection)
-        for name in [*self._built, *self._released]:
-            connection.execute("DELETE FROM registry.tables WHERE name = ?", [name])
-        for name in self._released:
-            connection.execute(f"DROP VIEW IF EXISTS tables.{quote(name)}")
-        for table in self._built.values():
-            body = _table_adapter().dump_json(table).decode()
-            connection.execute("INSERT INTO registry.tables VALUES (?, ?)", [table.name, body])
-        self._put_table_views(connection)
-        for name, sql in self._views.items():
-            if sql is None:
-                connection.execute(f"DROP VIEW IF EXISTS prod.{quote(name)}")
-            else:
-                connection.execute(f"CREATE OR REPLACE VIEW prod.{quote(name)} AS {sql}")
-        body = _history_adapter().dump_json(entry).decode()
-        connection.execute("INSERT INTO registry.history VALUES (?, ?)", [head.serial, body])
-        meta = {"format": str(FORMAT), "lineage": head.lineage, "serial": str(head.serial), "folder": str(self._folder)}
-        connection.execute("DELETE FROM registry.meta")
-        connection.executemany("INSERT INTO registry.meta VALUES (?, ?)", list(meta.items()))
-        connection.execute("COMMIT")
+    def _environment(self) -> Environment:
+        """Return this apply's environment as it is from now on."""
+        name, now = self.snapshot.environment, _now()
+        made = {each.name: each for each in self._store.environments()}.get(name)
+        expiry = now + timedelta(seconds=self._expire_after) if self._expire_after else None
+        return Environment(
+            name=name,
+            made_at=made.made_at if made else now.isoformat(timespec="seconds"),
+            made_by=made.made_by if made else user(),
+            serial=self.serial,
+            expires_at=expiry.isoformat(timespec="seconds") if expiry else made.expires_at if made else None,
+        )
 
-    def _edit_documents(self, connection: DuckDBPyConnection) -> None:
-        """Replace and remove definitions in two statements, whatever their number."""
-        touched = [list(part) for part in zip(*self._documents, strict=True)] or [[], [], []]
-        keys = "SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[])"
-        connection.execute(f"DELETE FROM registry.documents WHERE (kind, address, fingerprint) IN ({keys})", touched)
-        kept = [[*key, body] for key, body in self._documents.items() if body is not None]
-        columns = [list(part) for part in zip(*kept, strict=True)] or [[], [], [], []]
-        connection.execute(f"INSERT INTO registry.documents {keys}, unnest($4::VARCHAR[])", columns)
+    def _list_files(self, connection: DuckDBPyConnection) -> None:
+        for file in self._files:
+            found = (self._folder / file).stat()
+            listed = [file, found.st_size, found.st_mtime_ns]
+            connection.execute("INSERT INTO registry.files VALUES (?, ?, ?, NULL)", listed)
+        used = "SELECT body->>'file' FROM registry.tables"
+        now = int(time.time())
+        connection.execute(f"UPDATE registry.files SET retired = {now} WHERE retired IS NULL AND name NOT IN ({used})")
+        kept = f"retired IS NULL OR retired > {now - _RETIRED_SECONDS}"
+        connection.execute(f"DELETE FROM registry.files WHERE NOT ({kept})")
 
-    def _put_table_views(self, connection: DuckDBPyConnection) -> None:
+    def _put_table_views(self, connection: DuckDBPyConnection, *, moved: bool) -> None:
         """Point the view of each table at its file: of all tables when the folder has moved, else of new ones."""
-        moved = connection.execute("SELECT value FROM registry.meta WHERE key = 'folder'").fetchone()
-        tables = dict(self.snapshot.tables) if moved != (str(self._folder),) else {}
         known = {
             name
             for (name,) in connection.execute(
-                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables'"
+                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
             ).fetchall()
         }
-        tables |= {name: table for name, table in self.snapshot.tables.items() if name not in known}
-        for name, table in {**tables, **self._built}.items():
-            if name in self._released:
-                continue
-            path = literal(str(self._folder / table.file))
-            select = f"SELECT * FROM read_duckdb({path}, table_name => {literal(name)})"
-            connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(name)} AS {select}")
+        for name, table in {**self.snapshot.tables, **self._edits.tables}.items():
+            if table is None:
+                connection.execute(f"DROP VIEW IF EXISTS tables.{quote(name)}")
+            elif moved or name not in known or name in self._edits.tables:
+                path = literal(str(self._folder / table.file))
+                select = f"SELECT * FROM read_duckdb({path}, table_name => {literal(name)})"
+                connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(name)} AS {select}")
+
+    def _put_views(self, connection: DuckDBPyConnection) -> None:
+        """Make the views that the registry lists and that are not there as listed, and drop those that it does not list."""
+        for environment in self._edits.dropped:
+            connection.execute(f"DROP SCHEMA IF EXISTS {quote(environment)} CASCADE")
+        schema = quote(self.snapshot.environment)
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        for name, sql in self._edits.views.items():
+            if sql is None:
+                connection.execute(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
+        new = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
+        for environment, name, sql in connection.execute(new).fetchall():
+            connection.execute(f"CREATE OR REPLACE VIEW {quote(environment)}.{quote(name)} AS {sql}")
+
+    def _note_views(self, connection: DuckDBPyConnection, partial: Path) -> None:
+        """Note each new view's text as DuckDB reads it back, which is not always how it was written."""
+        connection.execute("USE memory; DETACH catalogue")
+        connection.execute(f"ATTACH {literal(str(partial))} AS catalogue; USE catalogue")
+        connection.execute(
+            "UPDATE registry.views SET stored = there.sql FROM duckdb_views() AS there WHERE stored IS NULL "
+            "AND there.database_name = 'catalogue' AND schema_name = environment AND view_name = name"
+        )
 
     def close(self) -> None:
         """Let go of everything; what was not published is removed."""
@@ -354,15 +456,52 @@ class EmbeddedWriter:
                     leftover.unlink(missing_ok=True)
 
 
-def _read(connection: DuckDBPyConnection) -> Snapshot:
-    meta = dict(connection.execute("SELECT key, value FROM registry.meta").fetchall())
-    bodies = connection.execute("SELECT body FROM registry.documents ORDER BY kind, address, fingerprint").fetchall()
-    tables = connection.execute("SELECT body FROM registry.tables ORDER BY name").fetchall()
-    return assemble(
-        Head(meta["lineage"], int(meta["serial"])),
-        (from_json(body) for (body,) in bodies),
-        (_table_adapter().validate_json(body) for (body,) in tables),
-    )
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _contents(connection: DuckDBPyConnection, path: Path) -> dict[str, tuple[int, tuple[Column, ...]]]:
+    """Return the rows and the columns of each table in a data file."""
+    connection.execute(f"ATTACH {literal(str(path))} AS looked_at (READ_ONLY)")
+    try:
+        columns: dict[str, list[Column]] = {}
+        query = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'looked_at'"
+        for table, name, dtype in connection.execute(f"{query} ORDER BY table_name, column_index").fetchall():
+            columns.setdefault(table, []).append(Column(name=name, dtype=dtype))
+        counted = {}
+        for table, listed in columns.items():
+            (rows,) = connection.execute(f"SELECT count(*) FROM looked_at.main.{quote(table)}").fetchone() or (0,)
+            counted[table] = (rows, tuple(listed))
+        return counted
+    finally:
+        connection.execute("DETACH looked_at")
+
+
+def _holds(found: dict[str, tuple[int, tuple[Column, ...]]], table: StoredTable) -> bool:
+    """Return whether a file has a table with the rows and at least the columns that the registry says."""
+    rows, columns = found.get(table.name, (-1, ()))
+    return rows == table.rows and {column.name for column in table.columns} <= {column.name for column in columns}
+
+
+def _lost_views(connection: DuckDBPyConnection, snapshot: Snapshot) -> Iterator[str]:
+    """Yield the views of an environment that are gone, altered, or read a table without a view of its own."""
+    query = "SELECT schema_name, view_name, sql FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
+    there = {(schema, name): sql for schema, name, sql in connection.execute(query).fetchall()}
+    stored = "SELECT name, stored FROM registry.views WHERE environment = ?"
+    made = dict(connection.execute(stored, [snapshot.environment]).fetchall())
+    lacking = [f"tables.{quote(name)}" for name in snapshot.tables if ("tables", name) not in there]
+    for name, sql in snapshot.views.items():
+        if there.get((snapshot.environment, name)) != made.get(name) or any(table in sql for table in lacking):
+            yield name
+
+
+def _refuse_unknown_state(connection: DuckDBPyConnection, serial: int) -> None:
+    known = Registry(connection).meta()
+    newest, oldest = int(known["serial"]), int(known["known_from"])
+    if not oldest <= serial <= newest or serial < 1:
+        what = f"State {serial} of the store is not kept; it has {max(oldest, 1)} to {newest}."
+        mend = "See the states that there are: featdsl history. How long they are kept is keep_history in [store]."
+        raise StoreError(Problem("Unknown state", what, mend=mend))
 
 
 def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
@@ -372,13 +511,13 @@ def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
     if schemas == (0,):
         what = f"{path} is a DuckDB file, but no featdsl store."
         raise StoreError(Problem("Not a store", what, mend="Move it away, or set another [store] path."))
-    found = connection.execute("SELECT value FROM registry.meta WHERE key = 'format'").fetchone()
-    if found is None or int(found[0]) > FORMAT:
-        said = found[0] if found else "no format"
-        what = f"{path} has format {said}; this featdsl reads up to {FORMAT}."
-        raise StoreError(
-            Problem("Store of a newer format", what, mend="Install the featdsl that wrote it, or a newer one.")
-        )
+    found = Registry(connection).meta().get("format", "")
+    if found != str(FORMAT):
+        newer = not found.isdigit() or int(found) > FORMAT
+        what = f"{path} has format {found or 'none'}; this featdsl reads {FORMAT}."
+        mend = "Install the featdsl that wrote it, or a newer one." if newer else "Move it away and apply again."
+        summary = "Store of a newer format" if newer else "Store of an older format"
+        raise StoreError(Problem(summary, what, mend=mend))
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:
@@ -396,17 +535,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@cache
-def _table_adapter() -> TypeAdapter[StoredTable]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(StoredTable)
-
-
-@cache
-def _history_adapter() -> TypeAdapter[HistoryEntry]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(HistoryEntry)

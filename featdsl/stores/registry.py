@@ -1,0 +1,190 @@
+"""The registry's own tables, wherever a DuckDB session can write them: what was applied when, and what is stored where.
+
+No definition is overwritten: a row of `documents` tells from which state of the store on it held, and until which.
+So the registry answers for every state that is kept, not for the newest alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from featdsl.definitions import from_json
+from featdsl.snapshot import PROD, Environment, Head, HistoryEntry, Snapshot, StoredTable, assemble
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from pydantic import TypeAdapter
+
+FORMAT = 2
+"""The version of these tables. Any other is refused."""
+TABLES = """
+CREATE SCHEMA registry;
+CREATE TABLE registry.meta (key VARCHAR, value VARCHAR);
+CREATE TABLE registry.environments (name VARCHAR, body VARCHAR);
+CREATE TABLE registry.documents (
+    environment VARCHAR, kind VARCHAR, address VARCHAR, fingerprint VARCHAR, body VARCHAR, since BIGINT, until BIGINT
+);
+CREATE TABLE registry.views (environment VARCHAR, name VARCHAR, sql VARCHAR, stored VARCHAR);
+CREATE TABLE registry.tables (name VARCHAR, body VARCHAR);
+CREATE TABLE registry.history (serial BIGINT, environment VARCHAR, body VARCHAR, plan BLOB);
+"""
+
+
+@dataclass
+class Edits:
+    """What one apply writes in one environment; None stands for what is removed."""
+
+    environment: str
+    documents: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
+    views: dict[str, str | None] = field(default_factory=dict)
+    tables: dict[str, StoredTable | None] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    forgotten: int = 0
+    """States up to this one need not be known any more."""
+    plan: str = ""
+
+
+class Registry:
+    """The registry in the database that a session uses."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def read(self, environment: str, serial: int | None = None) -> Snapshot:
+        """Return the newest state of an environment, or an earlier one; what was never made is prod as it is."""
+        known = {each.name: each for each in self.environments()}
+        of = environment if environment in known else PROD
+        head = Head(self.meta()["lineage"], known[of].serial if of in known else 0)
+        at = head.serial if serial is None else serial
+        bodies = self._connection.execute(
+            "SELECT body FROM registry.documents WHERE environment = ? AND since <= ? AND coalesce(until > ?, true) "
+            "ORDER BY kind, address, fingerprint",
+            [of, at, at],
+        ).fetchall()
+        tables = self._connection.execute("SELECT body FROM registry.tables ORDER BY name").fetchall()
+        views = self._connection.execute(
+            "SELECT name, sql FROM registry.views WHERE environment = ? ORDER BY name", [of]
+        )
+        found = assemble(
+            head,
+            (from_json(body) for (body,) in bodies),
+            (_adapter(StoredTable).validate_json(body) for (body,) in tables),
+            dict(views.fetchall()),
+        )
+        return replace(found, environment=environment, is_new=environment not in {PROD, *known})
+
+    def meta(self) -> dict[str, str]:
+        """Return the registry's format, the store's lineage, its serial, and the oldest state that is known whole."""
+        return dict(self._connection.execute("SELECT key, value FROM registry.meta").fetchall())
+
+    def environments(self) -> list[Environment]:
+        """Return the environments, in order of name."""
+        rows = self._connection.execute("SELECT body FROM registry.environments ORDER BY name").fetchall()
+        return [_adapter(Environment).validate_json(body) for (body,) in rows]
+
+    def history(self) -> list[HistoryEntry]:
+        """Return every apply, the newest first."""
+        rows = self._connection.execute("SELECT body FROM registry.history ORDER BY serial DESC").fetchall()
+        return [_adapter(HistoryEntry).validate_json(body) for (body,) in rows]
+
+    def plan(self, serial: int) -> str:
+        """Return the text of the plan that an apply ran, or nothing."""
+        found = self._connection.execute("SELECT plan FROM registry.history WHERE serial = ?", [serial]).fetchone()
+        return zlib.decompress(found[0]).decode() if found and found[0] else ""
+
+    def tables_since(self, serial: int) -> set[str]:
+        """Return the tables of all features that some environment has now, or had in a state after this one."""
+        query = "SELECT DISTINCT body->>'table' FROM registry.documents WHERE kind = 'feature' AND coalesce(until > ?, true)"
+        return {table for (table,) in self._connection.execute(query, [serial]).fetchall() if table}
+
+    def write(self, edits: Edits, head: Head, entry: HistoryEntry, made: Environment) -> None:
+        """Write what an apply did; `made` is its environment as it is from now on, a copy of prod where it is new."""
+        self._open(made)
+        self._documents(edits, head.serial)
+        self._views(edits)
+        for name in edits.dropped:
+            self._connection.execute("DELETE FROM registry.views WHERE environment = ?", [name])
+            self._connection.execute("DELETE FROM registry.environments WHERE name = ?", [name])
+            self._connection.execute(
+                "UPDATE registry.documents SET until = ? WHERE environment = ? AND until IS NULL", [head.serial, name]
+            )
+        self._unlist("tables", edits.tables)
+        listed = [
+            (table.name, _adapter(StoredTable).dump_json(table).decode()) for table in edits.tables.values() if table
+        ]
+        self._insert("tables", listed)
+        body = _adapter(HistoryEntry).dump_json(entry).decode()
+        self._connection.execute(
+            "INSERT INTO registry.history VALUES (?, ?, ?, ?)",
+            [head.serial, edits.environment, body, zlib.compress(edits.plan.encode()) if edits.plan else None],
+        )
+        known_from = int(self.meta().get("known_from", "0"))
+        if edits.forgotten > known_from:
+            self._connection.execute("DELETE FROM registry.documents WHERE until <= ?", [edits.forgotten])
+            self._connection.execute("UPDATE registry.history SET plan = NULL WHERE serial <= ?", [edits.forgotten])
+            known_from = edits.forgotten
+        said = {"format": FORMAT, "lineage": head.lineage, "serial": head.serial, "known_from": known_from}
+        self._unlist("meta", said, by="key")
+        self._insert("meta", [(key, str(value)) for key, value in said.items()])
+
+    def _open(self, made: Environment) -> None:
+        if made.name != PROD and made.name not in {each.name for each in self.environments()}:
+            self._connection.execute(
+                "INSERT INTO registry.documents SELECT ?, kind, address, fingerprint, body, ?, NULL "
+                "FROM registry.documents WHERE environment = ? AND until IS NULL",
+                [made.name, made.serial, PROD],
+            )
+            self._connection.execute(
+                "INSERT INTO registry.views SELECT ?, name, sql, NULL FROM registry.views WHERE environment = ?",
+                [made.name, PROD],
+            )
+        self._connection.execute("DELETE FROM registry.environments WHERE name = ?", [made.name])
+        body = _adapter(Environment).dump_json(made).decode()
+        self._connection.execute("INSERT INTO registry.environments VALUES (?, ?)", [made.name, body])
+
+    def _documents(self, edits: Edits, serial: int) -> None:
+        """End what is replaced and removed and begin what is new, in two statements, whatever their number."""
+        touched = [list(part) for part in zip(*edits.documents, strict=True)] or [[], [], []]
+        keys = "SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[])"
+        self._connection.execute(
+            f"UPDATE registry.documents SET until = $4 WHERE environment = $5 AND until IS NULL "
+            f"AND (kind, address, fingerprint) IN ({keys})",
+            [*touched, serial, edits.environment],
+        )
+        kept = [[*key, body] for key, body in edits.documents.items() if body is not None]
+        columns = [list(part) for part in zip(*kept, strict=True)] or [[], [], [], []]
+        self._connection.execute(
+            "INSERT INTO registry.documents SELECT $5, unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[]), "
+            "unnest($4::VARCHAR[]), $6, NULL",
+            [*columns, edits.environment, serial],
+        )
+
+    def _views(self, edits: Edits) -> None:
+        self._connection.execute(
+            "DELETE FROM registry.views WHERE environment = $2 AND name IN (SELECT unnest($1::VARCHAR[]))",
+            [list(edits.views), edits.environment],
+        )
+        kept = [(edits.environment, name, sql, None) for name, sql in edits.views.items() if sql is not None]
+        self._insert("views", kept)
+
+    def _unlist(self, table: str, names: Iterable[str], by: str = "name") -> None:
+        self._connection.execute(
+            f"DELETE FROM registry.{table} WHERE {by} IN (SELECT unnest($1::VARCHAR[]))", [list(names)]
+        )
+
+    def _insert(self, table: str, rows: Sequence[Sequence[str | None]]) -> None:
+        if rows:
+            columns = [list(part) for part in zip(*rows, strict=True)]
+            listed = ", ".join(f"unnest(${number}::VARCHAR[])" for number in range(1, len(columns) + 1))
+            self._connection.execute(f"INSERT INTO registry.{table} SELECT {listed}", columns)
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
