@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-if TYPE_CHECKING:
-    from featdsl.featurestore import FeatureStore
-    from featdsl.plan import Plan
-    from featdsl.project import Project
+from featdsl import cli_shared, cli_state
 
-_FORMATS = click.Choice(["text", "json"])
+if TYPE_CHECKING:
+    from featdsl.project import Project
 
 
 class _Group(click.Group):
@@ -64,8 +60,9 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
 @click.option("--sql", is_flag=True, help="Show the SQL of queries, tables and views.")
+@cli_shared.environment
 @click.pass_obj
-def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:  # noqa: FBT001 - click's flags
+def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool, env: str) -> None:
     """Show what apply would create, change, recompute and remove, and whom it touches.
 
     \b
@@ -75,18 +72,18 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
     from featdsl import pipeline, planfile, render
     from featdsl.stores import open_store
 
-    project = _project(directory)
+    project = cli_shared.project(directory)
     store = open_store(project)
-    planned = pipeline.make_plan(project, store)
+    planned = pipeline.make_plan(project, store, env)
     if out is not None:
         pipeline.keep_rows(planned, project, store)
-        _write(out, planfile.to_json(planned.plan))
+        cli_shared.write(out, planfile.to_json(planned.plan))
     if format_ == "json":
         click.echo(planfile.to_json(planned.plan), nl=False)
     elif format_ == "markdown":
         click.echo(render.markdown(planned.plan), nl=False)
     else:
-        click.echo(_text(planned.plan, sql=sql), nl=False)
+        click.echo(cli_shared.plan_text(planned.plan, sql=sql), nl=False)
         if out is not None:
             click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
     if check and not planned.plan.empty:
@@ -96,9 +93,10 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
 @main.command()
 @click.argument("plan_file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@cli_shared.formats
+@cli_shared.environment
 @click.pass_obj
-def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: str) -> None:  # noqa: FBT001 - click's flag
+def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: str, env: str) -> None:
     """Materialize what is declared, all at once; or run exactly a saved plan.
 
     \b
@@ -106,23 +104,11 @@ def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: st
     featdsl apply plan.json
     """
     from featdsl import pipeline
-    from featdsl.apply import apply as run
-    from featdsl.progress import showing
     from featdsl.stores import open_store
 
-    project = _project(directory)
-    store = open_store(project)
-    planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store)
-    if format_ == "text":
-        click.echo(_text(planned.plan, sql=False), nl=False)
-    if planned.plan.empty:
-        _applied(format_, store.read().head.serial, planned.plan)
-        return
-    if plan_file is None and not yes:
-        _confirm()
-    with showing() as listen:
-        head = run(planned.plan, project, store, listen=listen, rows=planned.rows, functions=planned.functions)
-    _applied(format_, head.serial, planned.plan)
+    project = cli_shared.project(directory)
+    planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, open_store(project), env)
+    cli_shared.carry_out(planned, project, yes=yes or plan_file is not None, format_=format_)
 
 
 def _saved(plan_file: Path, project: Project) -> Any:
@@ -142,56 +128,13 @@ def _saved(plan_file: Path, project: Project) -> Any:
     return pipeline.saved(project, found)
 
 
-def _confirm() -> None:
-    from featdsl.errors import ConfirmationError, Problem
-
-    if not sys.stdin.isatty():
-        what = "This is no terminal, so nobody can be asked whether to go on."
-        mend = "Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes)."
-        raise ConfirmationError(Problem("Not confirmed", what, mend=mend))
-    click.confirm("\nApply this plan?", abort=True)
-
-
-def _applied(format_: str, serial: int, plan: Plan) -> None:
-    if format_ == "json":
-        _print_json({"serial": serial, "changes": len(plan.changes), "steps": len(plan.steps)})
-    elif not plan.empty:
-        click.echo(f"Applied. The store is at state {serial}.")
-
-
-@main.command("list")
-@click.option("--owner", help="Only features of this team.")
-@click.option("--tag", help="Only features with this tag.")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
-@click.pass_obj
-def list_(directory: Path | None, owner: str | None, tag: str | None, format_: str) -> None:
-    """List the features that are applied.
-
-    \b
-    featdsl list
-    featdsl list --owner accounts --format json
-    """
-    from dataclasses import asdict
-
-    from featdsl import tell
-
-    found = [
-        each
-        for each in _store(directory).features()
-        if (owner is None or each.owner == owner) and (tag is None or tag in each.tags)
-    ]
-    if format_ == "json":
-        _print_json([asdict(each) for each in found])
-    else:
-        click.echo(tell.listing(found, _width()) if found else "No features here yet. Run: featdsl apply\n", nl=False)
-
-
 @main.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(min=1), help="Show so many at most.")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@cli_shared.formats
+@cli_shared.environment
 @click.pass_obj
-def search(directory: Path | None, words: tuple[str, ...], limit: int, format_: str) -> None:
+def search(directory: Path | None, words: tuple[str, ...], limit: int, format_: str, env: str) -> None:
     """Find features by names, descriptions, tags, owners and columns; typing errors are forgiven.
 
     \b
@@ -202,18 +145,21 @@ def search(directory: Path | None, words: tuple[str, ...], limit: int, format_: 
 
     from featdsl import tell
 
-    found = _store(directory).search(" ".join(words), limit=limit)
+    found = cli_shared.store(directory, env).search(" ".join(words), limit=limit)
     if format_ == "json":
-        _print_json([asdict(each) for each in found])
+        cli_shared.print_json([asdict(each) for each in found])
     else:
-        click.echo(tell.results(found, _width()) if found else f"Nothing is like: {' '.join(words)}\n", nl=False)
+        click.echo(
+            tell.results(found, cli_shared.width()) if found else f"Nothing is like: {' '.join(words)}\n", nl=False
+        )
 
 
 @main.command()
 @click.argument("name")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@cli_shared.formats
+@cli_shared.environment
 @click.pass_obj
-def show(directory: Path | None, name: str, format_: str) -> None:
+def show(directory: Path | None, name: str, format_: str, env: str) -> None:
     """Show all that is known of a feature, group, set, model, source or entity.
 
     \b
@@ -222,27 +168,28 @@ def show(directory: Path | None, name: str, format_: str) -> None:
     """
     from featdsl import tell
 
-    found = _store(directory).describe(name)
+    found = cli_shared.store(directory, env).describe(name)
     if format_ == "json":
-        _print_json(found.to_dict())
+        cli_shared.print_json(found.to_dict())
     else:
-        click.echo(tell.description(found, _width()), nl=False)
+        click.echo(tell.description(found, cli_shared.width()), nl=False)
 
 
 @main.command()
 @click.argument("name")
 @click.option("--format", "format_", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True)
+@cli_shared.environment
 @click.pass_obj
-def lineage(directory: Path | None, name: str, format_: str) -> None:
+def lineage(directory: Path | None, name: str, format_: str, env: str) -> None:
     """Show what a thing is made of, and what is made of it.
 
     \b
     featdsl lineage user_profile.income
     featdsl lineage credit_risk@1 --format mermaid
     """
-    found = _store(directory).lineage(name)
+    found = cli_shared.store(directory, env).lineage(name)
     if format_ == "json":
-        _print_json(found.to_dict())
+        cli_shared.print_json(found.to_dict())
     else:
         click.echo(found.mermaid() if format_ == "mermaid" else found.tree(), nl=False)
 
@@ -253,10 +200,16 @@ def lineage(directory: Path | None, name: str, format_: str) -> None:
 @click.option(
     "--request", "requests", multiple=True, metavar="NAME=VALUE", help="What only the call knows; once for each."
 )
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@cli_shared.formats
+@cli_shared.environment
 @click.pass_obj
 def get(
-    directory: Path | None, features: tuple[str, ...], keys: tuple[str, ...], requests: tuple[str, ...], format_: str
+    directory: Path | None,
+    features: tuple[str, ...],
+    keys: tuple[str, ...],
+    requests: tuple[str, ...],
+    format_: str,
+    env: str,
 ) -> None:
     """Get the values that features have now, by bare name, address or set version.
 
@@ -269,9 +222,9 @@ def get(
 
     given, request = _pairs(keys, "--key", "COLUMN"), _pairs(requests, "--request", "NAME")
     asked = features[0] if len(features) == 1 else list(features)
-    (found,) = _store(directory).get_features(asked, rows=[given], request=request)
+    (found,) = cli_shared.store(directory, env).get_features(asked, rows=[given], request=request)
     if format_ == "json":
-        _print_json(found)
+        cli_shared.print_json(found)
     else:
         click.echo(tell.values([found]), nl=False)
 
@@ -284,34 +237,12 @@ def _pairs(given: tuple[str, ...], option: str, name: str) -> dict[str, str]:
 
 
 @main.command()
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show so many at most.")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
-@click.pass_obj
-def history(directory: Path | None, limit: int, format_: str) -> None:
-    """Show who applied what when, the newest first.
-
-    \b
-    featdsl history
-    featdsl history --limit 1 --format json
-    """
-    from dataclasses import asdict
-
-    from featdsl import tell
-    from featdsl.stores import open_store
-
-    entries = open_store(_project(directory)).history()[:limit]
-    if format_ == "json":
-        _print_json([asdict(entry) for entry in entries])
-    else:
-        click.echo(tell.history(entries, _width()) if entries else "Nothing has been applied yet.", nl=not entries)
-
-
-@main.command()
 @click.option("--parity", is_flag=True, help="Compare what is served with what is trained on instead.")
 @click.option("--sample", default=1000, show_default=True, type=click.IntRange(min=1), help="Compare so many entities.")
-@click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
+@cli_shared.formats
+@cli_shared.environment
 @click.pass_obj
-def check(directory: Path | None, parity: bool, sample: int, format_: str) -> None:  # noqa: FBT001 - click's flag
+def check(directory: Path | None, parity: bool, sample: int, format_: str, env: str) -> None:
     """Run every expectation on the stored rows; or check that serving gives what training gives.
 
     \b
@@ -322,7 +253,7 @@ def check(directory: Path | None, parity: bool, sample: int, format_: str) -> No
 
     from featdsl import tell
 
-    store = _store(directory)
+    store = cli_shared.store(directory, env)
     if parity:
         compared = store.check_parity(sample=sample)
         _report(asdict(compared), tell.parity(compared), format_, failed=bool(compared.differences))
@@ -334,7 +265,7 @@ def check(directory: Path | None, parity: bool, sample: int, format_: str) -> No
 
 def _report(found: object, said: str, format_: str, *, failed: bool) -> None:
     if format_ == "json":
-        _print_json(found)
+        cli_shared.print_json(found)
     else:
         click.echo(said, nl=False)
     if failed:
@@ -358,50 +289,11 @@ def init(folder: Path) -> None:
     click.echo(f"Next: {into}featdsl plan")
 
 
-# What commands share
-
-
-def _store(directory: Path | None) -> FeatureStore:
-    from featdsl.featurestore import FeatureStore
-
-    return FeatureStore(directory)
-
-
-def _project(directory: Path | None) -> Project:
-    from featdsl.project import load
-
-    return load(directory)
-
-
-def _text(plan: Plan, *, sql: bool) -> str:
-    from featdsl import render
-
-    if not sys.stdout.isatty():
-        return render.text(plan, sql=sql)
-    return render.text(plan, sql=sql, width=_width(), paint=render.ansi)
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((100, 24)).columns
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        from featdsl.errors import PlanFileError, Problem
-
-        raise PlanFileError(Problem("File cannot be written", f"{path}: {error.strerror}.")) from None
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
 def _told(error: Exception) -> str:
     problems = getattr(error, "problems", ())
     count = f"\n\n{len(problems)} problems found." if len(problems) > 1 else ""
     return f"{error}{count}"
+
+
+for command in cli_state.COMMANDS:
+    main.add_command(command)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, pointintime, project, selects, serving, spines, strategies
+from featdsl import engine, environments, pointintime, project, selects, serving, spines, strategies
 from featdsl.errors import Problem, RequestError
 from featdsl.featureset import FeatureSet
 from featdsl.names import quote
 from featdsl.pointintime import Want
 from featdsl.selection import Selectable, select
 from featdsl.snapshot import PROD, Snapshot
-from featdsl.stores import Store, open_store, read_known
+from featdsl.stores import Store, open_store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -46,7 +46,7 @@ class FeatureStore:
     def __init__(self, path: str | Path | None = None, *, env: str = PROD) -> None:
         self._project = project.load(Path(path) if path is not None else None)
         self._store: Store = open_store(self._project)
-        self._environment = env
+        self._environment = environments.checked(env)
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
@@ -222,7 +222,7 @@ class FeatureStore:
         with self._lock:
             token = self._store.token()
             if self._opened is None or self._opened.token != token:
-                snapshot = read_known(self._store, self._environment)
+                snapshot = environments.read(self._store, self._environment)
                 self._opened = _Opened(token, snapshot, engine.connect(self._project), set())
             return self._opened
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
 
-from featdsl import binding, catalog, engine, frames, functions, loader, planner, uses
+from featdsl import binding, catalog, engine, environments, frames, functions, loader, planner, uses
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
-from featdsl.errors import DeclarationError
-from featdsl.plan import Plan
+from featdsl.errors import DeclarationError, Problem, StoreError
+from featdsl.plan import KeepEnvironment, Plan
 from featdsl.project import Project
-from featdsl.snapshot import PROD
+from featdsl.snapshot import PROD, Snapshot
 from featdsl.source import Source
 from featdsl.stores import Store
 
@@ -45,14 +45,37 @@ def plan_for(
     project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any], environment: str = PROD
 ) -> Planned:
     """Return the plan that brings an environment to a catalogue."""
-    snapshot = store.read(environment)
+    snapshot = store.read(environments.checked(environment))
     connection = engine.connect(project)
     try:
         bound = binding.bind(desired, connection, root=project.root, frame_folder=store.frames, rows=rows)
     finally:
         connection.close()
-    drift = store.drift(snapshot)
-    return Planned(planner.build(snapshot, bound, project.name, drift=drift, keep=project.environment_seconds), rows)
+    plan = planner.build(snapshot, bound, project.name, drift=store.drift(snapshot))
+    return Planned(_lasting(plan, snapshot, project), rows)
+
+
+def _lasting(plan: Plan, snapshot: Snapshot, project: Project) -> Plan:
+    """Return the plan of an environment that expires with the step that keeps it; prod never expires."""
+    if snapshot.environment == PROD or not (plan.steps or snapshot.is_new):
+        return plan
+    return replace(plan, steps=(KeepEnvironment(seconds=project.environment_seconds), *plan.steps))
+
+
+def rollback(project: Project, store: Store, serial: int, environment: str = PROD) -> Planned:
+    """Return the plan that brings an environment's part of this project back to an earlier state.
+
+    Tables of then are there as long as what was replaced is kept. Raises StoreError for a state that is not kept.
+    """
+    snapshot = environments.read(store, environment)
+    states = [each.serial for each in store.history() if each.environment == environment]
+    if serial not in states:
+        what = f"{environment} was never at state {serial}; it was at {', '.join(map(str, sorted(states)))}."
+        raise StoreError(Problem("Unknown state", what, mend="See what each was: featdsl history"))
+    earlier = store.read(environment, serial)
+    own, drift = earlier.catalog.of_project(project.name), store.drift(snapshot)
+    plan = planner.build(snapshot, own, project.name, drift=drift, earlier=earlier)
+    return Planned(_lasting(plan, snapshot, project), {})
 
 
 def saved(project: Project, plan: Plan) -> Planned:

@@ -19,9 +19,9 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change, compare, member_text
 from featdsl.errors import DeclarationError, Problem
-from featdsl.plan import Affected, KeepEnvironment, Plan, PlannedChange
+from featdsl.plan import Affected, Plan, PlannedChange
 from featdsl.pointintime import tables_of
-from featdsl.snapshot import PROD, Drift, Snapshot
+from featdsl.snapshot import Drift, Snapshot
 
 
 def build(
@@ -30,21 +30,20 @@ def build(
     project: str,
     *,
     drift: Drift = Drift(),  # noqa: B008 - frozen
-    keep: int | None = None,
+    earlier: Snapshot | None = None,
 ) -> Plan:
     """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
 
-    `drift` is what the store has lost; `keep` is for how many seconds an environment other than prod stays. Features
-    that were registered from a notebook stay until code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
+    `drift` is what the store has lost. A catalogue of an `earlier` state is taken as it was, pins and all. Features that
+    were registered from a notebook stay until code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
     """
     _refuse_foreign_names(snapshot, catalog, project)
-    target = _with_pins(snapshot, _as_applied(snapshot, catalog))
+    target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
     before = _own(snapshot.catalog, target, project)
     _refuse_shared_views(snapshot, before, target)
     changes = compare(before, target)
-    listed = tuple(steps.derive(snapshot, before, target, changes, drift))
-    if snapshot.environment != PROD and keep and (listed or snapshot.is_new):
-        listed = (KeepEnvironment(seconds=keep), *listed)
+    older = earlier.versions if earlier else {}
+    derived = steps.derive(snapshot, before, target, changes, drift=drift, older=older)
     return Plan(
         project=project,
         environment=snapshot.environment,
@@ -53,7 +52,7 @@ def build(
         repairs=tuple(_repairs(target, drift, snapshot.environment)),
         lost=tuple(_lost(snapshot, target, drift)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
-        steps=listed,
+        steps=tuple(derived),
     )
 
 

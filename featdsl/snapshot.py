@@ -81,6 +81,10 @@ class HistoryEntry:
     rows: int
     seconds: float
 
+    def touches(self, name: str) -> bool:
+        """Return whether it changed a thing of this name, or a feature of a group or a version of a set of it."""
+        return any(each.address == name or each.address.startswith((f"{name}.", f"{name}@")) for each in self.changes)
+
 
 @dataclass(frozen=True)
 class Drift:

@@ -23,11 +23,20 @@ from featdsl.snapshot import Drift, Snapshot
 _NOWHERE = Origin("", 0)
 
 
-def derive(
-    snapshot: Snapshot, before: Catalog, target: Catalog, changes: Iterable[Change], drift: Drift
+def derive(  # noqa: PLR0913 - the two sides, what differs, and what is beside them
+    snapshot: Snapshot,
+    before: Catalog,
+    target: Catalog,
+    changes: Iterable[Change],
+    *,
+    drift: Drift,
+    older: Mapping[tuple[str, str], FeatureDefinition],
 ) -> Iterator[Step]:
-    """Yield the steps that take the registry from `before` to `target`: build, check, publish, record, let go."""
-    versions = {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
+    """Yield the steps that take the registry from `before` to `target`: build, check, publish, record, let go.
+
+    `older` holds versions of features that the target pins and the registry may have let go of.
+    """
+    versions = {**older, **snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
     stale = [(name, table) for name in _in_order(target) for table in _to_build(snapshot, target, name, drift)]
     yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
     for name, table in stale:
@@ -39,6 +48,9 @@ def derive(
     live = _live(snapshot, before, target, versions)
     yield from _views(snapshot, before, target, versions, drift)
     yield from _records(before, target)
+    current = {(feature.address, feature.fingerprint) for feature in target.features.values()}
+    for key in sorted(live.keys() - snapshot.versions.keys() - current):
+        yield Record(definition=live[key])
     for key in sorted(snapshot.versions.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
 

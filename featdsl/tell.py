@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
-from featdsl.snapshot import HistoryEntry
+from featdsl.gc import Garbage
+from featdsl.snapshot import Environment, HistoryEntry
 
 
 def listing(features: Sequence[Listed], width: int) -> str:
@@ -26,10 +28,33 @@ def results(found: Sequence[Found], width: int) -> str:
     return table(("what", "owner", "description"), rows, width)
 
 
-def history(entries: Sequence[HistoryEntry], width: int) -> str:
-    """Return applies as a table, the newest first."""
-    rows = [(str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", e.summary) for e in entries]
+def history(entries: Sequence[HistoryEntry], width: int, name: str | None = None) -> str:
+    """Return applies as a table, the newest first; of one thing, what was done to it."""
+    rows = [(str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name)) for e in entries]
     return table(("state", "applied at", "by", "commit", "rows", "changes"), rows, width)
+
+
+def _done(entry: HistoryEntry, name: str | None) -> str:
+    if name is None:
+        return entry.summary
+    touched = [each for each in entry.changes if replace(entry, changes=(each,)).touches(name)]
+    return ", ".join(f"{each.action} {each.kind} {each.address} ({each.change_class})" for each in touched)
+
+
+def environments(found: Sequence[Environment], width: int) -> str:
+    """Return the environments as a table."""
+    rows = [(each.name, str(each.serial), each.made_at, each.made_by, each.expires_at or "never") for each in found]
+    return table(("environment", "state", "made at", "by", "expires"), rows, width)
+
+
+def garbage(found: Garbage, width: int) -> str:
+    """Return what there is to let go of."""
+    if not found:
+        return "Nothing to let go of.\n"
+    lines = [f"environment {name} has expired" for name in found.environments]
+    rows = [(each.name, f"{each.rows:,}", f"{each.bytes:,}", each.built_at) for each in found.tables]
+    listed = table(("table that nothing reads", "rows", "bytes", "built"), rows, width) if rows else ""
+    return "".join([*(f"{line}\n" for line in lines), listed])
 
 
 def checks(checked: Sequence[Checked]) -> str:

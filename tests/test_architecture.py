@@ -36,6 +36,8 @@ LAYERS = {
         "plan",
         "uses",
         "calls",
+        "environments",
+        "gc",
         "steps",
         "planner",
         "planfile",
@@ -55,7 +57,7 @@ LAYERS = {
         "adhoc",
     }
     | {"featurestore"},
-    "surfaces": {"tell", "cli", "__main__", "__init__"},
+    "surfaces": {"tell", "cli", "cli_shared", "cli_state", "__main__", "__init__"},
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""
 

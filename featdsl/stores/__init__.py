@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions import Column, Definition
-from featdsl.errors import Problem, StoreError
-from featdsl.names import did_you_mean
 from featdsl.snapshot import PROD, Drift, Environment, Head, HistoryEntry, Snapshot, StoredTable
 
 if TYPE_CHECKING:
@@ -110,15 +108,3 @@ def open_store(project: Project) -> Store:
     from featdsl.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(project)
-
-
-def read_known(store: Store, environment: str) -> Snapshot:
-    """Return the newest state of an environment that there is. Raises StoreError for one that was never made."""
-    snapshot = store.read(environment)
-    if snapshot.is_new:
-        what = f'The store has no environment "{environment}".'
-        near = did_you_mean(environment, [each.name for each in store.environments()])
-        raise StoreError(
-            Problem("Unknown environment", what, mend=near or f"Make it: featdsl apply --env {environment}")
-        )
-    return snapshot

@@ -1,0 +1,132 @@
+"""What the commands of several families share: where they run, what they print, how they ask."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from featdsl.featurestore import FeatureStore
+    from featdsl.pipeline import Planned
+    from featdsl.plan import Plan
+    from featdsl.project import Project
+
+formats = click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+environment = click.option(
+    "--env", "env", default="prod", show_default=True, envvar="FEATDSL_ENV", metavar="NAME", help="The environment."
+)
+
+
+def store(directory: Path | None, env: str) -> FeatureStore:
+    """Return the feature store of the project that a command runs in."""
+    from featdsl.featurestore import FeatureStore
+
+    return FeatureStore(directory, env=env)
+
+
+def project(directory: Path | None) -> Project:
+    """Return the project that a command runs in."""
+    from featdsl.project import load
+
+    return load(directory)
+
+
+def plan_text(plan: Plan, *, sql: bool) -> str:
+    """Return a plan as text: coloured and as wide as the terminal where there is one."""
+    from featdsl import render
+
+    if not sys.stdout.isatty():
+        return render.text(plan, sql=sql)
+    return render.text(plan, sql=sql, width=width(), paint=render.ansi)
+
+
+def carry_out(planned: Planned, project: Project, *, yes: bool, format_: str = "text") -> None:
+    """Show a plan, ask unless it was said `yes`, and run it."""
+    from featdsl.apply import apply as run
+    from featdsl.progress import showing
+    from featdsl.stores import open_store
+
+    store = open_store(project)
+    if format_ == "text":
+        click.echo(plan_text(planned.plan, sql=False), nl=False)
+    if planned.plan.empty:
+        _applied(format_, planned.plan.base.serial, planned.plan)
+        return
+    if not yes:
+        mend = "Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes)."
+        confirm("Apply this plan?", mend)
+    with showing() as listen:
+        head = run(planned.plan, project, store, listen=listen, rows=planned.rows, functions=planned.functions)
+    _applied(format_, head.serial, planned.plan)
+
+
+def _applied(format_: str, serial: int, plan: Plan) -> None:
+    if format_ == "json":
+        print_json({"serial": serial, "changes": len(plan.changes), "steps": len(plan.steps)})
+    elif not plan.empty:
+        click.echo(f"Applied. The store is at state {serial}.")
+
+
+@main.command("list")
+@click.option("--owner", help="Only features of this team.")
+@click.option("--tag", help="Only features with this tag.")
+@formats
+@environment
+@click.pass_obj
+def list_(directory: Path | None, owner: str | None, tag: str | None, format_: str, env: str) -> None:
+    """List the features that are applied.
+
+    \b
+    featdsl list
+    featdsl list --owner accounts --format json
+    """
+    from dataclasses import asdict
+
+    from featdsl import tell
+
+    found = [
+        each
+        for each in store(directory, env).features()
+        if (owner is None or each.owner == owner) and (tag is None or tag in each.tags)
+    ]
+    if format_ == "json":
+        print_json([asdict(each) for each in found])
+    else:
+        click.echo(tell.listing(found, width()) if found else "No features here yet. Run: featdsl apply\n", nl=False)
+
+
+def width() -> int:
+    """Return how many columns there are to print in."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def confirm(question: str, instead: str) -> None:
+    """Ask whether to go on. Raises ConfirmationError, saying what to do `instead`, where nobody can be asked."""
+    from featdsl.errors import ConfirmationError, Problem
+
+    if not sys.stdin.isatty():
+        what = "This is no terminal, so nobody can be asked whether to go on."
+        raise ConfirmationError(Problem("Not confirmed", what, mend=instead))
+    click.confirm(f"\n{question}", abort=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        from featdsl.errors import PlanFileError, Problem
+
+        raise PlanFileError(Problem("File cannot be written", f"{path}: {error.strerror}.")) from None
+
+
+def print_json(value: object) -> None:
+    """Print plain data for machines."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -1,0 +1,170 @@
+"""Commands over what was applied: its history, going back, environments, and letting go of what is old."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from featdsl import cli_shared
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show so many at most.")
+@click.option("--plan", "serial", type=int, metavar="STATE", help="Show the plan that made this state instead.")
+@cli_shared.environment
+@cli_shared.formats
+@click.pass_obj
+def history(directory: Path | None, name: str | None, limit: int, serial: int | None, env: str, format_: str) -> None:
+    """Show who applied what when, the newest first: everything, or what touched one thing.
+
+    \b
+    featdsl history
+    featdsl history user_profile.income
+    featdsl history --plan 3
+    """
+    from featdsl import tell
+    from featdsl.stores import open_store
+
+    store = open_store(cli_shared.project(directory))
+    if serial is not None:
+        _show_plan(store.plan(serial) if store.history() else "", serial, format_)
+        return
+    entries = [each for each in store.history() if each.environment == env and (name is None or each.touches(name))]
+    entries = entries[:limit]
+    if format_ == "json":
+        cli_shared.print_json([asdict(entry) for entry in entries])
+    elif entries:
+        click.echo(tell.history(entries, cli_shared.width(), name), nl=False)
+    else:
+        click.echo(f"No apply has touched {name}." if name else "Nothing has been applied yet.")
+
+
+def _show_plan(text: str, serial: int, format_: str) -> None:
+    from featdsl import planfile
+    from featdsl.errors import Problem, StoreError
+
+    if not text:
+        mend = "See the states that there are: featdsl history"
+        raise StoreError(Problem("Unknown state", f"No plan of state {serial} is kept.", mend=mend))
+    plan = planfile.from_json(text, name=f"state {serial}")
+    click.echo(text if format_ == "json" else cli_shared.plan_text(plan, sql=False), nl=False)
+
+
+@click.command()
+@click.argument("state", type=int)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for featdsl apply instead.")
+@cli_shared.environment
+@click.pass_context
+def rollback(context: click.Context, state: int, yes: bool, out: Path | None, env: str) -> None:
+    """Go back to an earlier state, by a plan that reuses the tables of then.
+
+    The code stays as it is: until it is put back too, the next plan wants to go forward again.
+
+    \b
+    featdsl rollback 12
+    featdsl rollback 12 --out plan.json
+    """
+    from featdsl import pipeline, planfile
+    from featdsl.stores import open_store
+
+    project = cli_shared.project(context.obj)
+    planned = pipeline.rollback(project, open_store(project), state, env)
+    if out is not None:
+        cli_shared.write(out, planfile.to_json(planned.plan))
+        click.echo(cli_shared.plan_text(planned.plan, sql=False), nl=False)
+        click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
+        return
+    cli_shared.carry_out(planned, project, yes=yes)
+
+
+@click.group()
+def env() -> None:
+    """List and drop environments; apply --env makes them.
+
+    \b
+    featdsl apply --env pr_123 --yes
+    featdsl env list
+    featdsl env drop pr_123
+    """
+
+
+@env.command("list")
+@cli_shared.formats
+@click.pass_obj
+def env_list(directory: Path | None, format_: str) -> None:
+    """List the environments, who made them, and until when they stay.
+
+    \b
+    featdsl env list
+    """
+    from featdsl import tell
+    from featdsl.stores import open_store
+
+    found = open_store(cli_shared.project(directory)).environments()
+    if format_ == "json":
+        cli_shared.print_json([asdict(each) for each in found])
+    else:
+        click.echo(
+            tell.environments(found, cli_shared.width()) if found else "Nothing has been applied yet.\n", nl=False
+        )
+
+
+@env.command("drop")
+@click.argument("name")
+@click.pass_obj
+def env_drop(directory: Path | None, name: str) -> None:
+    """Remove an environment and its views; prod and its tables stay as they are.
+
+    \b
+    featdsl env drop pr_123
+    """
+    from featdsl import gc
+    from featdsl.stores import open_store
+
+    project = cli_shared.project(directory)
+    serial = gc.drop(name, project, open_store(project))
+    click.echo(f"Dropped {name}. The store is at state {serial}.")
+
+
+@click.command("gc")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep", metavar="DURATION", help="Keep what was replaced since then, instead of keep_history.")
+@cli_shared.formats
+@click.pass_obj
+def gc_(directory: Path | None, yes: bool, keep: str | None, format_: str) -> None:
+    """Let go of tables that nothing has read for as long as history is kept, and of expired environments.
+
+    \b
+    featdsl gc
+    featdsl gc --keep "7 days" --yes
+    """
+    from featdsl import environments, gc, tell
+    from featdsl.durations import seconds
+    from featdsl.stores import open_store
+
+    project = cli_shared.project(directory)
+    store = open_store(project)
+    try:
+        kept = seconds(keep) if keep else project.history_seconds
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--keep") from None
+    now = environments.now()
+    garbage = gc.find(store, keep=kept, now=now)
+    if format_ == "json":
+        cli_shared.print_json({**asdict(garbage), "bytes": garbage.bytes})
+    else:
+        click.echo(tell.garbage(garbage, cli_shared.width()), nl=False)
+    if not garbage:
+        return
+    if not yes:
+        cli_shared.confirm("Let go of these?", "Say yes: featdsl gc --yes")
+    serial = gc.collect(garbage, project, store, now=now)
+    if format_ == "text":
+        click.echo(f"Done. The store is at state {serial}.")
+
+
+COMMANDS = (history, rollback, env, gc_)
