@@ -115,17 +115,42 @@ def _saved(plan_file: Path, project: Project) -> Any:
     from featdsl import pipeline, planfile
     from featdsl.errors import PlanFileError, Problem
 
-    try:
-        text = plan_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is no text"
-        mend = "Make one: featdsl plan --out plan.json"
-        raise PlanFileError(Problem("Plan cannot be read", f"{plan_file}: {said}.", mend=mend)) from None
+    text = cli_shared.text_of(plan_file, "plan")
     found = planfile.from_json(text, name=str(plan_file))
     if found.project != project.name:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
         raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))
     return pipeline.saved(project, found)
+
+
+@main.command("list")
+@click.option("--owner", help="Only features of this team.")
+@click.option("--tag", help="Only features with this tag.")
+@cli_shared.formats
+@cli_shared.environment
+@click.pass_obj
+def list_(directory: Path | None, owner: str | None, tag: str | None, format_: str, env: str) -> None:
+    """List the features that are applied.
+
+    \b
+    featdsl list
+    featdsl list --owner accounts --format json
+    """
+    from dataclasses import asdict
+
+    from featdsl import tell
+
+    found = [
+        each
+        for each in cli_shared.store(directory, env).features()
+        if (owner is None or each.owner == owner) and (tag is None or tag in each.tags)
+    ]
+    if format_ == "json":
+        cli_shared.print_json([asdict(each) for each in found])
+    else:
+        click.echo(
+            tell.listing(found, cli_shared.width()) if found else "No features here yet. Run: featdsl apply\n", nl=False
+        )
 
 
 @main.command()

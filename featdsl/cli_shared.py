@@ -72,34 +72,6 @@ def _applied(format_: str, serial: int, plan: Plan) -> None:
         click.echo(f"Applied. The store is at state {serial}.")
 
 
-@main.command("list")
-@click.option("--owner", help="Only features of this team.")
-@click.option("--tag", help="Only features with this tag.")
-@formats
-@environment
-@click.pass_obj
-def list_(directory: Path | None, owner: str | None, tag: str | None, format_: str, env: str) -> None:
-    """List the features that are applied.
-
-    \b
-    featdsl list
-    featdsl list --owner accounts --format json
-    """
-    from dataclasses import asdict
-
-    from featdsl import tell
-
-    found = [
-        each
-        for each in store(directory, env).features()
-        if (owner is None or each.owner == owner) and (tag is None or tag in each.tags)
-    ]
-    if format_ == "json":
-        print_json([asdict(each) for each in found])
-    else:
-        click.echo(tell.listing(found, width()) if found else "No features here yet. Run: featdsl apply\n", nl=False)
-
-
 def width() -> int:
     """Return how many columns there are to print in."""
     return shutil.get_terminal_size((100, 24)).columns
@@ -113,6 +85,21 @@ def confirm(question: str, instead: str) -> None:
         what = "This is no terminal, so nobody can be asked whether to go on."
         raise ConfirmationError(Problem("Not confirmed", what, mend=instead))
     click.confirm(f"\n{question}", abort=True)
+
+
+def text_of(path: Path, kind: str) -> str:
+    """Return the text of a plan's or a lock's file. Raises PlanFileError or LockFileError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        from featdsl.errors import LockFileError, PlanFileError, Problem
+
+        said = error.strerror if isinstance(error, OSError) else "it is no text"
+        if kind == "lock":
+            mend = "Keep one when you train: json.dump(training.lock, file)"
+            raise LockFileError(Problem("Lock cannot be read", f"{path}: {said}.", mend=mend)) from None
+        mend = "Make one: featdsl plan --out plan.json"
+        raise PlanFileError(Problem("Plan cannot be read", f"{path}: {said}.", mend=mend)) from None
 
 
 def write(path: Path, text: str) -> None:

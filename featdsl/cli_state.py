@@ -81,6 +81,42 @@ def rollback(context: click.Context, state: int, yes: bool, out: Path | None, en
     cli_shared.carry_out(planned, project, yes=yes)
 
 
+@click.command()
+@click.argument("locks", nargs=-1, type=click.Path(dir_okay=False, path_type=Path))
+@cli_shared.environment
+@cli_shared.formats
+@click.pass_obj
+def outdated(directory: Path | None, locks: tuple[Path, ...], env: str, format_: str) -> None:
+    """Tell which models were trained on what has changed since, how, and by whom; exit with 2 when any was.
+
+    Models are those that are declared; LOCKS are files of `training.lock`, asked for instead.
+
+    \b
+    featdsl outdated
+    featdsl outdated models/loan_default.lock.json
+    """
+    from featdsl import environments, tell
+    from featdsl import outdated as looking
+    from featdsl.locks import read
+    from featdsl.stores import open_store
+
+    store = open_store(cli_shared.project(directory))
+    snapshot, history = environments.read(store, env), store.history()
+    history = [each for each in history if each.environment == env]
+    if locks:
+        kept = [(path, read(cli_shared.text_of(path, "lock"), name=str(path))) for path in locks]
+        asked = [looking.lock(snapshot, history, lock, str(path)) for path, lock in kept]
+        found = [each for each in asked if each]
+    else:
+        found = list(looking.models(snapshot, history))
+    if format_ == "json":
+        cli_shared.print_json([asdict(each) for each in found])
+    else:
+        click.echo(tell.outdated(found), nl=False)
+    if found:
+        sys.exit(2)
+
+
 @click.group()
 def env() -> None:
     """List and drop environments; apply --env makes them.
@@ -167,4 +203,4 @@ def gc_(directory: Path | None, yes: bool, keep: str | None, format_: str) -> No
         click.echo(f"Done. The store is at state {serial}.")
 
 
-COMMANDS = (history, rollback, env, gc_)
+COMMANDS = (history, outdated, rollback, env, gc_)

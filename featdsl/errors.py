@@ -9,6 +9,7 @@ FeatdslError
 ├── StoreError              the store cannot be read or written
 │   └── StoreLockedError    another process holds the lock
 ├── PlanFileError           a plan file is damaged, of another project or of a newer format
+├── LockFileError           the lock of a training set is damaged, edited or of another store
 ├── StalePlanError          the store has moved on since the plan was made (exit code 4)
 └── ConfirmationError       apply was not told that it may write
 """
@@ -98,6 +99,10 @@ class StoreLockedError(StoreError):
 
 class PlanFileError(FeatdslError):
     """A plan file that cannot be used."""
+
+
+class LockFileError(FeatdslError):
+    """The lock of a training set that cannot be used."""
 
 
 class StalePlanError(FeatdslError):

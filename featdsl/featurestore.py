@@ -84,7 +84,7 @@ class FeatureStore:
         choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
         ways = strategies.ways_of(choices)
         sql = pointintime.compile_sql(selection.wants, fitted, opened.snapshot.versions, ways)
-        training = TrainingSet(cursor, sql, selection, opened.snapshot.head, choices)
+        training = TrainingSet(cursor, sql, selection, opened.snapshot, choices)
         if explain:
             print(training.explanation)  # noqa: T201 - what was asked for
         return training

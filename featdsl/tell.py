@@ -10,6 +10,7 @@ from typing import Any
 from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
 from featdsl.gc import Garbage
+from featdsl.outdated import Moved, Outdated
 from featdsl.snapshot import Environment, HistoryEntry
 
 
@@ -45,6 +46,30 @@ def environments(found: Sequence[Environment], width: int) -> str:
     """Return the environments as a table."""
     rows = [(each.name, str(each.serial), each.made_at, each.made_by, each.expires_at or "never") for each in found]
     return table(("environment", "state", "made at", "by", "expires"), rows, width)
+
+
+def outdated(found: Sequence[Outdated]) -> str:
+    """Return what has changed under each model or lock, and by whom."""
+    lines = []
+    for each in found:
+        owner = f" ({each.owner})" if each.owner else ""
+        lines.append(f"{each.kind} {each.name}{owner} was trained on {each.features}, of which has changed:")
+        for moved in each.moved:
+            lines.append(f"  {moved.feature}  {_MOVED[moved.code]}{_by(moved)}")
+            if moved.code == "definition":
+                lines += [f"      - {line}" for line in moved.before.splitlines()]
+                lines += [f"      {'+ ' if moved.before else ''}{line}" for line in moved.after.splitlines()]
+    return "\n".join(lines or ["Every model is trained on what its features are now."]) + "\n"
+
+
+_MOVED = {"definition": "has another definition", "data": "was built anew", "gone": "is gone"}
+
+
+def _by(moved: Moved) -> str:
+    if moved.state is None:
+        return ""
+    commit = f", commit {moved.commit[:10]}" if moved.commit else ""
+    return f" since state {moved.state}: {moved.user}, {moved.applied_at}{commit}"
 
 
 def garbage(found: Garbage, width: int) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients
+from featdsl import clients, locks
 from featdsl.selection import Selection
-from featdsl.snapshot import Head
+from featdsl.snapshot import Snapshot
 from featdsl.strategies import Choice
 
 if TYPE_CHECKING:
@@ -21,11 +21,16 @@ class TrainingSet:
     """The rows of a spine, in order, with a column for each feature. Computed when it is asked for its rows."""
 
     def __init__(
-        self, connection: DuckDBPyConnection, sql: str, selection: Selection, head: Head, choices: Sequence[Choice]
+        self,
+        connection: DuckDBPyConnection,
+        sql: str,
+        selection: Selection,
+        snapshot: Snapshot,
+        choices: Sequence[Choice],
     ) -> None:
         self._connection = connection
         self._selection = selection
-        self._head = head
+        self._snapshot = snapshot
         self._choices = choices
         self.sql = sql
         """The query that gives the rows."""
@@ -54,16 +59,11 @@ class TrainingSet:
 
     @property
     def lock(self) -> dict[str, Any]:
-        """What the rows were computed from, as small JSON to keep beside the model: the set, and each fingerprint."""
-        return {
-            "format": 1,
-            "set": self._selection.name or None,
-            "store": {"lineage": self._head.lineage, "serial": self._head.serial},
-            "features": {
-                want.column: {"feature": want.feature.address, "fingerprint": want.feature.fingerprint}
-                for want in self._selection.wants
-            },
-        }
+        """What the rows were computed from, as small JSON to keep beside the model: `featdsl outdated` reads it.
+
+        It names the set, each feature's fingerprint and the tables, and has a digest: edited by hand it is refused.
+        """
+        return locks.made(self._selection, self._snapshot)
 
     def __repr__(self) -> str:
         return f"<TrainingSet {self._selection.name or ', '.join(self._selection.columns)}>"

@@ -50,6 +50,8 @@ LAYERS = {
         "spines",
         "strategies",
         "trainingset",
+        "locks",
+        "outdated",
         "serving",
         "checks",
         "lineage",

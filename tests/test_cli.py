@@ -129,9 +129,9 @@ def test_history_tells_who_applied_what(bank: Workspace, edit: Callable[[str, st
     bank.apply()
     newest, oldest = json.loads(bank.run("history", "--format", "json").stdout)
     assert (newest["serial"], newest["summary"]) == (2, "1 changed, 1 recomputed")
-    assert newest["changes"] == [
-        "↻ feature affordability.monthly (upstream)",
-        "~ feature user_profile.income (definition)",
+    assert [(each["action"], each["address"], each["change_class"]) for each in newest["changes"]] == [
+        ("recompute", "affordability.monthly", "upstream"),
+        ("change", "user_profile.income", "definition"),
     ]
     assert (oldest["serial"], oldest["summary"], oldest["rows"]) == (1, "10 created", 40)
     assert "1 changed, 1 recomputed" in bank.run("history").stdout

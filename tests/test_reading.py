@@ -174,7 +174,7 @@ def test_the_lock_tells_what_was_read(store: FeatureStore) -> None:
     """The set, the state of the store, and the fingerprint of each feature: small JSON to keep with a model."""
     lock = store.training_set("credit_risk@1", SPINE, timestamp="ts").lock
 
-    assert (lock["format"], lock["set"], lock["store"]["serial"]) == (1, "credit_risk@1", 1)
+    assert (lock["format"], lock["set"], lock["store"]["serial"]) == (2, "credit_risk@1", 1)
     assert {column: each["feature"] for column, each in lock["features"].items()} == {
         "age": "user_profile.age",
         "income": "user_profile.income",

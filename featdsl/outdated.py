@@ -1,0 +1,131 @@
+"""Which models were trained on features that have changed since, what has changed, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from featdsl.definitions import FeatureDefinition
+from featdsl.errors import LockFileError, Problem
+from featdsl.locks import Lock
+from featdsl.snapshot import HistoryEntry, Snapshot
+
+Code = Literal["definition", "data", "gone"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """One feature that is no longer what a model was trained on: why, and the newest apply that made it so."""
+
+    column: str
+    feature: str
+    owner: str
+    code: Code
+    before: str
+    after: str
+    state: int | None = None
+    applied_at: str = ""
+    user: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outdated:
+    """A declared model, or a lock in a file, with all that has moved under it."""
+
+    kind: Literal["model", "lock"]
+    name: str
+    owner: str
+    features: str
+    moved: tuple[Moved, ...]
+
+
+def models(snapshot: Snapshot, history: Sequence[HistoryEntry]) -> Iterator[Outdated]:
+    """Yield the declared models whose set version pins a definition that is not the current one any more."""
+    for name in sorted(snapshot.catalog.models):
+        model = snapshot.catalog.models[name]
+        members = snapshot.catalog.sets[model.features].members
+        pinned = {member.column: (member.feature, member.fingerprint) for member in members}
+        moved = tuple(_moved(snapshot, history, pinned, since=0))
+        if moved:
+            yield Outdated(kind="model", name=name, owner=model.owner, features=model.features, moved=moved)
+
+
+def lock(snapshot: Snapshot, history: Sequence[HistoryEntry], kept: Lock, name: str) -> Outdated | None:
+    """Return what has changed since a lock was made, if anything: definitions, or the data of a table that it read.
+
+    Raises LockFileError for a lock of another store.
+    """
+    if kept.lineage != snapshot.head.lineage:
+        what = f"{name} was made from another store than this project's."
+        raise LockFileError(Problem("Lock of another store", what, mend="Ask in the project that it was made in."))
+    moved = list(_moved(snapshot, history, kept.features, since=kept.serial))
+    still = {column for column in kept.features if column not in {each.column for each in moved}}
+    moved += _rebuilt(snapshot, history, kept, still)
+    if not moved:
+        return None
+    return Outdated(kind="lock", name=name, owner="", features=kept.set or ", ".join(kept.features), moved=tuple(moved))
+
+
+def _moved(
+    snapshot: Snapshot, history: Sequence[HistoryEntry], pinned: Mapping[str, tuple[str, str]], *, since: int
+) -> Iterator[Moved]:
+    for column, (feature, fingerprint) in pinned.items():
+        current, old = snapshot.catalog.features.get(feature), snapshot.versions.get((feature, fingerprint))
+        if current is not None and current.fingerprint == fingerprint:
+            continue
+        code: Code = "gone" if current is None else "definition"
+        before, after = _difference(old, current)
+        owner = current.owner if current else old.owner if old else ""
+        who = _who(_cause(history, feature, since))
+        yield Moved(column=column, feature=feature, owner=owner, code=code, before=before, after=after, **who)
+
+
+def _rebuilt(
+    snapshot: Snapshot, history: Sequence[HistoryEntry], kept: Lock, columns: Iterable[str]
+) -> Iterator[Moved]:
+    """Yield the features whose own table was built anew since."""
+    for column in sorted(columns):
+        feature, fingerprint = kept.features[column]
+        definition = snapshot.versions[feature, fingerprint]
+        before, table = kept.tables.get(definition.table, ""), snapshot.tables.get(definition.table)
+        if table and before and table.built_at != before:
+            who = _who(next((each for each in reversed(history) if each.applied_at >= table.built_at), None))
+            yield Moved(
+                column=column,
+                feature=feature,
+                owner=definition.owner,
+                code="data",
+                before=before,
+                after=table.built_at,
+                **who,
+            )
+
+
+def _who(entry: HistoryEntry | None) -> dict[str, Any]:
+    """Return who did it when, as the fields of a row."""
+    if entry is None:
+        return {}
+    return {"state": entry.serial, "applied_at": entry.applied_at, "user": entry.user, "commit": entry.commit}
+
+
+def _cause(history: Sequence[HistoryEntry], feature: str, since: int) -> HistoryEntry | None:
+    """Return the newest apply after a state that changed the values of a feature or removed it."""
+    for entry in history:
+        for each in entry.changes:
+            if (each.kind, each.address) == ("feature", feature) and each.change_class not in {"metadata", "additive"}:
+                return entry if entry.serial > since else None
+    return None
+
+
+def _difference(old: FeatureDefinition | None, new: FeatureDefinition | None) -> tuple[str, str]:
+    """Return what a definition said and says where they differ, as short texts."""
+    if old is None or new is None:
+        return (old.sql if old else "", new.sql if new else "")
+    for was, now in ((old.sql, new.sql), (old.dtype, new.dtype), (str(old.window or ""), str(new.window or ""))):
+        if was != now:
+            return was, now
+    was_upstream = dict(old.upstream)
+    changed = [name for name, fingerprint in new.upstream if was_upstream.get(name, fingerprint) != fingerprint]
+    return "", f"because {', '.join(changed) if changed else 'what it is computed from'} changed"
