@@ -11,7 +11,7 @@ from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
 from featdsl.gc import Garbage
 from featdsl.outdated import Moved, Outdated
-from featdsl.snapshot import Environment, HistoryEntry
+from featdsl.snapshot import Environment, HistoryEntry, Touched
 
 
 def listing(features: Sequence[Listed], width: int) -> str:
@@ -39,7 +39,11 @@ def _done(entry: HistoryEntry, name: str | None) -> str:
     if name is None:
         return entry.summary
     touched = [each for each in entry.changes if replace(entry, changes=(each,)).touches(name)]
-    return ", ".join(f"{each.action} {each.kind} {each.address} ({each.change_class})" for each in touched)
+    return ", ".join(f"{each.action}{_which(each, name)} ({each.change_class})" for each in touched)
+
+
+def _which(touched: Touched, name: str) -> str:
+    return "" if touched.address == name else f" {touched.address}"
 
 
 def environments(found: Sequence[Environment], width: int) -> str:

@@ -256,9 +256,7 @@ def test_a_plan_read_back_from_its_json_is_equal(before: Described, after: Descr
 @pytest.mark.slow
 @with_a_store
 @given(projects(), projects())
-def test_the_registry_lists_the_tables_that_features_are_read_from(
-    before: Described, after: Described
-) -> None:
+def test_the_registry_lists_the_tables_that_features_are_read_from(before: Described, after: Described) -> None:
     """Current features and pinned ones have their table; what nobody reads any more is kept for a while."""
     with a_store() as (project, store):
         applied(before, project, store)

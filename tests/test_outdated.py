@@ -1,0 +1,168 @@
+"""Who was trained on what has changed since: by model, by lock, with what changed and by whom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featdsl import FeatureStore
+from tests.conftest import Workspace
+from tests.test_apply import featdsl
+
+Edit = Callable[[str, str, str], None]
+ACCOUNTS = "features/accounts/__init__.py"
+LENDING = "features/lending/__init__.py"
+SPINE = "SELECT 2 AS user_id, now() AS ts"
+
+
+@pytest.fixture
+def applied(bank: Workspace) -> Workspace:
+    """The small project, applied."""
+    featdsl(bank, "apply", "--yes")
+    return bank
+
+
+def kept(workspace: Workspace, asked: Any = "credit_risk@1", name: str = "training.lock") -> Path:
+    """Train, and keep the lock in a file."""
+    lock = FeatureStore(workspace.root).training_set(asked, SPINE, timestamp="ts").lock
+    path = workspace.root / name
+    path.write_text(json.dumps(lock, indent=4), encoding="utf-8")
+    return path
+
+
+def outdated(workspace: Workspace, *locks: Path, code: int = 2) -> list[dict[str, Any]]:
+    """Return what is outdated."""
+    said = featdsl(workspace, "outdated", *map(str, locks), "--format", "json", code=code)
+    found: list[dict[str, Any]] = json.loads(said)
+    return found
+
+
+def test_nothing_is_outdated_after_training(applied: Workspace) -> None:
+    """Not by another description, another owner or a feature beside it either."""
+    lock = kept(applied)
+    assert outdated(applied, code=0) == outdated(applied, lock, code=0) == []
+    assert featdsl(applied, "outdated") == "Every model is trained on what its features are now.\n"
+
+    path = applied.root / ACCOUNTS
+    path.write_text(path.read_text().replace("Age in whole years.", "In years.") + "    more = Feature(int, sql='1')\n")
+    path = applied.root / LENDING
+    path.write_text(path.read_text().replace('sql="income / 12"', 'sql="income / 6"'))
+    featdsl(applied, "apply", "--yes")
+    assert outdated(applied, code=0) == outdated(applied, lock, code=0) == []
+
+
+def test_a_definition_that_has_changed_is_told_with_who_did_it(applied: Workspace, edit: Edit) -> None:
+    """For the model that is declared, and for the lock that was kept."""
+    lock = kept(applied)
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    featdsl(applied, "apply", "--yes")
+    edit(ACCOUNTS, "Age in whole years.", "Age in full years.")
+    featdsl(applied, "apply", "--yes")
+    ((by_model,), (by_lock,)) = outdated(applied), outdated(applied, lock)
+
+    assert (by_model["kind"], by_model["name"], by_model["owner"]) == ("model", "loan_default", "lending")
+    assert (by_lock["kind"], by_lock["name"], by_lock["features"]) == ("lock", str(lock), "credit_risk@1")
+    for found in (by_model, by_lock):
+        (moved,) = found["moved"]
+        assert (moved["column"], moved["feature"], moved["owner"]) == ("income", "user_profile.income", "accounts")
+        assert (moved["code"], moved["before"], moved["after"]) == ("definition", "annual_income", "annual_income * 2")
+        assert (moved["state"], bool(moved["user"])) == (2, True)
+    said = featdsl(applied, "outdated", code=2)
+    assert "model loan_default (lending) was trained on credit_risk@1" in said
+    assert "      - annual_income\n      + annual_income * 2\n" in said
+
+
+def test_a_change_upstream_is_told_as_such(applied: Workspace, edit: Edit) -> None:
+    """Of a feature that is derived from what has changed."""
+    lock = kept(applied, ["monthly"])
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    featdsl(applied, "apply", "--yes")
+
+    ((moved,),) = (each["moved"] for each in outdated(applied, lock))
+    assert (moved["feature"], moved["code"]) == ("affordability.monthly", "definition")
+    assert moved["after"] == "because user_profile.income changed"
+
+
+def test_a_feature_that_is_gone_is_told(applied: Workspace, edit: Edit) -> None:
+    """A lock knows it still."""
+    edit(LENDING, "\n\ncredit_risk_v1 =", '\n    yearly = Feature(float, sql="income")\n\n\ncredit_risk_v1 =')
+    featdsl(applied, "apply", "--yes")
+    lock = kept(applied, ["yearly", "age"])
+    edit(LENDING, '    yearly = Feature(float, sql="income")\n', "")
+    featdsl(applied, "apply", "--yes")
+
+    ((moved,),) = (each["moved"] for each in outdated(applied, lock))
+    assert (moved["feature"], moved["code"], moved["state"]) == ("affordability.yearly", "gone", 3)
+    assert "affordability.yearly  is gone since state 3" in featdsl(applied, "outdated", str(lock), code=2)
+
+
+def test_a_table_that_was_built_anew_is_told(applied: Workspace) -> None:
+    """The definition is the same; the data may not be."""
+    lock = kept(applied)
+    for file in (applied.root / ".featdsl" / "data").iterdir():
+        file.unlink()
+    text = json.loads(lock.read_text())
+    while True:
+        featdsl(applied, "apply", "--yes")
+        if (
+            FeatureStore(applied.root).training_set("credit_risk@1", SPINE, timestamp="ts").lock["tables"]
+            != text["tables"]
+        ):
+            break
+        for file in (applied.root / ".featdsl" / "data").iterdir():
+            file.unlink()
+
+    (found,) = outdated(applied, lock)
+    assert [(each["feature"], each["code"]) for each in found["moved"]] == [
+        ("user_profile.age", "data"),
+        ("user_profile.income", "data"),
+    ]
+
+
+def test_a_model_that_moved_on_is_not_outdated(applied: Workspace, edit: Edit) -> None:
+    """It trains on a version that adopts the new definition."""
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    featdsl(applied, "apply", "--yes")
+    edit(LENDING, 'loan_default = Model("loan_default", features=credit_risk_v1)',
+         'loan_default = Model("loan_default", features=credit_risk_v1.evolve(version=3))')  # fmt: skip
+    featdsl(applied, "apply", "--yes")
+
+    assert outdated(applied, code=0) == []
+
+
+def _edited(lock: dict[str, Any]) -> str:
+    lock["features"]["income"]["fingerprint"] = "0" * 32
+    return json.dumps(lock)
+
+
+BAD = {
+    "edited": (_edited, "Edited lock"),
+    "cut off": (lambda lock: json.dumps(lock)[:-20], "Not a lock"),
+    "no lock": (lambda _: "[1, 2]", "Not a lock"),
+    "a plan": (lambda _: '{"format": 2}', "Not a lock"),
+    "newer": (lambda lock: json.dumps({**lock, "format": 9}), "Lock of a newer format"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_lock_that_is_not_as_it_was_made_is_refused(name: str, applied: Workspace) -> None:
+    """Nobody should trust what it says."""
+    path = kept(applied)
+    make, said = BAD[name]
+    path.write_text(make(json.loads(path.read_text())))
+
+    assert said in featdsl(applied, "outdated", str(path), code=1)
+
+
+def test_a_lock_of_another_store_is_refused(applied: Workspace) -> None:
+    """Its fingerprints would mean nothing here; and a file that is not there is told."""
+    path = kept(applied)
+    (applied.root / ".featdsl" / "store.duckdb").unlink()
+    featdsl(applied, "apply", "--yes")
+
+    assert "Lock of another store" in featdsl(applied, "outdated", str(path), code=1)
+    assert "Lock cannot be read" in featdsl(applied, "outdated", "nowhere.lock", code=1)
