@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from featdsl import calls, engine, frames, uses
+from featdsl import calls, engine, frames, guards, uses
 from featdsl.diff import Action, headline
 from featdsl.errors import DataError, Problem, StalePlanError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
@@ -46,16 +46,18 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     listen: Listener,
     rows: Mapping[str, Any] | None = None,
     functions: calls.Functions | None = None,
+    approved_by: Collection[str] = (),
 ) -> Head:
     """Run a plan on a store and return the new head; after an error the store is as it was.
 
-    `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint.
-    Raises StalePlanError when the store or a function has moved on, DataError when data break a rule, StoreLockedError when another writer stays for too long.
+    `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
+    `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan, StalePlanError when the store or a function has moved on, DataError when data break a rule, StoreLockedError when another writer stays for too long.
     """
     begun = time.monotonic()
     timeout = project.lock_timeout
     with store.writing(lambda holder: listen(Waiting(holder, timeout))) as writer:
         _refuse_stale(plan, writer.snapshot)
+        guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         _refuse_other_functions(plan, functions or {})
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
@@ -63,7 +65,7 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         run = _Run(project, store, writer, functions or {})
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
-        entry = _entry(plan, project, built, time.monotonic() - begun)
+        entry = _entry(plan, project, built, time.monotonic() - begun, tuple(sorted(set(approved_by))))
         head = writer.publish(entry)
     listen(Published(head.serial, built, time.monotonic() - begun))
     return head
@@ -190,7 +192,7 @@ def describe(step: Step) -> str:  # noqa: PLR0911 - one line a kind
             assert_never(step)
 
 
-def _entry(plan: Plan, project: Project, rows: int, seconds: float) -> HistoryEntry:
+def _entry(plan: Plan, project: Project, rows: int, seconds: float, approved_by: tuple[str, ...]) -> HistoryEntry:
     changes = tuple(headline(planned.change) for planned in plan.changes)
     return HistoryEntry(
         serial=plan.base.serial + 1,
@@ -202,6 +204,7 @@ def _entry(plan: Plan, project: Project, rows: int, seconds: float) -> HistoryEn
         changes=changes,
         rows=rows,
         seconds=round(seconds, 3),
+        approved_by=approved_by,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -64,9 +65,23 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
 @click.option("--sql", is_flag=True, help="Show the SQL of queries, tables and views.")
+@click.option(
+    "--codeowners",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the teams' folders into a CODEOWNERS file.",
+)
 @click.pass_obj
-def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:  # noqa: FBT001 - click's flags
+def plan(  # noqa: PLR0913, PLR0917 - click passes its options by name
+    directory: Path | None,
+    out: Path | None,
+    format_: str,
+    check: bool,  # noqa: FBT001 - click's flag
+    sql: bool,  # noqa: FBT001 - likewise
+    codeowners: Path | None,
+) -> None:
     """Show what apply would create, change, recompute and remove, and whom it touches.
+
+    Exits with 3 when a guard forbids the plan: protection, a promise to stay, or someone who still uses what would go.
 
     \b
     featdsl plan --sql
@@ -89,23 +104,42 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
         click.echo(_text(planned.plan, sql=sql), nl=False)
         if out is not None:
             click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
+    if codeowners is not None:
+        _write_codeowners(project, codeowners)
+    if planned.plan.blocks:
+        sys.exit(3)
     if check and not planned.plan.empty:
         sys.exit(2)
+
+
+def _write_codeowners(project: Project, path: Path) -> None:
+    from featdsl.codeowners import written
+
+    _write(path, written(project, path))
 
 
 @main.command()
 @click.argument("plan_file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--approved-by", multiple=True, metavar="TEAM", help="A team that agrees; once for each.")
 @click.option("--format", "format_", type=_FORMATS, default="text", show_default=True)
 @click.pass_obj
-def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: str) -> None:  # noqa: FBT001 - click's flag
+def apply(
+    directory: Path | None,
+    plan_file: Path | None,
+    yes: bool,  # noqa: FBT001 - click's flag
+    approved_by: tuple[str, ...],
+    format_: str,
+) -> None:
     """Materialize what is declared, all at once; or run exactly a saved plan.
+
+    Exits with 3, and does nothing, when a guard forbids the plan or the policy asks for the approval of a team.
 
     \b
     featdsl apply --yes
-    featdsl apply plan.json
+    featdsl apply plan.json --approved-by lending
     """
-    from featdsl import pipeline
+    from featdsl import guards, pipeline
     from featdsl.apply import apply as run
     from featdsl.progress import showing
     from featdsl.stores import open_store
@@ -115,13 +149,22 @@ def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: st
     planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store)
     if format_ == "text":
         click.echo(_text(planned.plan, sql=False), nl=False)
+    guards.permit(planned.plan, approved_by, guards.teams(store.read(), planned.plan, project.settings.teams))
     if planned.plan.empty:
         _applied(format_, store.read().head.serial, planned.plan)
         return
     if plan_file is None and not yes:
         _confirm()
     with showing() as listen:
-        head = run(planned.plan, project, store, listen=listen, rows=planned.rows, functions=planned.functions)
+        head = run(
+            planned.plan,
+            project,
+            store,
+            listen=listen,
+            rows=planned.rows,
+            functions=planned.functions,
+            approved_by=approved_by,
+        )
     _applied(format_, head.serial, planned.plan)
 
 
@@ -266,10 +309,15 @@ def get(
     featdsl get share --key user_id=42 --request amount=12.5
     """
     from featdsl import tell
+    from featdsl.errors import DeprecatedWarning
 
     given, request = _pairs(keys, "--key", "COLUMN"), _pairs(requests, "--request", "NAME")
     asked = features[0] if len(features) == 1 else list(features)
-    (found,) = _store(directory).get_features(asked, rows=[given], request=request)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DeprecatedWarning)
+        (found,) = _store(directory).get_features(asked, rows=[given], request=request)
+    for warning in told:
+        click.echo(f"Warning: {warning.message}", err=True)
     if format_ == "json":
         _print_json(found)
     else:

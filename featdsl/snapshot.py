@@ -41,7 +41,7 @@ class StoredTable:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
-    """One apply: who ran it when, from which commit, and what it did."""
+    """One apply: who ran it when, from which commit, what it did, and which teams had agreed."""
 
     serial: int
     applied_at: str
@@ -52,6 +52,7 @@ class HistoryEntry:
     changes: tuple[str, ...]
     rows: int
     seconds: float
+    approved_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
