@@ -6,13 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featdsl.deprecated import Deprecated
     from featdsl.entity import Entity
     from featdsl.errors import (
         AmbiguousFeatureError,
         DataError,
         DeclarationError,
+        DeprecatedWarning,
         FeatdslError,
         FeatureNotFoundError,
+        PolicyError,
         RequestError,
         StoreError,
     )
@@ -30,6 +33,8 @@ __all__ = [
     "AmbiguousFeatureError",
     "DataError",
     "DeclarationError",
+    "Deprecated",
+    "DeprecatedWarning",
     "Entity",
     "FeatdslError",
     "Feature",
@@ -39,6 +44,7 @@ __all__ = [
     "FeatureSet",
     "FeatureStore",
     "Model",
+    "PolicyError",
     "Request",
     "RequestError",
     "Source",
@@ -47,6 +53,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Deprecated": "deprecated",
     "Entity": "entity",
     "Feature": "feature",
     "FeatureAlias": "feature",

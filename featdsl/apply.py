@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from featdsl import calls, engine, frames, planfile, uses
+from featdsl import calls, engine, frames, guards, planfile, uses
 from featdsl.diff import Action
 from featdsl.errors import DataError, Problem, StalePlanError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
@@ -46,16 +46,18 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     listen: Listener,
     rows: Mapping[str, Any] | None = None,
     functions: calls.Functions | None = None,
+    approved_by: Collection[str] = (),
 ) -> Head:
     """Run a plan on a store and return the new head; after an error the store is as it was.
 
-    `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint.
-    Raises StalePlanError when the store or a function has moved on, DataError when data break a rule, StoreLockedError when another writer stays for too long.
+    `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
+    `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan, StalePlanError when the store or a function has moved on, DataError when data break a rule, StoreLockedError when another writer stays for too long.
     """
     begun = time.monotonic()
     timeout = project.lock_timeout
     with store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
         _refuse_stale(plan, writer.snapshot)
+        guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         _refuse_other_functions(plan, functions or {})
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
@@ -63,8 +65,9 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         run = _Run(project, store, writer, functions or {}, plan.environment)
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
-        entry = _entry(plan, project, writer.serial, built, time.monotonic() - begun)
-        head = writer.publish(entry, planfile.to_json(plan))
+        seconds = time.monotonic() - begun
+        entry = _entry(plan, project, built, seconds, tuple(sorted(set(approved_by))))
+        head = writer.publish(replace(entry, serial=writer.serial), planfile.to_json(plan))
     listen(Published(head.serial, built, time.monotonic() - begun))
     return head
 
@@ -191,13 +194,13 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
             assert_never(step)
 
 
-def _entry(plan: Plan, project: Project, serial: int, rows: int, seconds: float) -> HistoryEntry:
+def _entry(plan: Plan, project: Project, rows: int, seconds: float, approved_by: tuple[str, ...]) -> HistoryEntry:
     changed = (planned.change for planned in plan.changes)
     changes = tuple(
         Touched(action=c.action, kind=c.kind, address=c.address, change_class=c.change_class) for c in changed
     )
     return HistoryEntry(
-        serial=serial,
+        serial=plan.base.serial,
         environment=plan.environment,
         applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
         project=plan.project,
@@ -207,6 +210,7 @@ def _entry(plan: Plan, project: Project, serial: int, rows: int, seconds: float)
         changes=changes,
         rows=rows,
         seconds=round(seconds, 3),
+        approved_by=approved_by,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from featdsl import macros, requested
 from featdsl.declaration import Declaration
-from featdsl.definitions import Catalog, EntityDefinition, Member, ModelDefinition, SetDefinition
+from featdsl.definitions import Catalog, EntityDefinition, Member, ModelDefinition, PolicyDefinition, SetDefinition
 from featdsl.draft import Draft, key_columns
 from featdsl.draft_features import add_groups
 from featdsl.draft_sources import add_sources
@@ -15,8 +15,9 @@ from featdsl.entity import Entity
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.featureset import FeatureSet, Model
 from featdsl.group import GroupDeclaration
+from featdsl.names import did_you_mean
 from featdsl.pointintime import Want
-from featdsl.project import Project
+from featdsl.project import FILE, Project
 from featdsl.source import Source
 
 D = TypeVar("D", bound=Declaration)
@@ -43,10 +44,26 @@ def build(
     add_groups(draft, _unique(draft, declarations, GroupDeclaration, "groups"))
     _add_sets(draft, _unique(draft, declarations, FeatureSet, "set versions"))
     _add_models(draft, _unique(draft, declarations, Model, "models"))
+    _refuse_unknown_replacements(draft)
     if draft.problems:
         seen = dict.fromkeys(problem.seen_from(project.root) for problem in draft.problems)
         raise DeclarationError(sorted(seen, key=lambda problem: (problem.where or Origin("", 0), problem.what)))
-    return Catalog(draft.entities, draft.sources, draft.groups, draft.features, draft.sets, draft.models)
+    return Catalog(
+        draft.entities, draft.sources, draft.groups, draft.features, draft.sets, draft.models, _policies(project)
+    )
+
+
+def _policies(project: Project) -> dict[str, PolicyDefinition]:
+    """Return what the project insists on, when that is anything."""
+    approvals = project.settings.policy.approvals
+    if approvals == "none":
+        return {}
+    owner, origin = project.team_of(FILE), Origin(FILE, 1)
+    return {
+        project.name: PolicyDefinition(
+            name=project.name, project=project.name, owner=owner, approvals=approvals, origin=origin
+        )
+    }
 
 
 def _places(declarations: Sequence[Declaration], project: Project) -> dict[str, Origin]:
@@ -108,6 +125,7 @@ def _add_sets(draft: Draft, sets: Sequence[FeatureSet]) -> None:
             version=feature_set.version,
             description=feature_set.description,
             members=tuple(members),
+            **draft.guards(address, feature_set.protect, feature_set.deprecated),
             **draft.common(feature_set),
         )
 
@@ -142,3 +160,19 @@ def _add_models(draft: Draft, models: Sequence[Model]) -> None:
             features=model.features.address,
             **draft.common(model),
         )
+
+
+# What takes the place of something deprecated
+
+
+def _refuse_unknown_replacements(draft: Draft) -> None:
+    known = {*draft.features, *draft.groups, *draft.sets}
+    for name, deprecated in draft.deprecated.items():
+        use = deprecated.use_address
+        broken = {f"{kind} {use}" for kind in ("feature", "group", "set")} & draft.broken
+        if use == name.partition(" ")[2]:
+            what = f"{name} is to be replaced by itself."
+            draft.refuse(name, "Unknown replacement", what, deprecated.origin, "Name what takes its place in use=.")
+        elif use and use not in known and not broken and f"group {use.partition('.')[0]}" not in draft.broken:
+            what = f'{name} is to be replaced by "{use}", which is no feature, group or set version.'
+            draft.refuse(name, "Unknown replacement", what, deprecated.origin, did_you_mean(use, known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -60,10 +61,25 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
 @click.option("--sql", is_flag=True, help="Show the SQL of queries, tables and views.")
+@click.option(
+    "--codeowners",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the teams' folders into a CODEOWNERS file.",
+)
 @cli_shared.environment
 @click.pass_obj
-def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool, env: str) -> None:
+def plan(
+    directory: Path | None,
+    out: Path | None,
+    format_: str,
+    check: bool,
+    sql: bool,
+    codeowners: Path | None,
+    env: str,
+) -> None:
     """Show what apply would create, change, recompute and remove, and whom it touches.
+
+    Exits with 3 when a guard forbids the plan: protection, a promise to stay, or someone who still uses what would go.
 
     \b
     featdsl plan --sql
@@ -86,29 +102,45 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
         click.echo(cli_shared.plan_text(planned.plan, sql=sql), nl=False)
         if out is not None:
             click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
+    if codeowners is not None:
+        _write_codeowners(project, codeowners)
+    if planned.plan.blocks:
+        sys.exit(3)
     if check and not planned.plan.empty:
         sys.exit(2)
+
+
+def _write_codeowners(project: Project, path: Path) -> None:
+    from featdsl.codeowners import written
+
+    cli_shared.write(path, written(project, path))
 
 
 @main.command()
 @click.argument("plan_file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--approved-by", multiple=True, metavar="TEAM", help="A team that agrees; once for each.")
 @cli_shared.formats
 @cli_shared.environment
 @click.pass_obj
-def apply(directory: Path | None, plan_file: Path | None, yes: bool, format_: str, env: str) -> None:
+def apply(
+    directory: Path | None, plan_file: Path | None, yes: bool, approved_by: tuple[str, ...], format_: str, env: str
+) -> None:
     """Materialize what is declared, all at once; or run exactly a saved plan.
+
+    Exits with 3, and does nothing, when a guard forbids the plan or the policy asks for the approval of a team.
 
     \b
     featdsl apply --yes
-    featdsl apply plan.json
+    featdsl apply plan.json --approved-by lending
     """
     from featdsl import pipeline
     from featdsl.stores import open_store
 
     project = cli_shared.project(directory)
     planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, open_store(project), env)
-    cli_shared.carry_out(planned, project, yes=yes or plan_file is not None, format_=format_)
+    said = yes or plan_file is not None
+    cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
 
 
 def _saved(plan_file: Path, project: Project) -> Any:
@@ -244,10 +276,15 @@ def get(
     featdsl get share --key user_id=42 --request amount=12.5
     """
     from featdsl import tell
+    from featdsl.errors import DeprecatedWarning
 
     given, request = _pairs(keys, "--key", "COLUMN"), _pairs(requests, "--request", "NAME")
     asked = features[0] if len(features) == 1 else list(features)
-    (found,) = cli_shared.store(directory, env).get_features(asked, rows=[given], request=request)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DeprecatedWarning)
+        (found,) = cli_shared.store(directory, env).get_features(asked, rows=[given], request=request)
+    for warning in told:
+        click.echo(f"Warning: {warning.message}", err=True)
     if format_ == "json":
         cli_shared.print_json(found)
     else:

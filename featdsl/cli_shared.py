@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,11 @@ def plan_text(plan: Plan, *, sql: bool) -> str:
     return render.text(plan, sql=sql, width=width(), paint=render.ansi)
 
 
-def carry_out(planned: Planned, project: Project, *, yes: bool, format_: str = "text") -> None:
-    """Show a plan, ask unless it was said `yes`, and run it."""
+def carry_out(
+    planned: Planned, project: Project, *, yes: bool, approved_by: Sequence[str] = (), format_: str = "text"
+) -> None:
+    """Show a plan, ask unless it was said `yes`, and run it. Raises PolicyError for one that may not be run."""
+    from featdsl import guards
     from featdsl.apply import apply as run
     from featdsl.progress import showing
     from featdsl.stores import open_store
@@ -54,6 +58,8 @@ def carry_out(planned: Planned, project: Project, *, yes: bool, format_: str = "
     store = open_store(project)
     if format_ == "text":
         click.echo(plan_text(planned.plan, sql=False), nl=False)
+    known = guards.teams(store.read(planned.plan.environment), planned.plan, project.settings.teams)
+    guards.permit(planned.plan, approved_by, known)
     if planned.plan.empty:
         _applied(format_, planned.plan.base.serial, planned.plan)
         return
@@ -61,7 +67,15 @@ def carry_out(planned: Planned, project: Project, *, yes: bool, format_: str = "
         mend = "Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes)."
         confirm("Apply this plan?", mend)
     with showing() as listen:
-        head = run(planned.plan, project, store, listen=listen, rows=planned.rows, functions=planned.functions)
+        head = run(
+            planned.plan,
+            project,
+            store,
+            listen=listen,
+            rows=planned.rows,
+            functions=planned.functions,
+            approved_by=approved_by,
+        )
     _applied(format_, head.serial, planned.plan)
 
 

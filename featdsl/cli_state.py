@@ -58,9 +58,12 @@ def _show_plan(text: str, serial: int, format_: str) -> None:
 @click.argument("state", type=int)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for featdsl apply instead.")
+@click.option("--approved-by", multiple=True, metavar="TEAM", help="A team that agrees; once for each.")
 @cli_shared.environment
-@click.pass_context
-def rollback(context: click.Context, state: int, yes: bool, out: Path | None, env: str) -> None:
+@click.pass_obj
+def rollback(
+    directory: Path | None, state: int, yes: bool, out: Path | None, approved_by: tuple[str, ...], env: str
+) -> None:
     """Go back to an earlier state, by a plan that reuses the tables of then.
 
     The code stays as it is: until it is put back too, the next plan wants to go forward again.
@@ -72,14 +75,14 @@ def rollback(context: click.Context, state: int, yes: bool, out: Path | None, en
     from featdsl import pipeline, planfile
     from featdsl.stores import open_store
 
-    project = cli_shared.project(context.obj)
+    project = cli_shared.project(directory)
     planned = pipeline.rollback(project, open_store(project), state, env)
     if out is not None:
         cli_shared.write(out, planfile.to_json(planned.plan))
         click.echo(cli_shared.plan_text(planned.plan, sql=False), nl=False)
         click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
         return
-    cli_shared.carry_out(planned, project, yes=yes)
+    cli_shared.carry_out(planned, project, yes=yes, approved_by=approved_by)
 
 
 @click.command()

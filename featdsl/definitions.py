@@ -108,8 +108,15 @@ class Deprecation:
     remove_after: str | None = None
     use: str = ""
 
+    def __str__(self) -> str:
+        until = f", may go from {self.remove_after}" if self.remove_after else ""
+        return f"since {self.since}{until}{f'; use {self.use}' if self.use else ''}"
+
 
 Access = Literal["public", "private"]
+
+Policy = Literal["none", "affected-teams"]
+"""Whether apply insists on the approval of teams whose things change or go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,8 +347,32 @@ class ModelDefinition:
     origin: Origin
 
 
-Definition = EntityDefinition | SourceDefinition | FeatureDefinition | GroupDefinition | SetDefinition | ModelDefinition
-KINDS = ("entity", "source", "group", "feature", "set", "model")
+@dataclass(frozen=True, kw_only=True)
+class PolicyDefinition:
+    """What a project insists on when it is applied, under the project's name; recorded only where it insists on something.
+
+    It is in the registry so that a change of code cannot lift it for itself.
+    """
+
+    kind: Literal["policy"] = "policy"
+    name: str
+    project: str
+    owner: str
+    description: str = ""
+    approvals: Policy
+    origin: Origin
+
+
+Definition = (
+    EntityDefinition
+    | SourceDefinition
+    | FeatureDefinition
+    | GroupDefinition
+    | SetDefinition
+    | ModelDefinition
+    | PolicyDefinition
+)
+KINDS = ("entity", "source", "group", "feature", "set", "model", "policy")
 """Every kind, those that others are made of first."""
 
 
@@ -358,6 +389,7 @@ class Catalog:
     features: Mapping[str, FeatureDefinition] = field(default_factory=dict)
     sets: Mapping[str, SetDefinition] = field(default_factory=dict)
     models: Mapping[str, ModelDefinition] = field(default_factory=dict)
+    policies: Mapping[str, PolicyDefinition] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Definition]:
         """Yield every definition, by kind and then by address."""
@@ -369,6 +401,17 @@ class Catalog:
     def members_of(self, group: str) -> list[FeatureDefinition]:
         """Return the features of a group, in its order."""
         return [self.features[member.feature] for member in self.groups[group].members]
+
+    def protects(self, feature: FeatureDefinition) -> bool:
+        """Return whether a feature or its group is protected against removal."""
+        return feature.protect or (feature.group in self.groups and self.groups[feature.group].protect)
+
+    def deprecation_of(self, definition: Definition) -> Deprecation | None:
+        """Return how a thing is deprecated, a feature also by way of its group."""
+        own = getattr(definition, "deprecated", None)
+        if own is None and isinstance(definition, FeatureDefinition) and definition.group in self.groups:
+            return self.groups[definition.group].deprecated
+        return own
 
     def stored_members_of(self, group: str) -> list[FeatureDefinition]:
         """Return the features of a group that need nothing of a call, in its order."""
@@ -406,7 +449,7 @@ class Catalog:
 
 _MAPPINGS = {
     "entity": "entities", "source": "sources", "group": "groups", "feature": "features", "set": "sets",
-    "model": "models",
+    "model": "models", "policy": "policies",
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from featdsl.definitions import (
     Input,
     Member,
     ModelDefinition,
+    PolicyDefinition,
     SetDefinition,
     SourceDefinition,
     address,
@@ -46,7 +47,7 @@ class Change:
     """One difference, with its reasons."""
 
     action: Action
-    kind: Literal["entity", "source", "group", "feature", "set", "model"]
+    kind: Literal["entity", "source", "group", "feature", "set", "model", "policy"]
     address: str
     owner: str
     change_class: ChangeClass
@@ -66,7 +67,7 @@ def _change(before: Catalog, after: Catalog, old: Definition | None, new: Defini
     if old is None:
         return _made("create", new, "additive") if new is not None else None
     if new is None:
-        return _made("remove", old, "breaking")
+        return _made("remove", old, "metadata" if isinstance(old, PolicyDefinition) else "breaking")
     reasons = tuple(_reasons(before, after, old, new))
     if not reasons:
         return None
@@ -94,12 +95,18 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
         case GroupDefinition(), GroupDefinition():
             yield from _if_other("entity", "breaking", old.entity or "none", new.entity or "none")
             yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
+            yield from _if_other("access", "metadata", old.access, new.access)
+            yield from _guard_reasons(old, new)
         case FeatureDefinition(), FeatureDefinition():
             yield from _feature_reasons(before, after, old, new)
+            yield from _guard_reasons(old, new)
         case SetDefinition(), SetDefinition():
             yield from _if_other("features", "breaking", _members(old.members), _members(new.members))
+            yield from _guard_reasons(old, new)
         case ModelDefinition(), ModelDefinition():
             yield from _if_other("features", "metadata", old.features, new.features)
+        case PolicyDefinition(), PolicyDefinition():
+            yield from _if_other("approvals", "metadata", old.approvals, new.approvals)
         case _:
             raise AssertionError(f"{old.kind} compared with {new.kind}")
     yield from _if_other("owner", "metadata", old.owner, new.owner)
@@ -109,6 +116,13 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
 def _if_other(code: str, change_class: ChangeClass, before: str, after: str) -> Iterable[Reason]:
     if before != after:
         yield Reason(code=code, change_class=change_class, before=before, after=after)
+
+
+def _guard_reasons(
+    old: GroupDefinition | FeatureDefinition | SetDefinition, new: GroupDefinition | FeatureDefinition | SetDefinition
+) -> Iterable[Reason]:
+    yield from _if_other("protect", "metadata", "on" if old.protect else "off", "on" if new.protect else "off")
+    yield from _if_other("deprecated", "metadata", str(old.deprecated or "no"), str(new.deprecated or "no"))
 
 
 def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl import durations, selects
 from featdsl.definitions import (
+    Catalog,
     Definition,
+    Deprecation,
     EntityDefinition,
     FeatureDefinition,
     FunctionDefinition,
     GroupDefinition,
     Member,
     ModelDefinition,
+    PolicyDefinition,
     SetDefinition,
     SourceDefinition,
     address,
@@ -44,15 +47,16 @@ class Listed:
     description: str
     tags: tuple[str, ...]
     adhoc: bool
+    deprecated: Deprecation | None
 
 
 def listed(snapshot: Snapshot) -> list[Listed]:
     """Return every current feature, in order of address."""
     features = snapshot.catalog.features
-    return [_listed(features[name]) for name in sorted(features)]
+    return [_listed(snapshot.catalog, features[name]) for name in sorted(features)]
 
 
-def _listed(feature: FeatureDefinition) -> Listed:
+def _listed(catalog: Catalog, feature: FeatureDefinition) -> Listed:
     return Listed(
         address=feature.address,
         dtype=feature.dtype,
@@ -61,6 +65,7 @@ def _listed(feature: FeatureDefinition) -> Listed:
         description=feature.description,
         tags=feature.tags,
         adhoc=feature.adhoc,
+        deprecated=catalog.deprecation_of(feature),
     )
 
 
@@ -80,6 +85,7 @@ class Found:
     owner: str
     description: str
     score: float
+    deprecated: Deprecation | None
 
 
 def search(snapshot: Snapshot, words: str, *, limit: int) -> list[Found]:
@@ -97,16 +103,17 @@ def search(snapshot: Snapshot, words: str, *, limit: int) -> list[Found]:
                 scores[key][word] = max(scores[key].get(word, 0.0), likeness * weight)
     definitions: dict[tuple[str, str], Definition] = {(d.kind, address(d)): d for d in snapshot.catalog}
     ranked = sorted(scores.items(), key=lambda item: (-len(item[1]), -sum(item[1].values()), item[0][1], item[0][0]))
-    return [_found(definitions[key], sum(parts.values())) for key, parts in ranked[:limit]]
+    return [_found(snapshot.catalog, definitions[key], sum(parts.values())) for key, parts in ranked[:limit]]
 
 
-def _found(definition: Definition, score: float) -> Found:
+def _found(catalog: Catalog, definition: Definition, score: float) -> Found:
     return Found(
         kind=definition.kind,
         address=address(definition),
         owner=definition.owner,
         description=definition.description,
         score=round(score, 2),
+        deprecated=catalog.deprecation_of(definition),
     )
 
 
@@ -114,6 +121,8 @@ def _index(snapshot: Snapshot) -> dict[str, dict[tuple[str, str], float]]:
     """Return for each word the things that hold it, with the weight of the best place."""
     index: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
     for definition in snapshot.catalog:
+        if isinstance(definition, PolicyDefinition):
+            continue
         key = (definition.kind, address(definition))
         for weight, texts in _places(definition):
             for token in _WORDS.findall(" ".join(texts).lower()):
@@ -175,6 +184,7 @@ class Described:
     owner: str
     description: str
     adhoc: bool
+    deprecated: Deprecation | None
     declared_at: str
     definition: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -197,6 +207,7 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
         owner=definition.owner,
         description=definition.description,
         adhoc=adhoc,
+        deprecated=snapshot.catalog.deprecation_of(definition),
         declared_at=str(definition.origin),
         definition=_definition(snapshot, definition),
         data=_data(snapshot, definition, session),
@@ -205,7 +216,7 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
     )
 
 
-def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
+def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  # noqa: PLR0911 - one a kind
     match definition:
         case FeatureDefinition():
             return {
@@ -215,18 +226,18 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
                 "expect": list(definition.expect), "tags": list(definition.tags),
                 "ttl": durations.written(definition.ttl) if definition.ttl else None,
                 "window": str(definition.window) if definition.window else None,
-                "fingerprint": definition.fingerprint, **_function(definition.function),
+                "fingerprint": definition.fingerprint, "protect": snapshot.catalog.protects(definition), **_function(definition.function),
             }  # fmt: skip
         case GroupDefinition():
             features = snapshot.catalog.members_of(definition.name)
             return {
                 "entity": definition.entity, "source": definition.source, "tags": list(definition.tags),
                 "features": {feature.name: feature.dtype for feature in features},
-                "view": _view(snapshot, definition.name),
+                "view": _view(snapshot, definition.name), "access": definition.access, "protect": definition.protect,
             }  # fmt: skip
         case SetDefinition():
             return {"members": [_member(snapshot, member) for member in definition.members],
-                    "view": _view(snapshot, definition.view)}  # fmt: skip
+                    "view": _view(snapshot, definition.view), "protect": definition.protect}  # fmt: skip
         case ModelDefinition():
             return {"features": definition.features}
         case SourceDefinition():
@@ -237,6 +248,8 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:
             }  # fmt: skip
         case EntityDefinition():
             return {"keys": _columns(definition.keys)}
+        case PolicyDefinition():
+            return {"approvals": definition.approvals}
 
 
 def _view(snapshot: Snapshot, name: str) -> str | None:

@@ -10,6 +10,7 @@ from featdsl import graph, macros, templates
 from featdsl.declaration import Declaration
 from featdsl.definitions import (
     Column,
+    Deprecation,
     EntityDefinition,
     FeatureDefinition,
     GroupDefinition,
@@ -18,6 +19,7 @@ from featdsl.definitions import (
     SetDefinition,
     SourceDefinition,
 )
+from featdsl.deprecated import Deprecated
 from featdsl.errors import Origin, Problem
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.group import Reference
@@ -38,6 +40,8 @@ class Draft:
     features: dict[str, FeatureDefinition] = field(default_factory=dict)
     sets: dict[str, SetDefinition] = field(default_factory=dict)
     models: dict[str, ModelDefinition] = field(default_factory=dict)
+    deprecated: dict[str, Deprecated] = field(default_factory=dict)
+    """What is deprecated, by kind and address: what takes its place is looked up when all is known."""
     problems: list[Problem] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     """Addresses with a mistake of their own: what refers to them is not to blame."""
@@ -51,6 +55,15 @@ class Draft:
         """Return what every definition says: its project, owner and place."""
         origin = declaration.origin.relative_to(self.project.root)
         return {"project": self.project.name, "owner": self.project.team_of(origin.file), "origin": origin}
+
+    def guards(self, address: str, protect: bool, deprecated: Deprecated | None) -> dict[str, Any]:  # noqa: FBT001 - two fields of a definition
+        """Return what keeps a definition from removal, and warns who uses it."""
+        if deprecated is None or not deprecated.valid:
+            return {"protect": protect}
+        self.deprecated[address] = deprecated
+        until = deprecated.remove_after.isoformat() if deprecated.remove_after else None
+        told = Deprecation(since=deprecated.since.isoformat(), remove_after=until, use=deprecated.use_address)
+        return {"protect": protect, "deprecated": told}
 
     def ordered(self, kind: str, declared: Mapping[str, Declaration], needs: Mapping[str, Iterable[str]]) -> list[str]:
         """Return the names so that each stands after what it needs; those of a cycle are refused and left out."""
@@ -96,6 +109,7 @@ class Draft:
             self.broken.add(address)
             return None
         feature = self.features[target]
+        self._refuse_private(address, feature, where)
         given = reference.keys if isinstance(reference, FeatureAlias) else {}
         unknown = sorted(given.keys() - {key.name for key in feature.keys})
         if unknown:
@@ -107,6 +121,17 @@ class Draft:
         column = feature.name if isinstance(reference, str) else reference.name
         keys = tuple(sorted((key, by) for key, by in given.items() if isinstance(by, str)))
         return Member(column=column, feature=target, fingerprint=feature.fingerprint, keys=keys)
+
+    def _refuse_private(self, address: str, feature: FeatureDefinition, where: Origin) -> None:
+        """Refuse what another team takes from a private group."""
+        group = self.groups.get(feature.group)
+        team = self.project.team_of(where.relative_to(self.project.root).file)
+        if group is not None and group.access == "private" and group.owner != team:
+            what = (
+                f"{address} of {team} uses {feature.address}, but the group {group.name} is private to {group.owner}."
+            )
+            mend = f"Ask {group.owner} to make it public, or to derive what you need in a public group."
+            self.refuse(address, "Private group", what, where, mend)
 
 
 def key_columns(keys: Mapping[str, str]) -> tuple[Column, ...]:

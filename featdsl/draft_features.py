@@ -69,7 +69,9 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         source=source.name if source else None,
         keys=tuple(sorted(group.keys.items())),
         ttl=scope.ttl,
+        access=group.access,
         members=tuple(_member(feature) for feature in features),
+        **draft.guards(address, group.protect, group.deprecated),
         **draft.common(group),
     )
 
@@ -202,6 +204,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         ttl=None if parts else scope.ttl,
         fingerprint="",
         table="",
+        **draft.guards(address, feature.protect, feature.deprecated),
         **draft.common(feature),
     )
     found = replace(found, fingerprint=_fingerprint(group, found, sql.canonical(tree), scope))

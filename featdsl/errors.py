@@ -10,6 +10,7 @@ FeatdslError
 │   └── StoreLockedError    another process holds the lock
 ├── PlanFileError           a plan file is damaged, of another project or of a newer format
 ├── LockFileError           the lock of a training set is damaged, edited or of another store
+├── PolicyError             a guard or a missing approval forbids a plan (exit code 3)
 ├── StalePlanError          the store has moved on since the plan was made (exit code 4)
 └── ConfirmationError       apply was not told that it may write
 """
@@ -105,6 +106,12 @@ class LockFileError(FeatdslError):
     """The lock of a training set that cannot be used."""
 
 
+class PolicyError(FeatdslError):
+    """A plan that a guard forbids, or that teams have yet to approve; nothing was done."""
+
+    exit_code = 3
+
+
 class StalePlanError(FeatdslError):
     """A plan whose base is no longer the head of the store."""
 
@@ -113,3 +120,7 @@ class StalePlanError(FeatdslError):
 
 class ConfirmationError(FeatdslError):
     """An apply that nobody confirmed."""
+
+
+class DeprecatedWarning(FutureWarning):
+    """What is read should be used no longer; it may go."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, Never, Self, TypeVar, overload
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, InstanceOf, PrivateAttr, StrictBool, model_validator
 
 from featdsl import window as windowing
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, place, remember
+from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
 from featdsl.names import is_column
 from featdsl.window import Closed, Rows, Shift, Span, Spans
@@ -23,7 +24,8 @@ class Feature(Declaration, Generic[T]):
     `"STRUCT(a INTEGER, b VARCHAR)"`). `sql` is an expression in DuckDB's dialect over the columns of the group's source,
     or over its `inputs`; left out, the column of the feature's own name. `expect` is a condition, or several, that every
     stored row meets; NULL meets all. Both may use Jinja.
-    `name` is needed only where the feature is not an attribute of a class body.
+    `name` is needed only where the feature is not an attribute of a class body. What is `protect`ed is not removed, and
+    `deprecated=Deprecated(...)` warns who uses it.
 
     With a window, `sql` aggregates the rows of the source that lie in it, exactly at each time t that is asked for:
 
@@ -50,6 +52,8 @@ class Feature(Declaration, Generic[T]):
     expect: Texts = ()
     tags: Texts = ()
     given_name: Name | None = Field(default=None, alias="name")
+    protect: StrictBool = False
+    deprecated: InstanceOf[Deprecated] | None = None
     window: Span | None = None
     windows: Spans = None
     closed: Closed = "left"
@@ -73,6 +77,8 @@ class Feature(Declaration, Generic[T]):
         expect: str | Sequence[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
+        protect: bool = ...,
+        deprecated: Deprecated | None = ...,
         window: str | None = ...,
         windows: Sequence[str] | None = ...,
         closed: Closed = ...,
@@ -92,6 +98,8 @@ class Feature(Declaration, Generic[T]):
         expect: str | Sequence[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
+        protect: bool = ...,
+        deprecated: Deprecated | None = ...,
         window: str | None = ...,
         windows: Sequence[str] | None = ...,
         closed: Closed = ...,
@@ -110,6 +118,8 @@ class Feature(Declaration, Generic[T]):
         expect: str | Sequence[str] = (),
         tags: str | Sequence[str] | set[str] | frozenset[str] = (),
         name: str | None = None,
+        protect: bool = False,
+        deprecated: Deprecated | None = None,
         window: str | None = None,
         windows: Sequence[str] | None = None,
         closed: Closed = "left",
@@ -121,6 +131,7 @@ class Feature(Declaration, Generic[T]):
     ) -> None:
         given = {
             "dtype": dtype, "sql": sql, "description": description, "expect": expect, "tags": tags, "name": name,
+            "protect": protect, "deprecated": deprecated,
             "window": window, "windows": tuple(windows) if isinstance(windows, list) else windows, "closed": closed,
             "delay": delay, "offset": offset, "last_n": last_n, "every": every, **unknown,
         }  # fmt: skip

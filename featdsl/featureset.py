@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, ClassVar, Never
 
-from pydantic import AfterValidator, Field, InstanceOf, SkipValidation
+from pydantic import AfterValidator, Field, InstanceOf, SkipValidation, StrictBool
 
 from featdsl.declaration import Declaration, Name, place, refuse
+from featdsl.deprecated import Deprecated
 from featdsl.errors import Problem
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.group import FeatureGroup, Reference, references
@@ -40,7 +41,8 @@ class FeatureSet(Declaration):
         credit_risk_v1 = FeatureSet("credit_risk", version=1, features=[UserProfile.age, UserProfile.income])
         credit_risk_v2 = credit_risk_v1.evolve(version=2, add=[Affordability.spend_to_income])
 
-    A set may span entities: a spine then carries all their keys. Raises DeclarationError for what does not fit.
+    A set may span entities: a spine then carries all their keys. A version that is `protect`ed is not removed, and
+    `deprecated=Deprecated(...)` warns who uses it. Raises DeclarationError for what does not fit.
     """
 
     kind: ClassVar[str] = "set"
@@ -56,11 +58,24 @@ class FeatureSet(Declaration):
         AfterValidator(_by_columns),
     ]
     description: str = ""
+    protect: StrictBool = False
+    deprecated: InstanceOf[Deprecated] | None = None
 
-    def __init__(
-        self, name: str, *, version: int, features: Collection[Selected], description: str = "", **unknown: Never
+    def __init__(  # noqa: PLR0913 - one flat call is what people type
+        self,
+        name: str,
+        *,
+        version: int,
+        features: Collection[Selected],
+        description: str = "",
+        protect: bool = False,
+        deprecated: Deprecated | None = None,
+        **unknown: Never,
     ) -> None:
-        given = {"name": name, "version": version, "features": _chosen(features), "description": description}
+        given = {
+            "name": name, "version": version, "features": _chosen(features), "description": description,
+            "protect": protect, "deprecated": deprecated,
+        }  # fmt: skip
         super().__init__({**given, **unknown})
 
     @property
@@ -68,17 +83,20 @@ class FeatureSet(Declaration):
         """Its name for everyone: `credit_risk@1`."""
         return f"{self.name}@{self.version}"
 
-    def evolve(
+    def evolve(  # noqa: PLR0913 - likewise
         self,
         *,
         version: int,
         add: Collection[Selected] = (),
         remove: Collection[Selected] = (),
         description: str | None = None,
+        protect: bool = False,
+        deprecated: Deprecated | None = None,
     ) -> FeatureSet:
         """Return a further version of this set, with features added and removed.
 
-        A removed feature is named as it was selected: by object, or by its address or column name.
+        A removed feature is named as it was selected: by object, or by its address or column name. Each version is
+        protected and deprecated for itself.
         Raises DeclarationError when a feature to remove is not in the set.
         """
         kept = _usable(self.features)
@@ -94,6 +112,8 @@ class FeatureSet(Declaration):
             version=version,
             features=[*kept, *_chosen(add)],
             description=self.description if description is None else description,
+            protect=protect,
+            deprecated=deprecated,
         )
 
 

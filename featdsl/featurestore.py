@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, environments, pointintime, project, selects, serving, spines, strategies
+from featdsl import deprecations, engine, environments, pointintime, project, selects, serving, spines, strategies
 from featdsl.errors import Problem, RequestError
 from featdsl.featureset import FeatureSet
 from featdsl.names import quote
@@ -75,6 +75,7 @@ class FeatureStore:
 
         opened = self._open()
         selection = select(opened.snapshot, features)
+        deprecations.warn(opened.snapshot, selection)
         cursor = opened.connection.cursor()
         for name in {PROD, self._environment}:
             self._store.open_views(cursor, spines.views_named(spine, name), name)
@@ -105,6 +106,7 @@ class FeatureStore:
         """
         opened = self._open()
         selection = select(opened.snapshot, features)
+        deprecations.warn(opened.snapshot, selection)
         if rows is not None and keys:
             both = "Both rows= and keys by name are given."
             raise RequestError(Problem("Keys given twice", both, mend="Give one of them."))

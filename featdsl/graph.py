@@ -32,7 +32,7 @@ def build(catalog: Catalog) -> Graph:
 
     graph: Graph = nx.DiGraph()
     for definition in catalog:
-        if definition.kind not in {"entity", "group"}:
+        if definition.kind not in {"entity", "group", "policy"}:
             graph.add_node(node(definition.kind, address(definition)), owner=definition.owner)
     for source in catalog.sources.values():
         graph.add_edges_from((node("source", name), node("source", source.name)) for name in source.inputs)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Never, Self
+from typing import Annotated, Any, ClassVar, Literal, Never, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PrivateAttr, SkipValidation, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    PrivateAttr,
+    SkipValidation,
+    StrictBool,
+    model_validator,
+)
 
 from featdsl.declaration import ColumnName, Declaration, Name, Texts, recall, refuse
+from featdsl.deprecated import Deprecated
 from featdsl.durations import checked
 from featdsl.entity import Entity
 from featdsl.errors import FeatureNotFoundError, Problem
@@ -100,7 +110,10 @@ class FeatureGroup(metaclass=_Metaclass):
     - `keys`: key columns that the source names differently, `{"airport": "origin"}`;
     - `ttl`: how long a value holds, `"30 days"`; for good when left out;
     - `name`: its name in the store, by default the class name in snake case;
-    - `features`: more features by name, for those that a loop makes.
+    - `features`: more features by name, for those that a loop makes;
+    - `access`: `"private"` where only the own team may use them;
+    - `protect`: whether the group and its features are protected against removal;
+    - `deprecated`: a `Deprecated(...)` that warns who uses them.
 
     Raises DeclarationError for what does not fit.
     """
@@ -118,6 +131,9 @@ class FeatureGroup(metaclass=_Metaclass):
         name: str | None = None,
         features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]] = (),
         tags: str | Sequence[str] | set[str] | frozenset[str] = (),
+        access: Literal["public", "private"] = "public",
+        protect: bool = False,
+        deprecated: Deprecated | None = None,
         **unknown: Never,
     ) -> None:
         super().__init_subclass__()
@@ -131,7 +147,7 @@ class FeatureGroup(metaclass=_Metaclass):
         given: dict[str, object] = {
             "name": address, "entity": entity, "source": source,
             "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
-            "description": _description(cls), "tags": tags,
+            "description": _description(cls), "tags": tags, "access": access, "protect": protect, "deprecated": deprecated,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
         declaration = GroupDeclaration(given)
@@ -183,6 +199,9 @@ class GroupDeclaration(Declaration):
     ttl: Annotated[str, AfterValidator(checked)] | None = None
     description: str = ""
     tags: Texts = ()
+    access: Literal["public", "private"] = "public"
+    protect: StrictBool = False
+    deprecated: InstanceOf[Deprecated] | None = None
     features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 
     _class: type[FeatureGroup] | None = PrivateAttr(default=None)

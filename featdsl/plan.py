@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from featdsl.definitions import Column, Definition, FunctionDefinition, SourceDefinition
+from featdsl.definitions import Column, Definition, FunctionDefinition, Policy, SourceDefinition
 from featdsl.diff import Change
 from featdsl.errors import Origin
 from featdsl.snapshot import Head
@@ -190,10 +190,6 @@ class Reused:
     table: str
     rows: int
     new: bool
-
-
-Policy = Literal["none", "affected-teams"]
-"""Whether apply insists on the approval of teams whose things change or go."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featdsl.errors import PlanFileError, Problem
 from featdsl.plan import FORMAT, Plan
@@ -20,28 +20,69 @@ def _adapter() -> TypeAdapter[Plan]:
 
 
 def to_json(plan: Plan) -> str:
-    """Return the plan as JSON text; `from_json` gives an equal plan back."""
-    return _adapter().dump_json(plan, indent=2).decode() + "\n"
+    """Return the plan as JSON text, with a digest of all of it; `from_json` gives an equal plan back."""
+    import json
+
+    found = json.loads(_adapter().dump_json(plan))
+    return json.dumps({**found, "digest": _digest(found)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _digest(found: dict[str, Any]) -> str:
+    """Return the hash of a plan's values: the same however a formatter orders, indents or spells them."""
+    import hashlib
+    import json
+
+    rest = {name: value for name, value in found.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(_plain(rest), sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with whole numbers as integers: some formatters write 1 for 1.0."""
+    match value:
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
 
 
 def from_json(text: str, *, name: str) -> Plan:
-    """Return the plan in a file's text. Raises PlanFileError, naming the file, for anything that is no plan."""
+    """Return the plan in a file's text.
+
+    Raises PlanFileError, naming the file, for anything that is no plan, for a plan of another format, and for one that
+    was changed after it was made.
+    """
     import json
 
     from pydantic import ValidationError
 
     try:
         found = json.loads(text)
-        newer = isinstance(found, dict) and int(found.get("format", 0)) > FORMAT
-    except (ValueError, TypeError):
-        found, newer = None, False
+    except (ValueError, RecursionError):
+        found = None  # pydantic says below what is wrong with it
+    _refuse_other_format(found, name)
     mend = "Make it again: featdsl plan --out plan.json"
-    if newer:
-        what = f"{name} has format {found['format']}; this featdsl reads up to {FORMAT}."
-        raise PlanFileError(Problem("Plan of a newer format", what, mend="Use the featdsl that wrote it."))
     try:
-        return _adapter().validate_json(text)
+        # What is read is what the digest is of, also where a name stands twice in one object.
+        plan = _adapter().validate_json(text if found is None else json.dumps(found))
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(str(part) for part in detail["loc"]) or "the whole file"
         raise PlanFileError(Problem("Not a plan", f"{name}: {where}: {detail['msg']}.", mend=mend)) from None
+    if found is None or found.get("digest") != _digest(found):
+        what = f"{name}: it was changed after it was made, or is not whole: its digest does not fit."
+        raise PlanFileError(Problem("Plan was changed", what, mend=mend))
+    return plan
+
+
+def _refuse_other_format(found: object, name: str) -> None:
+    version = found.get("format") if isinstance(found, dict) else None
+    if not isinstance(version, int) or version == FORMAT:
+        return
+    if version > FORMAT:
+        what = f"{name} has format {version}; this featdsl reads {FORMAT}."
+        raise PlanFileError(Problem("Plan of a newer format", what, mend="Use the featdsl that wrote it."))
+    what = f"{name} was made by an older featdsl: it has format {version}, and this one reads {FORMAT}."
+    raise PlanFileError(Problem("Plan of an older format", what, mend="Make it again: featdsl plan --out plan.json"))

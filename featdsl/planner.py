@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import graph, sql, steps
+from featdsl import graph, guards, sql, steps
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -24,18 +25,20 @@ from featdsl.pointintime import tables_of
 from featdsl.snapshot import Drift, Snapshot
 
 
-def build(
+def build(  # noqa: PLR0913 - what stands beside the two sides
     snapshot: Snapshot,
     catalog: Catalog,
     project: str,
     *,
     drift: Drift = Drift(),  # noqa: B008 - frozen
     earlier: Snapshot | None = None,
+    today: date | None = None,
 ) -> Plan:
     """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
 
     `drift` is what the store has lost. A catalogue of an `earlier` state is taken as it was, pins and all. Features that
-    were registered from a notebook stay until code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
+    were registered from a notebook stay until code declares them. `today` is the day in UTC that deprecations are looked
+    at on, now unless given. Raises DeclarationError when the catalogue contradicts what was applied.
     """
     _refuse_foreign_names(snapshot, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
@@ -44,11 +47,18 @@ def build(
     changes = compare(before, target)
     older = earlier.versions if earlier else {}
     derived = steps.derive(snapshot, before, target, changes, drift=drift, older=older)
+    planned = _planned(changes, before, target)
+    at = guards.sides(snapshot, before, target)
+    guards.refuse_private(at)
     return Plan(
         project=project,
         environment=snapshot.environment,
         base=snapshot.head,
-        changes=_planned(changes, before, target),
+        policy=guards.policy(snapshot, target, project),
+        blocks=guards.blocks(at, planned, today or datetime.now(UTC).date()),
+        approvals=guards.approvals(at, planned),
+        notices=guards.notices(at),
+        changes=planned,
         repairs=tuple(_repairs(target, drift, snapshot.environment)),
         lost=tuple(_lost(snapshot, target, drift)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from featdsl.declaration import Name
+from featdsl.definitions import Policy
 from featdsl.durations import checked, seconds
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.names import did_you_mean
 
 FILE = "featproject.toml"
+
+_ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
 
 Duration = Annotated[str, AfterValidator(checked)]
 
@@ -52,8 +56,24 @@ class EngineTable(_Table):
     temp_directory: str | None = None
 
 
-def _folders(value: object) -> object:
+class PolicyTable(_Table):
+    """`[policy]`: what apply insists on."""
+
+    approvals: Policy = "none"
+
+
+def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _account(text: str) -> str:
+    """Return `text` when it can stand in a CODEOWNERS file. Raises ValueError."""
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is no account; write @name, @organisation/team or an e-mail address")
+    return text
+
+
+Account = Annotated[str, AfterValidator(_account)]
 
 
 class Settings(_Table):
@@ -63,7 +83,9 @@ class Settings(_Table):
     store: StoreTable = StoreTable()
     environments: EnvironmentsTable = EnvironmentsTable()
     engine: EngineTable = EngineTable()
-    teams: dict[Name, Annotated[list[str], BeforeValidator(_folders)]] = Field(default_factory=dict)
+    teams: dict[Name, Annotated[list[str], BeforeValidator(_listed)]] = Field(default_factory=dict)
+    policy: PolicyTable = PolicyTable()
+    codeowners: dict[str, Annotated[list[Account], BeforeValidator(_listed)]] = Field(default_factory=dict)
     variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
 
 
@@ -141,9 +163,26 @@ def _settings(file: Path) -> Settings:
     except ValidationError as error:
         raise DeclarationError(_problem(text, detail) for detail in error.errors()) from None
     problems = [_no_folder(file.parent, text, team, folder) for team, folder in _missing_folders(file.parent, settings)]
+    problems += [_no_team(text, settings, name) for name in settings.codeowners if name not in _owned(settings)]
     if problems:
         raise DeclarationError(problems)
     return settings
+
+
+def _owned(settings: Settings) -> set[str]:
+    """Return what an account can be given for: a team, or what belongs to no team's folder."""
+    return {*settings.teams, *_unowned(settings)}
+
+
+def _unowned(settings: Settings) -> tuple[str, str]:
+    return FILE, f"{settings.project.features}/macros"
+
+
+def _no_team(text: str, settings: Settings, name: str) -> Problem:
+    known = _owned(settings)
+    where = Origin(FILE, _line_of(text, ("codeowners", name)))
+    mend = did_you_mean(name, known) or f"Known here: {', '.join(sorted(known))}."
+    return Problem("Unknown team", f'[codeowners] names "{name}", which is no team of [teams].', where, mend)
 
 
 def _missing_folders(root: Path, settings: Settings) -> list[tuple[str, str]]:

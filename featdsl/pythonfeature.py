@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from featdsl.callables import Function, parameters
 from featdsl.declaration import Declaration
+from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.feature import Feature
 
@@ -43,6 +44,8 @@ def python_feature(
     expect: str | Sequence[str] = ...,
     tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
     name: str | None = ...,
+    protect: bool = ...,
+    deprecated: Deprecated | None = ...,
 ) -> Callable[[Callable[..., Any]], Feature[T]]: ...
 
 
@@ -54,16 +57,20 @@ def python_feature(
     expect: str | Sequence[str] = ...,
     tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
     name: str | None = ...,
+    protect: bool = ...,
+    deprecated: Deprecated | None = ...,
 ) -> Callable[[Callable[..., Any]], Feature[Any]]: ...
 
 
-def python_feature(
+def python_feature(  # noqa: PLR0913 - the options of Feature
     dtype: Any,
     *,
     description: str = "",
     expect: str | Sequence[str] = (),
     tags: str | Sequence[str] | set[str] | frozenset[str] = (),
     name: str | None = None,
+    protect: bool = False,
+    deprecated: Deprecated | None = None,
 ) -> Callable[[Callable[..., Any]], Feature[Any]]:
     """Make a function a feature of the group in whose body it stands; the options are those of Feature.
 
@@ -84,6 +91,9 @@ def python_feature(
 
     def made(function: Callable[..., Any]) -> Feature[Any]:
         plain = function.__func__ if isinstance(function, staticmethod) else function
-        return PythonFeature(dtype, plain, description=description, expect=expect, tags=tags, name=name)
+        return PythonFeature(
+            dtype, plain, description=description, expect=expect, tags=tags, name=name, protect=protect,
+            deprecated=deprecated,
+        )  # fmt: skip
 
     return made

@@ -68,7 +68,7 @@ class Touched:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
-    """One apply: who ran it when, in which environment and from which commit, and what it did."""
+    """One apply: who ran it when, in which environment and from which commit, what it did, and which teams had agreed."""
 
     serial: int
     environment: str = PROD
@@ -80,6 +80,7 @@ class HistoryEntry:
     changes: tuple[Touched, ...]
     rows: int
     seconds: float
+    approved_by: tuple[str, ...] = ()
 
     def touches(self, name: str) -> bool:
         """Return whether it changed a thing of this name, or a feature of a group or a version of a set of it."""

@@ -17,7 +17,7 @@ from featdsl.snapshot import Environment, HistoryEntry, Touched
 def listing(features: Sequence[Listed], width: int) -> str:
     """Return features as a table of at most `width` columns."""
     rows = [
-        (each.address, each.dtype, each.entity or "(global)", _owner(each.owner, adhoc=each.adhoc), each.description)
+        (each.address, each.dtype, each.entity or "(global)", _owner(each.owner, adhoc=each.adhoc), _warned(each))
         for each in features
     ]
     return table(("feature", "type", "of", "owner", "description"), rows, width)
@@ -25,8 +25,16 @@ def listing(features: Sequence[Listed], width: int) -> str:
 
 def results(found: Sequence[Found], width: int) -> str:
     """Return search results as a table, the best first."""
-    rows = [(f"{each.kind} {each.address}", each.owner, each.description) for each in found]
+    rows = [(f"{each.kind} {each.address}", each.owner, _warned(each)) for each in found]
     return table(("what", "owner", "description"), rows, width)
+
+
+def _warned(each: Listed | Found) -> str:
+    """Return what a thing is, after a warning when it is deprecated."""
+    if each.deprecated is None:
+        return each.description
+    use = f", use {each.deprecated.use}" if each.deprecated.use else ""
+    return f"(deprecated{use}) {each.description}".rstrip()
 
 
 def history(entries: Sequence[HistoryEntry], width: int, name: str | None = None) -> str:
@@ -37,9 +45,13 @@ def history(entries: Sequence[HistoryEntry], width: int, name: str | None = None
 
 def _done(entry: HistoryEntry, name: str | None) -> str:
     if name is None:
-        return entry.summary
+        return _approved(entry)
     touched = [each for each in entry.changes if replace(entry, changes=(each,)).touches(name)]
     return ", ".join(f"{each.action}{_which(each, name)} ({each.change_class})" for each in touched)
+
+
+def _approved(entry: HistoryEntry) -> str:
+    return f"{entry.summary}; approved by {', '.join(entry.approved_by)}" if entry.approved_by else entry.summary
 
 
 def _which(touched: Touched, name: str) -> str:
@@ -141,8 +153,10 @@ def description(found: Described, width: int) -> str:
 def _facts(found: Described) -> Iterator[tuple[str, str]]:
     yield "owner", _owner(found.owner, adhoc=found.adhoc)
     yield "declared", found.declared_at
+    if found.deprecated is not None:
+        yield "deprecated", str(found.deprecated)
     for name, value in found.definition.items():
-        if name != "dtype" and value not in (None, [], {}, ""):
+        if name != "dtype" and value not in (None, [], {}, "") and value is not False:
             yield name, _value(value)
     data = found.data
     if data:
@@ -158,6 +172,8 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
 
 
 def _value(value: Any) -> str:
+    if value is True:
+        return "yes"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
     if isinstance(value, list):

@@ -16,7 +16,17 @@ PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
     "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
-    "what teams write": {"declaration", "entity", "source", "window", "feature", "pythonfeature", "group", "featureset"}
+    "what teams write": {
+        "declaration",
+        "entity",
+        "source",
+        "window",
+        "feature",
+        "pythonfeature",
+        "group",
+        "featureset",
+        "deprecated",
+    }
     | {"request"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
@@ -33,6 +43,7 @@ LAYERS = {
         "catalog",
         "binding",
         "diff",
+        "guards",
         "plan",
         "uses",
         "calls",
@@ -41,11 +52,13 @@ LAYERS = {
         "steps",
         "planner",
         "planfile",
+        "codeowners",
         "apply",
     }
     | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
     "reading": {
         "clients",
+        "deprecations",
         "selection",
         "spines",
         "strategies",

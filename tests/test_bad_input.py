@@ -36,6 +36,8 @@ def refused(workspace: Workspace, *arguments: str, exit_code: int = 1) -> str:
 # Declarations
 
 SET = 'FeatureSet("other", version=1,'
+CLASS = "\n\nclass UserProfile(FeatureGroup,"
+DEPRECATED = f"\nfrom featdsl import Deprecated\n{CLASS.rstrip(',')}"
 DECLARATIONS = {
     "a syntax error": (
         (TEAM, "\n\nclass UserProfile", "\nuser user\n\nclass UserProfile"),
@@ -394,6 +396,64 @@ Wrong type
   features/accounts/__init__.py:8
   Cast it in a Source(sql=...), or change the entity's key.""",
     ),
+    "a deprecation without a day": (
+        (TEAM, CLASS, f'{DEPRECATED}, deprecated=Deprecated(since="soon"),'),
+        """\
+Invalid declaration
+  Deprecated: since: 'soon' is no day; write it as '2026-06-30'
+  features/accounts/__init__.py:10""",
+    ),
+    "a deprecation that ends before it begins": (
+        (TEAM, CLASS, f'{DEPRECATED}, deprecated=Deprecated(since="2026-06-30", remove_after="2026-01-01"),'),
+        """\
+Invalid declaration
+  Deprecated: remove_after=2026-01-01 lies before since=2026-06-30
+  features/accounts/__init__.py:10""",
+    ),
+    "a replacement that nobody declares": (
+        (TEAM, CLASS, f'{DEPRECATED}, deprecated=Deprecated(since="2026-01-01", use="affordability.montly"),'),
+        """\
+Unknown replacement
+  group user_profile is to be replaced by "affordability.montly", which is no feature, group or set version.
+  features/accounts/__init__.py:10
+  Did you mean "affordability.monthly"?""",
+    ),
+    "a replacement by itself": (
+        (TEAM, CLASS, f'{DEPRECATED}, deprecated=Deprecated(since="2026-01-01", use="user_profile"),'),
+        """\
+Unknown replacement
+  group user_profile is to be replaced by itself.
+  features/accounts/__init__.py:10
+  Name what takes its place in use=.""",
+    ),
+    "a replacement of another kind": (
+        (TEAM, CLASS, f'{DEPRECATED}, deprecated=Deprecated(since="2026-01-01", use=accounts),'),
+        """\
+Invalid declaration
+  Deprecated: use: <Source accounts> is no feature, group or feature set; name one, such as 'user_profile.income'
+  features/accounts/__init__.py:10""",
+    ),
+    "a text for a deprecation": (
+        (TEAM, 'sql="annual_income"', 'sql="annual_income", deprecated="2026-01-01"'),
+        """\
+Invalid declaration
+  Feature: deprecated: '2026-01-01' is no Deprecated
+  features/accounts/__init__.py:13""",
+    ),
+    "a text for protection": (
+        (TEAM, 'sql="annual_income"', 'sql="annual_income", protect="yes"'),
+        """\
+Invalid declaration
+  Feature: protect: Input should be a valid boolean
+  features/accounts/__init__.py:13""",
+    ),
+    "an access that there is not": (
+        (TEAM, CLASS, f'{CLASS} access="secret",'),
+        """\
+Invalid declaration
+  FeatureGroup 'user_profile': access: Input should be 'public' or 'private'
+  features/accounts/__init__.py:8""",
+    ),
     "an empty set": (
         (USERS, "loan_default =", 'FeatureSet("empty", version=1, features=[])\nloan_default ='),
         """\
@@ -527,6 +587,21 @@ SETTINGS = {
         '[project]\nname = "bank"\n\n[teams]\nrisk = "features/lendin"\n',
         'Unknown folder\n  Team risk owns "features/lendin", which is no folder of this project.\n'
         '  featproject.toml:5\n  Did you mean "features/lending"?',
+    ),
+    "a policy that there is not": (
+        '[project]\nname = "bank"\n[policy]\napprovals = "everyone"\n',
+        "Invalid setting\n  policy.approvals = 'everyone': Input should be 'none' or 'affected-teams'.\n"
+        "  featproject.toml:4",
+    ),
+    "an account that is none": (
+        '[project]\nname = "bank"\n[teams]\nrisk = "features/lending"\n[codeowners]\nrisk = "risk team"\n',
+        "Invalid setting\n  codeowners.risk.0 = 'risk team': "
+        "'risk team' is no account; write @name, @organisation/team or an e-mail address.\n  featproject.toml:6",
+    ),
+    "an account of a team that is not there": (
+        '[project]\nname = "bank"\n[teams]\nrisk = "features/lending"\n[codeowners]\nrisks = "@risk"\n',
+        'Unknown team\n  [codeowners] names "risks", which is no team of [teams].\n  featproject.toml:6\n'
+        '  Did you mean "risk"?',
     ),
     "several": (
         "[project]\nname = 1\n[store]\npath = 2\n",
@@ -890,10 +965,10 @@ PLANS = {
         "", f"Not a plan\n  plan.json: the whole file: Invalid JSON: EOF while parsing a value at line 1 column 0.\n{MEND}",
     ),
     "a list": ("[]", f"Not a plan\n  plan.json: the whole file: Input should be an object.\n{MEND}"),
-    "half of an object": ('{"format": 1}', f"Not a plan\n  plan.json: project: Field required.\n{MEND}"),
+    "half of an object": ('{"format": 2}', f"Not a plan\n  plan.json: project: Field required.\n{MEND}"),
     "a newer format": (
         '{"format": 99}',
-        "Plan of a newer format\n  plan.json has format 99; this featdsl reads up to 2.\n"
+        "Plan of a newer format\n  plan.json has format 99; this featdsl reads 2.\n"
         "  Use the featdsl that wrote it.",
     ),
 }  # fmt: skip
@@ -931,6 +1006,67 @@ def test_a_damaged_plan_is_refused(planned: Workspace) -> None:
 
     assert said.startswith("Not a plan\n  plan.json: the whole file: Invalid JSON: EOF while parsing ")
     assert said.endswith(MEND)
+
+
+CHANGED = f"Plan was changed\n  plan.json: it was changed after it was made, or is not whole: its digest does not fit.\n{MEND}"
+EDITS: dict[str, Callable[[Any], object]] = {
+    "a query": lambda plan: plan["steps"][1].update(sql="SELECT 1"),
+    "a guard lifted": lambda plan: plan.update(blocks=[]),
+    "the policy": lambda plan: plan.update(policy="affected-teams"),
+    "a step left out": lambda plan: plan["steps"].pop(),
+    "two steps in another order": lambda plan: plan["steps"].reverse(),
+    "a number": lambda plan: plan["steps"][0]["source"]["origin"].update(line=999),
+    "true for false": lambda plan: plan["steps"][1].update(timed=not plan["steps"][1]["timed"]),
+    "something added": lambda plan: plan.update(note="reviewed"),
+    "no digest": lambda plan: plan.pop("digest"),
+    "a digest of something else": lambda plan: plan.update(digest="0" * 64),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_plan_that_was_edited_is_refused(name: str, planned: Workspace) -> None:
+    """What is applied is what was reviewed, to the last value."""
+    path = planned.root / "plan.json"
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    before = json.dumps(plan)
+    EDITS[name](plan)
+    if json.dumps(plan) == before:  # there was nothing to lift
+        plan["blocks"] = [
+            {"code": "used", "kind": "set", "address": "a@1", "owner": "risk", "what": "It is.", "mend": "Wait."}
+        ]
+    path.write_text(json.dumps(plan), encoding="utf-8")
+
+    assert refused(planned, "apply", "plan.json") == CHANGED
+
+
+def test_a_plan_whose_name_stands_twice_is_refused(planned: Workspace) -> None:
+    """JSON readers disagree on which of two counts, so what is hashed must be what is read."""
+    path = planned.root / "plan.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.rstrip().removesuffix("}") + ', "policy": "affected-teams"}', encoding="utf-8")
+
+    assert refused(planned, "apply", "plan.json") == CHANGED
+
+
+def test_a_plan_that_a_formatter_touched_is_applied(planned: Workspace) -> None:
+    """The order of names, the white space, escapes and the spelling of whole numbers mean nothing."""
+    path = planned.root / "plan.json"
+    plan = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
+    plan["format"] = 2
+    path.write_text(json.dumps(plan, sort_keys=True, ensure_ascii=True), encoding="utf-8")
+
+    assert planned.run("apply", "plan.json").returncode == 0
+
+
+def test_a_plan_of_an_older_format_is_refused(planned: Workspace) -> None:
+    """It says so before it says what is missing in it."""
+    planned.write({"plan.json": '{"format": 1, "project": "bank"}'})
+
+    assert refused(planned, "apply", "plan.json") == (
+        "Plan of an older format\n"
+        "  plan.json was made by an older featdsl: it has format 1, and this one reads 2.\n"
+        f"{MEND}"
+    )
 
 
 def test_a_plan_with_an_unknown_step_is_refused(planned: Workspace) -> None:

@@ -44,6 +44,7 @@ def test_list_filters_by_owner_and_by_tag(applied: Workspace) -> None:
         "description": "Gross income, USD per year.",
         "tags": ["kyc", "money"],
         "adhoc": False,
+        "deprecated": None,
     }
 
 
@@ -108,7 +109,7 @@ def test_search_is_limited(applied: Workspace) -> None:
     """As many as were asked for."""
     found = json.loads(applied.run("search", "user", "--limit", "2", "--format", "json").stdout)
     assert len(found) == 2
-    assert set(found[0]) == {"kind", "address", "owner", "description", "score"}
+    assert set(found[0]) == {"kind", "address", "owner", "description", "score", "deprecated"}
 
 
 # show

@@ -2,7 +2,7 @@
 
 `before/` lies over `_project/` and is applied, `after/` lies over that and is planned; both may be left out, and
 without `after/` the plan is the first one, on an empty store. `lost` names what a hand removes from the store in
-between. `FEATDSL_ACCEPT=1 pytest tests/test_scenarios.py` writes the plans anew: read them before you commit them.
+between. `exit` holds the exit codes of plan and of apply, where a guard or the policy says no. `FEATDSL_ACCEPT=1 pytest tests/test_scenarios.py` writes the plans anew: read them before you commit them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def run(root: Path, *arguments: str, code: int = 0) -> str:
     """Return what featdsl prints in a project's folder."""
     done = CliRunner().invoke(main, ["-C", str(root), *arguments])
     assert done.exit_code == code, done.output
-    return done.stdout
+    return done.output if code == 1 else done.stdout
 
 
 def overlay(folder: Path, root: Path) -> None:
@@ -67,8 +67,12 @@ def test_a_change_gives_the_plan_that_its_scenario_shows(name: str, tmp_path: Pa
         for what in (scenario / "lost").read_text(encoding="utf-8").splitlines():
             lose(what, root / ".featdsl")
 
-    compare(run(root, "plan"), scenario / "plan.txt")
-    compare(run(root, "plan", "--format", "markdown"), scenario / "plan.md")
+    forbidden = scenario / "exit"
+    planned, applied = map(int, forbidden.read_text().split()) if forbidden.is_file() else (0, 0)
+    compare(run(root, "plan", code=planned), scenario / "plan.txt")
+    if planned != 1:  # a mistake in the declarations has no plan
+        compare(run(root, "plan", "--format", "markdown", code=planned), scenario / "plan.md")
 
-    run(root, "apply", "--yes")
-    run(root, "plan", "--check")
+    run(root, "apply", "--yes", code=applied)
+    if not applied:
+        run(root, "plan", "--check")

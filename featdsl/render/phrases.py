@@ -14,6 +14,7 @@ from featdsl.definitions import (
     FeatureDefinition,
     GroupDefinition,
     ModelDefinition,
+    PolicyDefinition,
     SetDefinition,
     SourceDefinition,
     address,
@@ -59,7 +60,7 @@ def group_of(change: Change) -> str:
     return change.address.partition(".")[0] if change.kind in {"feature", "group"} else ""
 
 
-def summary(definition: Definition) -> str:
+def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
     """Return what someone new to a thing wants to know first."""
     first_line = definition.description.partition("\n")[0]
     match definition:
@@ -79,6 +80,8 @@ def summary(definition: Definition) -> str:
             return f"{_count(len(definition.members), 'feature')}: {columns}"
         case ModelDefinition():
             return f"trains on {definition.features}"
+        case PolicyDefinition():
+            return "apply needs the approval of every team whose things change or go"
 
 
 def _whence(source: SourceDefinition) -> str:
@@ -159,6 +162,26 @@ def affected(plan: Plan) -> list[tuple[Affected, list[str]]]:
                 if each.kind in {"set", "model"} and each.effect == "keeps":
                     causes[each].append(change.address)
     return [(each, causes[each]) for each in sorted(causes, key=_reading_order)]
+
+
+def block_lines(plan: Plan) -> Iterator[str]:
+    """Yield why the plan cannot be applied, and how to go on."""
+    yield from (f"{each.what} {each.mend}".rstrip() for each in plan.blocks)
+
+
+def approvals_title(plan: Plan) -> str:
+    """Return whether the teams that others' changes reach must agree, or only should."""
+    return "Approval needed" if plan.unapproved else "Should agree"
+
+
+def approval_lines(plan: Plan) -> Iterator[str]:
+    """Yield the teams that others' changes reach, and what of theirs changes or goes."""
+    yield from (f"{each.team}: {_some(each.because, 6)}" for each in plan.approvals)
+
+
+def notice_lines(plan: Plan) -> Iterator[str]:
+    """Yield what a reviewer should know."""
+    yield from (f"{each.what} {each.mend}".rstrip() for each in plan.notices)
 
 
 def recorded(plan: Plan) -> dict[tuple[str, str], Definition]:

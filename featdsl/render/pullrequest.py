@@ -11,10 +11,14 @@ from featdsl.render.phrases import (
     LONG,
     NOTHING,
     affected,
+    approval_lines,
+    approvals_title,
+    block_lines,
     by_owner,
     counts_line,
     kept,
     line_changes,
+    notice_lines,
     reason_line,
     recorded,
     sql_lines,
@@ -38,9 +42,13 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield ""
     if plan.empty:
         yield NOTHING
+        yield from _list("Notices", notice_lines(plan))
         yield from (f"\n**Lost for good:** {said}." for said in plan.lost)
         return
     yield f"**{counts_line(plan)}** {steps_line(plan)}"
+    yield from _list("Blocked", block_lines(plan))
+    yield from _list(approvals_title(plan), approval_lines(plan))
+    yield from _list("Notices", notice_lines(plan))
     definitions = recorded(plan)
     for owner, changes in by_owner(plan.changes):
         yield from ["", f"#### {owner}", "", "| | what | class | detail |", "|---|---|---|---|"]
@@ -66,6 +74,12 @@ def _lines(plan: Plan) -> Iterator[str]:
     statements = list(sql_lines(plan))
     if statements:
         yield from ["", "<details><summary>SQL</summary>", "", "```sql", *statements[:-1], "```", "", "</details>"]
+
+
+def _list(title: str, lines: Iterator[str]) -> Iterator[str]:
+    listed = [f"- {line}" for line in lines]
+    if listed:
+        yield from ["", f"#### {title}", "", *listed]
 
 
 def _row(planned: PlannedChange, definition: Definition | None) -> str:

@@ -13,11 +13,15 @@ from featdsl.render.phrases import (
     LONG,
     NOTHING,
     affected,
+    approval_lines,
+    approvals_title,
+    block_lines,
     by_owner,
     counts_line,
     group_of,
     kept,
     line_changes,
+    notice_lines,
     reason_line,
     recorded,
     sql_lines,
@@ -59,6 +63,12 @@ def _lines(plan: Plan, *, sql: bool, width: int, paint: Paint) -> Iterator[str]:
         yield ""
         yield paint(owner, "bold")
         yield from page.changes(changes)
+    for said, lines in (
+        ("Blocked", block_lines(plan)),
+        (approvals_title(plan), approval_lines(plan)),
+        ("Notices", notice_lines(plan)),
+    ):
+        yield from _section(said, (part for line in lines for part in _wrapped(line, width)), paint)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
     yield from _section("Lost for good", plan.lost, paint)
     yield from _section("Downstream", page.downstream(), paint)

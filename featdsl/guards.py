@@ -1,0 +1,283 @@
+"""What a plan must not do, whom it must ask, and what its reviewers should know.
+
+Guards are read from the registry, not from the code: to delete a declaration does not delete what protects it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from featdsl.definitions import (
+    Catalog,
+    Definition,
+    Deprecation,
+    FeatureDefinition,
+    GroupDefinition,
+    Policy,
+    SetDefinition,
+    SourceDefinition,
+    address,
+)
+from featdsl.errors import DeclarationError, PolicyError, Problem
+from featdsl.names import did_you_mean
+from featdsl.plan import Approval, Block, Notice, Plan, PlannedChange
+from featdsl.snapshot import Snapshot
+
+_SUMMARIES = {
+    "protected": "Protected against removal",
+    "deprecated": "Removed before its day",
+    "pinned": "Pinned by another team",
+    "used": "Still used",
+    "pulled": "Belongs to another store",
+}
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The registry before a plan and after it: what the project has, and what `others` in it have."""
+
+    before: Catalog
+    target: Catalog
+    others: Catalog
+
+    @property
+    def after(self) -> Catalog:
+        """Everything that will be there."""
+        return Catalog.of([*self.others, *self.target])
+
+
+def sides(snapshot: Snapshot, before: Catalog, target: Catalog) -> Sides:
+    """Return both sides of a plan; what it leaves alone stands on neither."""
+    own = {(d.kind, address(d)) for d in [*before, *target]}
+    return Sides(before, target, Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in own))
+
+
+def policy(snapshot: Snapshot, target: Catalog, project: str) -> Policy:
+    """Return what apply insists on: the stricter of what is applied and what is declared."""
+    insisting = project in snapshot.catalog.policies or project in target.policies
+    return "affected-teams" if insisting else "none"
+
+
+# What a plan must not do
+
+
+def blocks(at: Sides, changes: Iterable[PlannedChange], today: date) -> tuple[Block, ...]:
+    """Return why the plan cannot be applied, in the order of its changes; nothing when it can."""
+    applied = {(d.kind, address(d)): d for d in at.before}
+    removed = [applied[c.change.kind, c.change.address] for c in changes if c.change.action == "remove"]
+    return tuple(block for definition in removed for block in _blocks_of(at, definition, today))
+
+
+def _blocks_of(at: Sides, gone: Definition, today: date) -> Iterator[Block]:
+    if said := _protection(at, gone):
+        yield _block("protected", gone, said, "Put it back. To remove it, apply protect=False first.")
+    deprecation = _promise(at, gone)
+    if deprecation is not None and deprecation.remove_after and today < date.fromisoformat(deprecation.remove_after):
+        what = f"{_named(gone)} is promised to stay until {deprecation.remove_after}."
+        yield _block("deprecated", gone, what, f"Put it back, and remove it from {deprecation.remove_after} on.")
+    if pins := _pins(at, gone):
+        what = f"{_named(gone)} is pinned by {_by_owner(pins)}."
+        yield _block("pinned", gone, what, "Put it back until they have moved to a version without it.")
+    if users := list(_users(at.others, gone)):
+        what = f"{_named(gone)} is used by {_by_owner(users)}."
+        yield _block("used", gone, what, "Put it back until they use it no longer.")
+
+
+def _block(code: str, gone: Definition, what: str, mend: str) -> Block:
+    return Block(code=code, kind=gone.kind, address=address(gone), owner=gone.owner, what=what, mend=mend)  # type: ignore[arg-type]
+
+
+def _protection(at: Sides, gone: Definition) -> str:
+    """Return how a thing is protected, or nothing; a group that goes as a whole tells for its features."""
+    if getattr(gone, "protect", False):
+        return f"{_named(gone)} is protected."
+    if isinstance(gone, FeatureDefinition) and not _goes_with_group(at, gone) and at.before.protects(gone):
+        return f"{_named(gone)} belongs to the group {gone.group}, which is protected."
+    return ""
+
+
+def _promise(at: Sides, gone: Definition) -> Deprecation | None:
+    """Return until when a thing was to stay; a group that goes as a whole tells for its features."""
+    own: Deprecation | None = getattr(gone, "deprecated", None)
+    return own if _goes_with_group(at, gone) else at.before.deprecation_of(gone)
+
+
+def _goes_with_group(at: Sides, gone: Definition) -> bool:
+    return isinstance(gone, FeatureDefinition) and gone.group not in at.target.groups
+
+
+def _pins(at: Sides, gone: Definition) -> list[Definition]:
+    """Return the set versions of other teams that go on to pin a feature, and the models that train on them."""
+    holders: list[Definition] = [
+        each
+        for each in at.after.sets.values()
+        if gone.kind == "feature" and each.owner != gone.owner and any(m.feature == address(gone) for m in each.members)
+    ]
+    return [*holders, *(model for each in holders for model in _users(at.after, each))]
+
+
+def _users(catalog: Catalog, thing: Definition) -> Iterator[Definition]:
+    """Yield who refers to a thing by name, but for sets, which keep the features that they pin."""
+    name = address(thing)
+    match thing:
+        case FeatureDefinition():
+            yield from (f for f in catalog.features.values() if name in dict(f.upstream))
+        case SetDefinition():
+            yield from (model for model in catalog.models.values() if model.features == name)
+        case SourceDefinition():
+            yield from (source for source in catalog.sources.values() if name in source.inputs)
+            yield from (group for group in catalog.groups.values() if group.source == name)
+        case _ if thing.kind == "entity":
+            yield from (group for group in catalog.groups.values() if group.entity == name)
+
+
+def refuse_private(at: Sides) -> None:
+    """Raise DeclarationError when a group becomes private that other teams of other projects use."""
+    problems = []
+    for group in at.target.groups.values():
+        taken = {member.feature for member in group.members} if group.access == "private" else set()
+        users = [each for each in _takers(at.others, taken) if each.owner != group.owner]
+        if users:
+            what = f"group {group.name} is private to {group.owner}, but it is used by {_by_owner(users)}."
+            problems.append(
+                Problem("Private group in use", what, group.origin, "Leave it public until they have left.")
+            )
+    if problems:
+        raise DeclarationError(problems)
+
+
+def _takers(catalog: Catalog, features: set[str]) -> Iterator[Definition]:
+    """Yield the sets, features and models that take any of these features."""
+    sets = [each for each in catalog.sets.values() if features & {member.feature for member in each.members}]
+    yield from sets
+    yield from (each for each in catalog.features.values() if features & dict(each.upstream).keys())
+    names = {each.address for each in sets}
+    yield from (model for model in catalog.models.values() if model.features in names)
+
+
+# Whom to ask
+
+
+def approvals(at: Sides, changes: Iterable[PlannedChange]) -> tuple[Approval, ...]:
+    """Return the teams that others' changes reach, and what of theirs changes or goes.
+
+    What is pinned keeps its values and asks nobody, as do metadata and additions. Whose a thing is tells the registry: to
+    take it over does not silence who had it.
+    """
+    reached: dict[str, set[str]] = defaultdict(set)
+    applied = {(d.kind, address(d)): d for d in at.before}
+    for planned in changes:
+        change = planned.change
+        was = applied.get((change.kind, change.address))
+        if was is None or change.change_class in {"metadata", "additive"}:
+            continue
+        for theirs in [was, *_reached(at, planned, was)]:
+            if theirs.owner != change.owner:
+                reached[theirs.owner].add(_named(theirs))
+    return tuple(Approval(team=team, because=tuple(sorted(reached[team]))) for team in sorted(reached))
+
+
+def _reached(at: Sides, planned: PlannedChange, was: Definition) -> Iterator[Definition]:
+    """Yield what a change takes along: features with other values, and what goes because it goes."""
+    named = [(each.kind, each.address) for each in planned.downstream]
+    if was.kind == "entity":
+        named = [("feature", name) for name, each in at.before.features.items() if each.entity == address(was)]
+    gone = planned.change.action == "remove"
+    for kind, name in named:
+        old, new = (getattr(side, f"{kind}s").get(name) for side in (at.before, at.target))
+        if old is not None and (
+            (new is None and gone)
+            or (isinstance(old, FeatureDefinition) and new is not None and old.fingerprint != new.fingerprint)
+        ):
+            yield old
+
+
+# What to know
+
+
+def notices(at: Sides) -> tuple[Notice, ...]:
+    """Return what is deprecated and who still uses it: each one in use, and each that becomes so now."""
+    return tuple(_deprecations(at))
+
+
+def _deprecations(at: Sides) -> Iterator[Notice]:
+    after = at.after
+    own = {(d.kind, address(d)) for d in at.target}
+    was = {(d.kind, address(d)): getattr(d, "deprecated", None) for d in at.before}
+    for thing in after:
+        deprecation: Deprecation | None = getattr(thing, "deprecated", None)
+        key = (thing.kind, address(thing))
+        if deprecation is None:
+            continue
+        users = list(dict.fromkeys(_readers(after, thing)))
+        fresh = key in own and was.get(key) is None
+        if fresh or any(key in own or (user.kind, address(user)) in own for user in users):
+            said = f"It is used by {_by_owner(users)}." if users else "Nobody uses it."
+            yield Notice(
+                code="deprecated",
+                address=address(thing),
+                what=f"{_named(thing)} is deprecated {_since(deprecation)}. {said}",
+                mend=f"Use {deprecation.use} instead." if deprecation.use else "",
+            )
+
+
+def _since(deprecation: Deprecation) -> str:
+    until = f" and may go from {deprecation.remove_after} on" if deprecation.remove_after else ""
+    return f"since {deprecation.since}{until}"
+
+
+def _readers(catalog: Catalog, thing: Definition) -> Iterator[Definition]:
+    match thing:
+        case FeatureDefinition():
+            yield from _takers(catalog, {thing.address})
+        case GroupDefinition():
+            yield from _takers(catalog, {member.feature for member in thing.members})
+        case _:
+            yield from _users(catalog, thing)
+
+
+def _named(definition: Definition) -> str:
+    return f"{definition.kind} {address(definition)}"
+
+
+def _by_owner(definitions: Sequence[Definition]) -> str:
+    """Return things under their teams: `lending: set credit_risk@1, model loan_default; risk: ...`."""
+    teams: dict[str, list[str]] = defaultdict(list)
+    for each in definitions:
+        teams[each.owner].append(_named(each))
+    return "; ".join(f"{team} ({', '.join(teams[team])})" for team in sorted(teams))
+
+
+# At the door
+
+
+def teams(snapshot: Snapshot, plan: Plan, declared: Iterable[str]) -> set[str]:
+    """Return every team there is: in the settings, the registry or a plan."""
+    owners = {definition.owner for definition in snapshot.catalog}
+    return {*declared, *owners, *(each.change.owner for each in plan.changes)}
+
+
+def permit(plan: Plan, approved_by: Iterable[str], known: Iterable[str]) -> None:
+    """Return when a plan may be applied. Raises PolicyError when a guard or a missing approval forbids it."""
+    given, there = set(approved_by), set(known)
+    unknown = [
+        Problem("Unknown team", f"{name} cannot approve: there is no such team.", mend=_teams_hint(name, there))
+        for name in sorted(given - there)
+    ]
+    blocked = [Problem(_SUMMARIES[each.code], each.what, mend=each.mend) for each in plan.blocks]
+    because: Mapping[str, tuple[str, ...]] = {each.team: each.because for each in plan.approvals}
+    missing = [_unapproved(team, because[team]) for team in plan.unapproved if team not in given]
+    if problems := [*unknown, *blocked, *missing]:
+        raise PolicyError(problems)
+
+
+def _teams_hint(name: str, known: set[str]) -> str:
+    return did_you_mean(name, known) or f"The teams are: {', '.join(sorted(known))}."
+
+
+def _unapproved(team: str, because: Sequence[str]) -> Problem:
+    what = f"{team} has not approved what becomes of: {', '.join(because)}."
+    return Problem("Approval missing", what, mend=f"Ask them. Once they agree: featdsl apply --approved-by {team}")

@@ -1,0 +1,14 @@
+"""The accounts team."""
+
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+accounts = Source("accounts", path="data/accounts.csv", timestamp="updated_at")
+
+
+class UserProfile(FeatureGroup, entity=user, source=accounts):
+    """Who the account holder is."""
+
+    age = Feature(int, sql="date_diff('year', birth_date, updated_at)", description="Age in whole years.")
+    income = Feature(float, sql="annual_income", description="Gross income, USD per year.")
+    tenure = Feature(int, sql="1", description="Years with the bank.", protect=True)

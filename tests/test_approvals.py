@@ -1,0 +1,316 @@
+"""Whom a plan must ask before it is applied, and who is told by a CODEOWNERS file to look at it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from featdsl import PolicyError, events, pipeline
+from featdsl.apply import apply
+from featdsl.project import load
+from featdsl.stores import open_store
+from tests.conftest import BANK, Workspace
+from tests.test_guards import SETS, TEAM, USERS, Edit, featdsl, registry
+
+POLICY = '\n[policy]\napprovals = "affected-teams"\n'
+REACHED = "lending has not approved what becomes of: feature affordability.monthly."
+
+
+def approvals(workspace: Workspace) -> list[tuple[str, list[str]]]:
+    """Return the teams that the plan reaches, and by what."""
+    found = json.loads(featdsl(workspace, "plan", "--format", "json"))["approvals"]
+    return [(each["team"], each["because"]) for each in found]
+
+
+@pytest.fixture
+def applied(bank: Workspace) -> Workspace:
+    """The small project, applied without a policy."""
+    featdsl(bank, "apply", "--yes")
+    return bank
+
+
+@pytest.fixture
+def strict(bank: Workspace, edit: Edit) -> Workspace:
+    """The small project, applied with a policy; then the accounts team corrects the income that lending derives from."""
+    bank.write({"featproject.toml": BANK["featproject.toml"] + POLICY})
+    featdsl(bank, "apply", "--yes")
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
+    return bank
+
+
+# Who is asked
+
+
+def test_a_change_asks_the_teams_whose_features_change(applied: Workspace, edit: Edit) -> None:
+    """Not the owner, and not for set versions, which keep what they pin, nor for the model that trains on one."""
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
+
+    assert approvals(applied) == [("lending", ["feature affordability.monthly"])]
+
+
+def test_a_source_asks_the_teams_whose_features_change(applied: Workspace, edit: Edit) -> None:
+    """By way of the features in between."""
+    edit(TEAM, 'timestamp="updated_at"', 'timestamp="updated_at", tie_break="birth_date"')
+
+    assert approvals(applied) == [("lending", ["feature affordability.monthly"])]
+
+
+def test_an_entity_asks_the_teams_that_describe_it(bank: Workspace, edit: Edit) -> None:
+    """Keys of another type are other values to look up by, also for those who use nothing else of the team."""
+    bank.write({"features/risk/__init__.py": """
+from featdsl import Feature, FeatureGroup, Source
+from features.accounts import user
+
+class Score(FeatureGroup, entity=user, source=Source("scores", sql="SELECT 1::BIGINT AS user_id, 0.5 AS score")):
+    score = Feature(float)
+"""})  # fmt: skip
+    featdsl(bank, "apply", "--yes")
+    edit(TEAM, '{"user_id": int}', '{"user_id": "HUGEINT"}')
+
+    assert approvals(bank) == [("lending", ["feature affordability.monthly"]), ("risk", ["feature score.score"])]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Gross income, USD per year.", "Gross income."),
+        ("    age =", '    tenure = Feature(int, sql="1")\n    age ='),
+        ("'year', birth_date", "'month', birth_date"),
+        ("entity=user,", "entity=user, protect=True,"),
+    ],
+    ids=["metadata", "an addition", "what only pinned sets read", "protection"],
+)
+def test_what_changes_no_ones_values_asks_nobody(old: str, new: str, applied: Workspace, edit: Edit) -> None:
+    """Pinned sets keep the old age, and nothing is derived from it."""
+    edit(TEAM, old, new)
+
+    assert approvals(applied) == []
+
+
+def test_what_goes_along_asks_its_owner(applied: Workspace) -> None:
+    """The accounts team removes all that it has, and with it what lending made of it: no pin is left, so no block."""
+    applied.write({TEAM: "", USERS: ""})
+
+    because = ["feature affordability.monthly", "model loan_default", "set credit_risk@1", "set credit_risk@2"]
+    assert approvals(applied) == [("lending", because)]
+
+
+def test_what_a_team_removes_of_its_own_asks_nobody(applied: Workspace, edit: Edit) -> None:
+    """Also in the plan of a change that would have reached it."""
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
+    text = (applied.root / USERS).read_text()
+    applied.write({USERS: text[: text.index("class")] + "\n".join([SETS.splitlines()[0], SETS.splitlines()[2], ""])})
+
+    assert approvals(applied) == []
+
+
+def test_to_take_a_thing_over_does_not_silence_its_owner(applied: Workspace, edit: Edit) -> None:
+    """The registry knows whose it was: a change of teams in the same plan hides nobody."""
+    teams = '\n[teams]\naccounts = ["features/accounts", "features/lending"]\n'
+    applied.write({"featproject.toml": BANK["featproject.toml"] + teams})
+    assert approvals(applied) == []
+
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
+    assert approvals(applied) == [("lending", ["feature affordability.monthly"])]
+
+    applied.write({TEAM: BANK[TEAM]})
+    edit(USERS, "income / 12", "income / 13")
+    assert approvals(applied) == [("lending", ["feature affordability.monthly"])]
+
+
+# What the policy does
+
+
+def test_without_a_policy_nobody_has_to_agree(applied: Workspace, edit: Edit) -> None:
+    """The plan tells whom it reaches all the same."""
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
+
+    assert "Should agree\n  lending: feature affordability.monthly\n" in featdsl(applied, "apply", "--yes")
+
+
+def test_a_policy_stops_what_is_not_approved(strict: Workspace) -> None:
+    """By exit code 3, before anybody is asked to confirm; the plan itself is none the worse for it."""
+    before = registry(strict)
+
+    featdsl(strict, "plan")
+    featdsl(strict, "plan", "--check", code=2)
+    for arguments in (["apply", "--yes"], ["apply"], ["apply", "--yes", "--approved-by", "accounts"]):
+        said = featdsl(strict, *arguments, code=3)
+        assert said.endswith(
+            f"Approval missing\n  {REACHED}\n  Ask them. Once they agree: featdsl apply --approved-by lending\n"
+        )
+
+    assert registry(strict) == before
+
+
+def test_history_keeps_who_approved(strict: Workspace) -> None:
+    """For people and for machines; those who said it twice are told once."""
+    arguments = ["--approved-by", "lending", "--approved-by", "accounts", "--approved-by", "lending"]
+    featdsl(strict, "apply", "--yes", *arguments)
+
+    newest, oldest = json.loads(featdsl(strict, "history", "--format", "json"))
+    assert (newest["approved_by"], oldest["approved_by"]) == (["accounts", "lending"], [])
+    assert "1 changed, 1 recomputed; approved by accounts, lending" in strict.run("history", COLUMNS="200").stdout
+
+
+def test_a_saved_plan_needs_the_same_approval(strict: Workspace) -> None:
+    """Whoever applies it says who agreed."""
+    file = str(strict.root / "plan.json")
+    featdsl(strict, "plan", "--out", file)
+
+    assert REACHED in featdsl(strict, "apply", file, code=3)
+    featdsl(strict, "apply", file, "--approved-by", "lending")
+
+
+def test_python_code_needs_the_same_approval(strict: Workspace) -> None:
+    """The refusal is in apply itself."""
+    project = load(strict.root)
+    store = open_store(project)
+    plan = pipeline.make_plan(project, store).plan
+
+    with pytest.raises(PolicyError, match="lending has not approved"):
+        apply(plan, project, store, listen=events.ignore)
+
+    assert apply(plan, project, store, listen=events.ignore, approved_by=["lending"]).serial == 2
+
+
+def test_an_unknown_team_cannot_approve(strict: Workspace) -> None:
+    """A typing error is no approval; owners, and the teams of the settings, are known."""
+    assert featdsl(strict, "apply", "--yes", "--approved-by", "lendin", code=3).endswith(
+        'Unknown team\n  lendin cannot approve: there is no such team.\n  Did you mean "lending"?\n\n'
+        f"Approval missing\n  {REACHED}\n  Ask them. Once they agree: featdsl apply --approved-by lending\n\n"
+        "2 problems found.\n"
+    )
+    said = featdsl(strict, "apply", "--yes", "--approved-by", "qqqqq", code=3)
+    assert "The teams are: accounts, bank, lending." in said
+
+
+def test_a_change_cannot_lift_the_policy_for_itself(strict: Workspace) -> None:
+    """What is applied counts until the lifting is; it shows as a change of its own."""
+    strict.write({"featproject.toml": BANK["featproject.toml"]})
+
+    said = featdsl(strict, "apply", "--yes", code=3)
+    assert "  - policy bank  metadata\n" in said
+    assert REACHED in said
+
+
+def test_a_policy_that_was_lifted_is_gone(strict: Workspace, edit: Edit) -> None:
+    """Once it is lifted by an apply of its own, changes go through."""
+    edit(TEAM, 'sql="annual_income * 2"', 'sql="annual_income"')
+    strict.write({"featproject.toml": BANK["featproject.toml"]})
+    featdsl(strict, "apply", "--yes")
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
+
+    featdsl(strict, "apply", "--yes")
+
+    assert registry(strict).catalog.policies == {}
+
+
+def test_a_policy_that_is_only_declared_counts_at_once(applied: Workspace, edit: Edit) -> None:
+    """The stricter of the two sides."""
+    edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
+    applied.write({"featproject.toml": BANK["featproject.toml"] + POLICY})
+
+    assert REACHED in featdsl(applied, "apply", "--yes", code=3)
+
+
+# CODEOWNERS
+
+TEAMS = '\n[teams]\nrisk = "features/lending"\naccounts = ["features/accounts/", "features"]\n'
+BEGIN = "# featdsl: the lines down to the end mark are written by featdsl plan --codeowners\n"
+END = "# featdsl: end\n"
+OWNED = "/features/ @accounts\n/features/accounts/ @accounts\n/features/lending/ @risk\n"
+
+
+@pytest.fixture
+def owners(bank: Workspace) -> Callable[[str], str]:
+    """Plan with these further settings, and return the CODEOWNERS file."""
+
+    def planned(settings: str) -> str:
+        bank.write({"featproject.toml": BANK["featproject.toml"] + settings})
+        featdsl(bank, "plan", "--codeowners", str(bank.root / "CODEOWNERS"))
+        return (bank.root / "CODEOWNERS").read_text(encoding="utf-8")
+
+    return planned
+
+
+def test_each_teams_folders_are_owned(owners: Callable[[str], str]) -> None:
+    """The folder within comes later, for the last line that fits is the one that counts."""
+    assert owners(TEAMS) == BEGIN + OWNED + END
+    assert owners(TEAMS) == BEGIN + OWNED + END
+
+
+def test_teams_have_the_accounts_that_are_given(owners: Callable[[str], str]) -> None:
+    """One or several; the settings and the macros belong to nobody unless it is said to whom."""
+    given = """
+[codeowners]
+accounts = ["@acme/accounts", "ann@acme.example"]
+"featproject.toml" = "@acme/platform"
+"features/macros" = "@acme/sql"
+"""
+    assert owners(TEAMS + given) == (
+        f"{BEGIN}/featproject.toml @acme/platform\n"
+        "/features/ @acme/accounts ann@acme.example\n"
+        "/features/accounts/ @acme/accounts ann@acme.example\n"
+        "/features/lending/ @risk\n"
+        f"/features/macros/ @acme/sql\n{END}"
+    )
+
+
+def test_other_lines_stay_where_they_are(bank: Workspace, owners: Callable[[str], str]) -> None:
+    """Those around the marks, also once the teams are others."""
+    bank.write({"CODEOWNERS": "* @acme/all\n"})
+    assert owners(TEAMS) == f"* @acme/all\n\n{BEGIN}{OWNED}{END}"
+
+    path = bank.root / "CODEOWNERS"
+    path.write_text(path.read_text() + "/docs/ @acme/docs\n")
+    assert owners('\n[teams]\nrisk = "features/lending"\n') == (
+        f"* @acme/all\n\n{BEGIN}/features/lending/ @risk\n{END}/docs/ @acme/docs\n"
+    )
+
+
+def test_patterns_start_at_the_repository(bank: Workspace) -> None:
+    """A project may lie in a folder of a larger repository; spaces are escaped."""
+    (bank.root / ".git").mkdir()
+    inner = Workspace(bank.root / "ml models").write({**BANK, "featproject.toml": BANK["featproject.toml"] + TEAMS})
+    (bank.root / "data").rename(inner.root / "data")
+
+    featdsl(inner, "plan", "--codeowners", str(bank.root / "CODEOWNERS"))
+
+    assert "/ml\\ models/features/lending/ @risk\n" in (bank.root / "CODEOWNERS").read_text()
+
+
+MARKS = "File cannot be written\n  {file} has one of featdsl's marks without the other, or more than two of them."
+
+
+@pytest.mark.parametrize(
+    ("settings", "file", "text", "said"),
+    [
+        ("", "CODEOWNERS", "", "No teams\n  [teams] of featproject.toml is empty.\n  featproject.toml:1\n"),
+        (TEAMS, "CODEOWNERS", BEGIN, MARKS),
+        (TEAMS, "CODEOWNERS", END + BEGIN, MARKS),
+        (TEAMS, "nowhere/CODEOWNERS", "", "File cannot be written\n  {file}: No such file or directory."),
+    ],
+    ids=["no teams", "half of the marks", "marks in the wrong order", "no folder"],
+)
+def test_what_cannot_be_written_is_told(settings: str, file: str, text: str, said: str, bank: Workspace) -> None:
+    """And what was there stays."""
+    path = bank.root / file
+    bank.write({"featproject.toml": BANK["featproject.toml"] + settings, **({file: text} if text else {})})
+
+    found = featdsl(bank, "plan", "--codeowners", str(path), code=1)
+
+    assert said.format(file=path) in found
+    assert (path.read_text() if path.exists() else "") == text
+
+
+def test_a_file_that_is_no_text_is_left_alone(bank: Workspace) -> None:
+    """Its lines could not be kept."""
+    path = bank.root / "CODEOWNERS"
+    bank.write({"featproject.toml": BANK["featproject.toml"] + TEAMS})
+    path.write_bytes(b"\xff\xfe")
+
+    assert "File cannot be read\n" in featdsl(bank, "plan", "--codeowners", str(path), code=1)
+    assert path.read_bytes() == b"\xff\xfe"
