@@ -64,12 +64,28 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
 @click.option("--sql", is_flag=True, help="Show the SQL of queries, tables and views.")
+@click.option(
+    "--preview",
+    "preview_",
+    is_flag=False,
+    flag_value="sample",
+    type=click.Choice(["sample", "full"]),
+    help="Show how far values move, on a sample of entities or on all.",
+)
 @click.pass_obj
-def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:  # noqa: FBT001 - click's flags
+def plan(  # noqa: PLR0913, PLR0917 - click's options
+    directory: Path | None,
+    out: Path | None,
+    format_: str,
+    check: bool,  # noqa: FBT001
+    sql: bool,  # noqa: FBT001
+    preview_: str | None,
+) -> None:
     """Show what apply would create, change, recompute and remove, and whom it touches.
 
     \b
     featdsl plan --sql
+    featdsl plan --preview
     featdsl plan --out plan.json --format markdown > comment.md
     """
     from featdsl import pipeline, planfile, render
@@ -78,6 +94,8 @@ def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sq
     project = _project(directory)
     store = open_store(project)
     planned = pipeline.make_plan(project, store)
+    if preview_ is not None:
+        planned = pipeline.previewed(planned, project, store, full=preview_ == "full")
     if out is not None:
         pipeline.keep_rows(planned, project, store)
         _write(out, planfile.to_json(planned.plan))

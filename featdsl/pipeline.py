@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
 
-from featdsl import binding, catalog, engine, frames, functions, loader, planner, uses
+from featdsl import binding, catalog, comparison, engine, frames, functions, loader, planner, preview, uses
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
@@ -49,6 +49,13 @@ def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str
     finally:
         connection.close()
     return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
+
+
+def previewed(planned: Planned, project: Project, store: Store, *, full: bool) -> Planned:
+    """Return a plan that tells how far values move, looking at all entities or at a sample of them."""
+    given = preview.Given(project, store, planned.rows, planned.functions)
+    found = preview.preview(planned.plan, store.read(), given, sample=None if full else comparison.SAMPLE)
+    return replace(planned, plan=replace(planned.plan, preview=found))
 
 
 def saved(project: Project, plan: Plan) -> Planned:

@@ -10,6 +10,7 @@ from pydantic import Field
 from featdsl.definitions import Column, Definition, FunctionDefinition, SourceDefinition
 from featdsl.diff import Change
 from featdsl.errors import Origin
+from featdsl.shifts import Compared
 from featdsl.snapshot import Head
 
 FORMAT = 2
@@ -200,7 +201,8 @@ Policy = Literal["none", "affected-teams"]
 class Plan:
     """What apply will do, and why. The same code and registry give the same bytes.
 
-    `untouched` names what reads something near a change, and none of the columns that change.
+    `untouched` names what reads something near a change, and none of the columns that change. `preview` tells how far
+    values move, where that was asked for.
     """
 
     format: int = FORMAT
@@ -215,6 +217,7 @@ class Plan:
     untouched: tuple[Affected, ...] = ()
     kept: tuple[Kept, ...] = ()
     reused: tuple[Reused, ...] = ()
+    preview: tuple[Compared, ...] = ()
     repairs: tuple[str, ...]
     lost: tuple[str, ...] = ()
     adhoc: tuple[str, ...]

@@ -20,7 +20,7 @@ LAYERS = {
     | {"request"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"aggregates", "functions", "macros", "requested", "templates", "tracing", "windows"}
+    | {"aggregates", "functions", "macros", "requested", "shifts", "templates", "tracing", "windows"}
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock"},
     "from files to a plan": {
@@ -40,8 +40,10 @@ LAYERS = {
         "planner",
         "planfile",
         "apply",
+        "comparison",
+        "preview",
     }
-    | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
+    | {"render", "render.phrases", "render.pullrequest", "render.shifts", "render.terminal", "pipeline"},
     "reading": {
         "clients",
         "selection",
