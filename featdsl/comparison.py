@@ -162,8 +162,21 @@ def compare(connection: DuckDBPyConnection, unit: Unit, versions: Versions, look
     compared = Rows(relation=relation, keys=unit.keys, timed=timed, entities=looked_at, of=max(look.of, looked_at))
     for number, (old, new) in enumerate(unit.pairs):
         columns = (f"#{number} before", f"#{number} after")
-        yield shifts.compare(connection, compared, columns, old, new, note=look.note)
+        summed = _has_windows(old, versions) and _has_windows(new, versions)
+        yield shifts.compare(connection, compared, columns, old, new, summed=summed, note=look.note)
     connection.execute(f"DROP TABLE {relation}")
+
+
+def _has_windows(feature: FeatureDefinition, versions: Versions) -> bool:
+    """Return whether a value, or what it is made of, is aggregated over rows."""
+    pending, met = [feature], {(feature.address, feature.fingerprint)}
+    while pending:
+        each = pending.pop()
+        if each.window is not None:
+            return True
+        pending += [versions[key] for key in each.upstream if key not in met]
+        met.update(each.upstream)
+    return False
 
 
 def _listed(keys: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ _EMPTY = 1e-4  # the share that an empty bin counts as, for the logarithm's sake
 _MORE_NULLS = 0.01
 _EXAMPLES = 3
 _LONGEST = 80
+_BILLIONTH = 1e-9
 _AT, _PAIR = '"#at"', '"#pair"'
 _NUMBERS = frozenset({"integer", "decimal", "real"})
 
@@ -116,10 +117,19 @@ def compare(  # noqa: PLR0913 - a column and its definition for each side
     old: FeatureDefinition,
     new: FeatureDefinition,
     *,
+    summed: bool = False,
     note: str = "",
 ) -> Shift:
-    """Return how the values of the second column differ from those of the first. Floats are compared exactly, NaN equals NaN."""
-    before, after = (_Side(rows.relation, quote(column), each.dtype) for column, each in zip(columns, (old, new)))  # noqa: B905 - both are two
+    """Return how the values of the second column differ from those of the first. NaN equals NaN, and -0 equals 0.
+
+    Floats are compared exactly, unless they were `summed` up in windows: the last bits of these depend on the order of
+    adding, and are another time otherwise. There what differs by a billionth, or by less than any digit that counts in
+    such a column, is the same.
+    """
+    summed = summed and family(old.dtype) == family(new.dtype) == "real"
+    places = _places(connection, rows.relation, columns) if summed else None
+    before = _Side(rows.relation, quote(columns[0]), old.dtype, places)
+    after = _Side(rows.relation, quote(columns[1]), new.dtype, places)
     changed = _changed(connection, before, after)
     query = f"SELECT count(*), count(*) FILTER (WHERE {changed}) FROM {rows.relation}"
     total, differing = connection.execute(query).fetchall()[0]
@@ -143,23 +153,48 @@ def compare(  # noqa: PLR0913 - a column and its definition for each side
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two columns."""
+    """One of the two columns. Of floats that were summed up, so many decimal `places` count."""
 
     relation: str
     column: str
     dtype: str
+    places: int | None = None
+
+    @property
+    def value(self) -> str:
+        """The SQL of its value, without what adding in another order would change."""
+        return self.column if self.places is None else f"(round({self.column}, {self.places}) + 0.0)"  # never -0
 
     @property
     def number(self) -> str:
         """The SQL of its value as a DOUBLE, or nothing where values lie on no scale."""
+        if self.places is not None:
+            return f"coalesce(CAST(TRY_CAST({self.value} AS FLOAT) AS DOUBLE), {self.column})"
         if family(self.dtype) in _NUMBERS:
             return f"CAST({self.column} AS DOUBLE)"
         return f"epoch({self.column})" if family(self.dtype) == "instant" else ""
+
+    @property
+    def text(self) -> str:
+        """The SQL of its value as text."""
+        return f"CAST({self.column} AS VARCHAR)" if self.places is None else f"format('{{:.12g}}', {self.value})"
+
+
+def _places(connection: DuckDBPyConnection, relation: str, columns: Sequence[str]) -> int:
+    """Return how many decimal places of floats count: twelve digits of a number of the usual size in these columns."""
+    means = [f"favg(abs({quote(each)})) FILTER (WHERE isfinite({quote(each)}))" for each in columns]
+    size = max((each or 0.0 for each in _one(connection, f"SELECT {', '.join(means)} FROM {relation}")), default=0.0)
+    return 12 - round(math.log10(size)) if size and math.isfinite(size) else 12
 
 
 def _changed(connection: DuckDBPyConnection, before: _Side, after: _Side) -> str:
     """Return the condition that a value is another one: in the new type, where the type changes too."""
     kinds = {family(before.dtype), family(after.dtype)}
+    if before.places is not None:
+        one, other = before.value, after.value
+        near = f"abs({one} - {other}) <= {_BILLIONTH} * greatest(abs({one}), abs({other}))"
+        same = f"isfinite({one}) AND isfinite({other}) AND {near}"
+        return f"({one} IS DISTINCT FROM {other} AND NOT coalesce({same}, false))"
     if len(kinds) == 1 or kinds <= _NUMBERS:
         return f"{before.column} IS DISTINCT FROM {after.column}"
     import duckdb
@@ -179,7 +214,9 @@ def _summary(connection: DuckDBPyConnection, side: _Side) -> Summary:
         finite = f"FILTER (WHERE isfinite({side.number}))"
         found = f"favg({side.number}) {finite}, quantile_disc({side.number}, {list(QUANTILES)}) {finite}"
         missing, mean, quantiles = _one(connection, f"SELECT {nulls}, {found} FROM {side.relation}")
-        low, middle, high = (_rounded(each) for each in quantiles or (None, None, None))
+        low, middle, high = (
+            _rounded(each, 7 if side.places is not None else 9) for each in quantiles or (None, None, None)
+        )
         told = None if low is None or middle is None or high is None else (low, middle, high)
         return Summary(nulls=missing, mean=_rounded(mean), quantiles=told)
     distinct = f"count(DISTINCT CAST({side.column} AS VARCHAR))"
@@ -192,9 +229,9 @@ def _one(connection: DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     return connection.execute(query).fetchall()[0]
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded(value: float | None, digits: int = 9) -> float | None:
     """Return a number without its last bits, which the order of adding decides."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.9g}") + 0.0  # no -0
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}") + 0.0  # no -0
 
 
 # Population stability
@@ -264,8 +301,8 @@ def _examples(
     """Return the newest value that changes of each of the first entities that have one."""
     keys = [quote(key) for key in rows.keys]
     listed = "".join(f"{key}, " for key in keys)
-    before, after = (side.column for side in sides)
-    pair = f"{{'before': CAST({before} AS VARCHAR), 'after': CAST({after} AS VARCHAR)}}"
+    before, after = (side.text for side in sides)
+    pair = f"{{'before': {before}, 'after': {after}}}"
     query = f"SELECT {listed}NULL AS {_AT}, {pair} AS {_PAIR} FROM {rows.relation} WHERE {changed}"
     if rows.timed:
         newest = f"max({EVENT_TIMESTAMP}) AS {_AT}, arg_max({pair}, {EVENT_TIMESTAMP}) AS {_PAIR}"

@@ -9,6 +9,7 @@ from featdsl.shifts import Compared, Example, NotCompared, Shift, Summary
 
 TITLE = "How far values move"
 _QUANTILES = ("p5", "p50", "p95")
+_DIGITS = 9
 
 
 def text(found: Sequence[Compared], *, width: int = 100, paint: Callable[[str, str], str]) -> Iterator[str]:
@@ -24,7 +25,7 @@ def text(found: Sequence[Compared], *, width: int = 100, paint: Callable[[str, s
         yield from _wrapped(_said(each), width)
         if each.changed:
             yield from (f"      {line}" for line in _aligned(_rows(each)))
-        yield from (line for example in each.examples for line in _wrapped(f"{_example(example)}", width))
+        yield from (line for example in each.examples for line in _wrapped(_example(each, example), width))
         yield from (
             paint(line, "red") for flag in each.flags for line in _wrapped(f"! {flag.code}: {flag.reason}", width)
         )
@@ -52,20 +53,25 @@ def markdown(found: Sequence[Compared]) -> Iterator[str]:
         ]
         for each in shown:
             for example in each.examples:
-                sides = " | ".join(_cell(_value(side)) for side in (example.before, example.after))
+                sides = " | ".join(map(_cell, _sides(each, example)))
                 yield f"| `{each.feature}` | {_cell(_place(example))} | {sides} |"
         yield from ["", "</details>"]
 
 
 def _said(shift: Shift) -> str:
-    entities = f"{shift.entities:,}" if shift.entities == shift.of else f"{shift.entities:,} of {shift.of:,}"
-    looked_at = f"{_count(shift.rows, 'row')} of {entities} {'entity' if shift.of == 1 else 'entities'}"
     if not shift.rows:
         return "there are no rows to compare"
     if not shift.changed:
-        return f"no value changes in {looked_at}"
+        return f"no value changes in {shift.rows:,} {_plural('row', shift.rows)} ({_entities(shift)})"
+    share = f"{_share(shift.changed, shift.rows)} of {shift.rows:,} {_plural('row', shift.rows)} change"
     psi = f", PSI {shift.psi:.2f}" if shift.psi is not None else ""
-    return f"{_share(shift.changed, shift.rows)} of {looked_at} change{psi}"
+    return f"{share} ({_entities(shift)}){psi}"
+
+
+def _entities(shift: Shift) -> str:
+    """Return how many entities were looked at, and of how many where that was a sample."""
+    sampled = f"{shift.entities:,} of " if shift.entities < shift.of else ""
+    return f"{sampled}{shift.of:,} {'entity' if shift.of == 1 else 'entities'}"
 
 
 def _rows(shift: Shift) -> Iterator[tuple[str, ...]]:
@@ -92,9 +98,8 @@ def _aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 def _cells(shift: Shift) -> list[str]:
     was, now = shift.before, shift.after
     quantiles = zip(was.quantiles or [None] * 3, now.quantiles or [None] * 3, strict=True)
-    entities = f"{shift.entities:,}" if shift.entities == shift.of else f"{shift.entities:,} of {shift.of:,}"
     return [
-        f"{_share(shift.changed, shift.rows)} of {shift.rows:,} ({entities} entities)",
+        f"{_share(shift.changed, shift.rows)} of {shift.rows:,} ({_entities(shift)})",
         _moved(_share(was.nulls, shift.rows), _share(now.nulls, shift.rows)),
         _moved(_mean(was), _mean(now)),
         *(_moved(_number(before), _number(after)) for before, after in quantiles),
@@ -139,8 +144,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _example(example: Example) -> str:
-    return f"{_place(example)}: {_value(example.before)} → {_value(example.after)}".removeprefix(": ")
+def _example(shift: Shift, example: Example) -> str:
+    before, after = _sides(shift, example)
+    return f"{_place(example)}: {before} → {after}".removeprefix(": ")
 
 
 def _place(example: Example) -> str:
@@ -148,12 +154,19 @@ def _place(example: Example) -> str:
     return " at ".join(part for part in (keys, example.time) if part)
 
 
-def _value(value: str | None) -> str:
-    return "NULL" if value is None else " ".join(value.split())
+def _sides(shift: Shift, example: Example) -> tuple[str, str]:
+    """Return both values of an example; numbers with few digits, where these tell them apart."""
+    before, after = ("NULL" if value is None else " ".join(value.split()) for value in (example.before, example.after))
+    if shift.before.quantiles and shift.after.quantiles:
+        shorter = tuple(
+            f"{float(value):.6g}" if "." in value and len(value) > _DIGITS else value for value in (before, after)
+        )
+        return (shorter[0], shorter[1]) if shorter[0] != shorter[1] else (before, after)
+    return before, after
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _plural(noun: str, number: int) -> str:
+    return noun if number == 1 else f"{noun}s"
 
 
 def _wrapped(line: str, width: int) -> list[str]:
