@@ -228,14 +228,14 @@ def _require(given: Given, function: FunctionDefinition) -> None:
 
 
 @contextmanager
-def _as_data_error() -> Iterator[None]:
+def _as_data_error(name: str) -> Iterator[None]:
     """Raise what the engine says as a DataError, so that a function that it called can tell what it did wrong."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as error:
-        raise DataError(Problem("Data cannot be computed", str(error).splitlines()[0])) from None
+        raise DataError(Problem("Data cannot be computed", f"{name}: {str(error).splitlines()[0]}")) from None
 
 
 @contextmanager
@@ -291,15 +291,18 @@ class _Scratch:
         try:
             side, group, source = self.source_of(need)
             return f"({selects.entities(group, need.first, source, side.relation(source.name))})"
-        except _MissingError:
-            self.open_stored(table)
+        except _MissingError as error:
+            try:
+                self.open_stored(table)
+            except _MissingError:
+                raise error from None
             return f"tables.{quote(table)}"
 
     def open_stored(self, table: str) -> None:
-        """Let SQL read a table as it is stored. Raises _MissingError with the reason for which it cannot be made."""
+        """Let SQL read a table as it is stored. Raises _MissingError where it is not."""
         stored = self.snapshot.tables.get(table)
         if stored is None:
-            raise _MissingError
+            raise _MissingError(f"table {table} is not stored")
         with _told(f"table {table}"):
             self.given.store.open_tables(self.connection, [stored])
 
@@ -323,7 +326,10 @@ class _Scratch:
         compiled = selects.events_table if need.first.window else selects.base_table
         with _told(f"group {group.name}"):
             self.connection.execute(f"CREATE OR REPLACE VIEW {named} AS {rows}")
-            with calls.opened(self.connection, called, self.given.functions, self.given.project.root), _as_data_error():
+            with (
+                calls.opened(self.connection, called, self.given.functions, self.given.project.root),
+                _as_data_error(f"group {group.name}"),
+            ):
                 self.connection.execute(f"CREATE TABLE {table} AS\n{compiled(group, features, source)}")
 
     def _rows(self, need: _Need, group: GroupDefinition, relation: str) -> str:

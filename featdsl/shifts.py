@@ -289,7 +289,11 @@ def _flags(was: Summary, now: Summary, psi: float | None, total: int) -> Iterato
         code: Literal["large shift", "moderate shift"] = "large shift" if psi >= LARGE else "moderate shift"
         yield Flag(code=code, reason=f"PSI {psi:.2f} is {LARGE if psi >= LARGE else MODERATE} or more")
     if total and (now.nulls - was.nulls) / total >= _MORE_NULLS:
-        yield Flag(code="more nulls", reason=f"{now.nulls - was.nulls:,} more rows of {total:,} are NULL")
+        yield Flag(code="more nulls", reason=_more_nulls(now.nulls - was.nulls, total))
+
+
+def _more_nulls(more: int, total: int) -> str:
+    return f"{more:,} more {'row' if more == 1 else 'rows'} of {total:,} {'is' if more == 1 else 'are'} NULL"
 
 
 # Examples
