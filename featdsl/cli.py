@@ -62,6 +62,14 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
 @click.option("--sql", is_flag=True, help="Show the SQL of queries, tables and views.")
 @click.option(
+    "--preview",
+    "preview_",
+    is_flag=False,
+    flag_value="sample",
+    type=click.Choice(["sample", "full"]),
+    help="Show how far values move, on a sample of entities or on all.",
+)
+@click.option(
     "--codeowners",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the teams' folders into a CODEOWNERS file.",
@@ -74,6 +82,7 @@ def plan(
     format_: str,
     check: bool,
     sql: bool,
+    preview_: str | None,
     codeowners: Path | None,
     env: str,
 ) -> None:
@@ -83,6 +92,7 @@ def plan(
 
     \b
     featdsl plan --sql
+    featdsl plan --preview
     featdsl plan --out plan.json --format markdown > comment.md
     """
     from featdsl import pipeline, planfile, render
@@ -91,6 +101,8 @@ def plan(
     project = cli_shared.project(directory)
     store = open_store(project)
     planned = pipeline.make_plan(project, store, env)
+    if preview_ is not None:
+        planned = pipeline.previewed(planned, project, store, full=preview_ == "full")
     if out is not None:
         pipeline.keep_rows(planned, project, store)
         cli_shared.write(out, planfile.to_json(planned.plan))

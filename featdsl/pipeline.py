@@ -8,7 +8,19 @@ from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
 
-from featdsl import binding, catalog, engine, environments, frames, functions, loader, planner, uses
+from featdsl import (
+    binding,
+    catalog,
+    comparison,
+    engine,
+    environments,
+    frames,
+    functions,
+    loader,
+    planner,
+    preview,
+    uses,
+)
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
@@ -76,6 +88,15 @@ def rollback(project: Project, store: Store, serial: int, environment: str = PRO
     own, drift = earlier.catalog.of_project(project.name), store.drift(snapshot)
     plan = planner.build(snapshot, own, project.name, drift=drift, earlier=earlier)
     return Planned(_lasting(plan, snapshot, project), {})
+
+
+def previewed(planned: Planned, project: Project, store: Store, *, full: bool) -> Planned:
+    """Return a plan that tells how far values move, looking at all entities or at a sample of them."""
+    given = preview.Given(project, store, planned.rows, planned.functions)
+    found = preview.preview(
+        planned.plan, store.read(planned.plan.environment), given, sample=None if full else comparison.SAMPLE
+    )
+    return replace(planned, plan=replace(planned.plan, preview=found))
 
 
 def saved(project: Project, plan: Plan) -> Planned:

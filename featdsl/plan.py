@@ -10,6 +10,7 @@ from pydantic import Field
 from featdsl.definitions import Column, Definition, FunctionDefinition, Policy, SourceDefinition
 from featdsl.diff import Change
 from featdsl.errors import Origin
+from featdsl.shifts import Compared
 from featdsl.snapshot import Head
 
 FORMAT = 2
@@ -196,7 +197,8 @@ class Reused:
 class Plan:
     """What apply will do, and why. The same code and registry give the same bytes.
 
-    `untouched` names what reads something near a change, and none of the columns that change.
+    `untouched` names what reads something near a change, and none of the columns that change. `preview` tells how far
+    values move, where that was asked for.
     """
 
     format: int = FORMAT
@@ -211,6 +213,7 @@ class Plan:
     untouched: tuple[Affected, ...] = ()
     kept: tuple[Kept, ...] = ()
     reused: tuple[Reused, ...] = ()
+    preview: tuple[Compared, ...] = ()
     repairs: tuple[str, ...]
     lost: tuple[str, ...] = ()
     adhoc: tuple[str, ...]

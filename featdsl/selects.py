@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from featdsl import instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, UNTIL, quote
-from featdsl.pointintime import Read, Roles, Spine, Versions, Want, cast, compile_sql, reads, sliding, tables_of
+from featdsl.pointintime import Read, Roles, Spine, Versions, Want, Ways, cast, compile_sql, reads, sliding, tables_of
 from featdsl.windows.family import Call, call_of, stored
 from featdsl.windows.totals import columns_of, count_column
 
 _KNOWN, _PLACE = '"#known"', '"#place"'
 """Columns of a query under names that no source has."""
+_NO_COLUMNS = 'SELECT 0 AS "#nothing"'
+"""The one row of what has neither an entity nor times."""
 
 
 def identity(features: Sequence[FeatureDefinition]) -> list[str]:
@@ -356,3 +358,73 @@ def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
 def _entities(want: Want) -> str:
     listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in want.roles)
     return f"SELECT DISTINCT {listed} FROM tables.{quote(want.feature.table)}"
+
+
+# Two definitions of a feature side by side
+
+
+def changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
+    """Return the query of the keys and times at which the values of a derived group may change."""
+    by = identity(features)
+    return f"SELECT {_quoted(by)} FROM {_changes(features, versions)}" if by else _NO_COLUMNS
+
+
+def moments(features: Sequence[FeatureDefinition], *, expiring: bool) -> str:
+    """Return the query of the keys and times, each once, at which features of one entity have stored rows.
+
+    Where values are `expiring` at other times in one of them than in another, these times count as well.
+    """
+    timed, clock = any(each.timed for each in features), instants.clock_of(each.clock for each in features)
+    keys = [key.name for key in features[0].keys]
+    if not keys and not timed:
+        return _NO_COLUMNS
+    parts = [
+        f"SELECT {_quoted([*keys, EVENT_TIMESTAMP])} FROM "
+        f"{_times(each if expiring else replace(each, ttl=None), clock)}"
+        if timed
+        else f"SELECT {_quoted(keys)} FROM tables.{quote(each.table)}"
+        for each in features
+        if each.timed == timed
+    ]
+    union = "\nUNION ALL\n".join(dict.fromkeys(parts))
+    return f"SELECT DISTINCT * FROM (\n{union}\n)"
+
+
+def side_by_side(
+    pairs: Sequence[tuple[FeatureDefinition, FeatureDefinition]], spine: str, versions: Versions, *, few: bool
+) -> str:
+    """Return the query that gives each row of a spine the values of two features of each pair, in `#0 before`, `#0 after`.
+
+    `few` says that the spine has few of the entities that are stored.
+    """
+    both = [feature for pair in pairs for feature in pair]
+    timed, clock = any(each.timed for each in both), instants.clock_of(each.clock for each in both)
+    rows = replace(_own_times(spine, [replace(both[0], timed=timed, clock=clock)]), few=few)
+    wants = [
+        Want(f"#{number} {side}", feature)
+        for number, pair in enumerate(pairs)
+        for side, feature in zip(("before", "after"), pair, strict=True)
+    ]
+    return compile_sql(wants, rows, versions, Ways() if few else sliding(wants, versions))
+
+
+def entities(group: GroupDefinition, feature: FeatureDefinition, source: SourceDefinition, relation: str) -> str:
+    """Return the query of the entities that a feature has values for, of a source whose rows are in `relation`."""
+    listed = [
+        f"CAST({column} AS {key.dtype}) AS {quote(key.name)}"
+        for column, key in zip(_key_columns(group, feature), feature.keys, strict=True)
+    ]
+    present = [f"{column} IS NOT NULL" for column in [*_key_columns(group, feature), *map(quote, source.times)]]
+    return f"SELECT {', '.join(listed)} FROM {relation} WHERE {' AND '.join(present)}"
+
+
+def rows_of(group: GroupDefinition, feature: FeatureDefinition, relation: str, kept: str) -> str:
+    """Return the query of a source's rows, in `relation`, that belong to the entities of the query `kept`."""
+    columns = zip(_key_columns(group, feature), feature.keys, strict=True)
+    given = [f"CAST({column} AS {key.dtype})" for column, key in columns]
+    key = given[0] if len(given) == 1 else f"({', '.join(given)})"
+    return f"SELECT * FROM {relation} WHERE {key} IN ({kept})"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(quote(name) for name in names)

@@ -30,7 +30,7 @@ LAYERS = {
     | {"request"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"aggregates", "functions", "macros", "requested", "templates", "tracing", "windows"}
+    | {"aggregates", "functions", "macros", "requested", "shifts", "templates", "tracing", "windows"}
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock", "stores.registry"},
     "from files to a plan": {
@@ -54,8 +54,10 @@ LAYERS = {
         "planfile",
         "codeowners",
         "apply",
+        "comparison",
+        "preview",
     }
-    | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
+    | {"render", "render.phrases", "render.pullrequest", "render.shifts", "render.terminal", "pipeline"},
     "reading": {
         "clients",
         "deprecations",

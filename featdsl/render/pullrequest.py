@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
+from featdsl.render import shifts
 from featdsl.render.phrases import (
     LONG,
     NOTHING,
@@ -56,6 +57,7 @@ def _lines(plan: Plan) -> Iterator[str]:
             yield _row(planned, definitions.get((planned.change.kind, planned.change.address)))
         for planned in changes:
             yield from _diffs(planned.change)
+    yield from shifts.markdown(plan.preview)
     met = affected(plan)
     if met:
         yield from ["", "#### Downstream", "", "| who | owner | effect |", "|---|---|---|"]

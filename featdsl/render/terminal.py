@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Action, Change
 from featdsl.plan import Plan, PlannedChange
+from featdsl.render import shifts
 from featdsl.render.phrases import (
     LONG,
     NOTHING,
@@ -63,6 +64,7 @@ def _lines(plan: Plan, *, sql: bool, width: int, paint: Paint) -> Iterator[str]:
         yield ""
         yield paint(owner, "bold")
         yield from page.changes(changes)
+    yield from shifts.text(plan.preview, width=width, paint=paint)
     for said, lines in (
         ("Blocked", block_lines(plan)),
         (approvals_title(plan), approval_lines(plan)),

@@ -1,0 +1,179 @@
+"""How far values move: below the changes of a plan, and below the difference of two environments."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from featdsl.shifts import Compared, Example, NotCompared, Shift, Summary
+
+TITLE = "How far values move"
+_QUANTILES = ("p5", "p50", "p95")
+_DIGITS = 9
+
+
+def text(found: Sequence[Compared], *, width: int = 100, paint: Callable[[str, str], str]) -> Iterator[str]:
+    """Yield the lines of a terminal, nothing where nothing was compared; `paint` is given a text and a colour."""
+    if found:
+        yield ""
+        yield paint(TITLE, "bold")
+    for each in found:
+        yield f"  {each.feature} ({each.owner})"
+        if isinstance(each, NotCompared):
+            yield from _wrapped(f"not compared: {each.why}", width)
+            continue
+        yield from _wrapped(_said(each), width)
+        if each.changed:
+            yield from (f"      {line}" for line in _aligned(_rows(each)))
+        yield from (line for example in each.examples for line in _wrapped(_example(each, example), width))
+        yield from (
+            paint(line, "red") for flag in each.flags for line in _wrapped(f"! {flag.code}: {flag.reason}", width)
+        )
+        yield from _wrapped(each.note, width)
+
+
+def markdown(found: Sequence[Compared]) -> Iterator[str]:
+    """Yield the section of a pull request's comment, nothing where nothing was compared; examples are folded away."""
+    if not found:
+        return
+    yield from ["", f"#### {TITLE}", ""]
+    yield "| feature | owner | rows that change | nulls | mean | p5 | p50 | p95 | PSI | |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for each in found:
+        cells = _not_compared(each) if isinstance(each, NotCompared) else _cells(each)
+        yield f"| `{each.feature}` | {each.owner} | {' | '.join(map(_cell, cells))} |"
+    shown = [each for each in found if isinstance(each, Shift) and each.examples]
+    if shown:
+        yield from [
+            "",
+            "<details><summary>Examples</summary>",
+            "",
+            "| feature | of | before | after |",
+            "|---|---|---|---|",
+        ]
+        for each in shown:
+            for example in each.examples:
+                sides = " | ".join(map(_cell, _sides(each, example)))
+                yield f"| `{each.feature}` | {_cell(_place(example))} | {sides} |"
+        yield from ["", "</details>"]
+
+
+def _said(shift: Shift) -> str:
+    if not shift.rows:
+        return "there are no rows to compare"
+    if not shift.changed:
+        return f"no value changes in {shift.rows:,} {_plural('row', shift.rows)} ({_entities(shift)})"
+    share = f"{_share(shift.changed, shift.rows)} of {shift.rows:,} {_plural('row', shift.rows)} change"
+    psi = f", PSI {shift.psi:.2f}" if shift.psi is not None else ""
+    return f"{share} ({_entities(shift)}){psi}"
+
+
+def _entities(shift: Shift) -> str:
+    """Return how many entities were looked at, and of how many where that was a sample."""
+    sampled = f"{shift.entities:,} of " if shift.entities < shift.of else ""
+    return f"{sampled}{shift.of:,} {'entity' if shift.of == 1 else 'entities'}"
+
+
+def _rows(shift: Shift) -> Iterator[tuple[str, ...]]:
+    """Yield titles, then what was before and after, in the columns that either has."""
+    sides = {"before": shift.before, "after": shift.after}
+    numbers, values = (any(getattr(s, name) is not None for s in sides.values()) for name in ("quantiles", "distinct"))
+    mean = "mean" if numbers else "true" if any(each.mean is not None for each in sides.values()) else ""
+    yield "", "nulls", *([mean] if mean else []), *(_QUANTILES if numbers else ()), *(["values"] if values else [])
+    for name, side in sides.items():
+        quantiles = side.quantiles or (None, None, None)
+        shown = [_mean(side)] if mean else []
+        shown += [_number(each) for each in quantiles] if numbers else []
+        shown += ["" if side.distinct is None else f"{side.distinct:,}"] if values else []
+        yield name, _share(side.nulls, shift.rows), *shown
+
+
+def _aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    listed = list(rows)
+    wide = [max(len(row[column]) for row in listed) for column in range(len(listed[0]))]
+    for name, *cells in listed:
+        yield "  ".join([name.ljust(wide[0]), *(c.rjust(w) for c, w in zip(cells, wide[1:], strict=True))]).rstrip()
+
+
+def _cells(shift: Shift) -> list[str]:
+    was, now = shift.before, shift.after
+    quantiles = zip(was.quantiles or [None] * 3, now.quantiles or [None] * 3, strict=True)
+    return [
+        f"{_share(shift.changed, shift.rows)} of {shift.rows:,} ({_entities(shift)})",
+        _moved(_share(was.nulls, shift.rows), _share(now.nulls, shift.rows)),
+        _moved(_mean(was), _mean(now)),
+        *(_moved(_number(before), _number(after)) for before, after in quantiles),
+        "" if shift.psi is None else f"{shift.psi:.2f}",
+        "<br>".join(
+            [*(f"**{flag.code}**: {flag.reason}" for flag in shift.flags), *([shift.note] if shift.note else [])]
+        ),
+    ]
+
+
+def _not_compared(found: NotCompared) -> list[str]:
+    return ["not compared", *[""] * 6, found.why]
+
+
+def _moved(before: str, after: str) -> str:
+    return before if before == after else f"{before or '-'} → {after or '-'}"
+
+
+def _mean(side: Summary) -> str:
+    """Return a mean, of a BOOLEAN as the share that is true."""
+    if side.mean is not None and side.distinct is not None:
+        return _percent(side.mean)
+    return _number(side.mean)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"  # noqa: PLR2004 - from there on digits mean little
+
+
+def _share(part: int, whole: int) -> str:
+    return _percent(part / whole if whole else 0)
+
+
+def _percent(share: float) -> str:
+    """Return a share as text; neither few nor nearly all is rounded to none or all."""
+    if 0 < share < 0.0005:  # noqa: PLR2004 - what would be 0.0 %
+        return "<0.1 %"
+    if 0.9995 <= share < 1:  # noqa: PLR2004 - what would be 100.0 %
+        return ">99.9 %"
+    return f"{100 * share:.1f} %"
+
+
+def _example(shift: Shift, example: Example) -> str:
+    before, after = _sides(shift, example)
+    return f"{_place(example)}: {before} → {after}".removeprefix(": ")
+
+
+def _place(example: Example) -> str:
+    keys = ", ".join(f"{name} {value}" for name, value in example.keys)
+    return " at ".join(part for part in (keys, example.time) if part)
+
+
+def _sides(shift: Shift, example: Example) -> tuple[str, str]:
+    """Return both values of an example; numbers with few digits, where these tell them apart."""
+    before, after = ("NULL" if value is None else " ".join(value.split()) for value in (example.before, example.after))
+    if shift.before.quantiles and shift.after.quantiles:
+        shorter = tuple(
+            f"{float(value):.6g}" if "." in value and len(value) > _DIGITS else value for value in (before, after)
+        )
+        return (shorter[0], shorter[1]) if shorter[0] != shorter[1] else (before, after)
+    return before, after
+
+
+def _plural(noun: str, number: int) -> str:
+    return noun if number == 1 else f"{noun}s"
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        line, max(40, width), initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False
+    )
+
+
+def _cell(said: str) -> str:
+    return said.replace("|", "\\|")
