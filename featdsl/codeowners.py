@@ -48,15 +48,24 @@ def _lines(project: Project) -> Iterator[str]:
     owners: dict[str, Sequence[str]] = {}
     for folder in {folder for folders in settings.teams.values() for folder in folders}:
         team = project.team_of(f"{folder}/{FILE}")
-        owners[f"{posixpath.normpath(folder)}/"] = settings.codeowners.get(team, [f"@{team}"])
+        owners[f"{folder}/"] = settings.codeowners.get(team, [f"@{team}"])
     macros = f"{settings.project.features}/macros"
     for name, place in ((FILE, FILE), (macros, f"{macros}/")):
         if name in settings.codeowners:
             owners[place] = settings.codeowners[name]
     top = _top(project)
-    for place in sorted(owners):
-        pattern = "/" + posixpath.normpath(f"{top}/{place}").lstrip("/") + ("/" if place.endswith("/") else "")
-        yield f"{_escaped(pattern.replace('//', '/'))} {' '.join(owners[place])}"
+    patterns = {_pattern(f"{top}/{place}"): owners[place] for place in sorted(owners)}
+    for pattern in sorted(patterns):
+        yield f"{pattern} {' '.join(patterns[pattern])}"
+
+
+def _pattern(place: str) -> str:
+    """Return what matches a file, or a folder with all that is in it; the repository's own folder is everything."""
+    path = posixpath.normpath(place)
+    if path == ".":
+        return "*"
+    escaped = path.replace("\\", "\\\\").replace(" ", "\\ ").replace("#", "\\#")
+    return f"/{escaped}/" if place.endswith("/") else f"/{escaped}"
 
 
 def _top(project: Project) -> str:
@@ -65,7 +74,3 @@ def _top(project: Project) -> str:
         if (folder / ".git").exists():
             return project.root.relative_to(folder).as_posix()
     return "."
-
-
-def _escaped(pattern: str) -> str:
-    return pattern.replace("\\", "\\\\").replace(" ", "\\ ").replace("#", "\\#")

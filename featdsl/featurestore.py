@@ -122,7 +122,9 @@ class FeatureStore:
         Raises FeatureNotFoundError for an unknown feature, RequestError for one that needs a request.
         """
         opened = self._open()
-        (want,) = select(opened.snapshot, [feature]).wants
+        selection = select(opened.snapshot, [feature])
+        deprecations.warn(opened.snapshot, selection)
+        (want,) = selection.wants
         if want.feature.request:
             asked = ", ".join(column.name for column in want.feature.request)
             what = f"{want.feature.address} is computed from the request {asked}, so none of its values are stored."

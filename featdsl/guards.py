@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 from featdsl.definitions import (
     Catalog,
@@ -86,8 +87,8 @@ def _blocks_of(at: Sides, gone: Definition, today: date) -> Iterator[Block]:
         yield _block("used", gone, what, "Put it back until they use it no longer.")
 
 
-def _block(code: str, gone: Definition, what: str, mend: str) -> Block:
-    return Block(code=code, kind=gone.kind, address=address(gone), owner=gone.owner, what=what, mend=mend)  # type: ignore[arg-type]
+def _block(code: Literal["protected", "deprecated", "pinned", "used"], gone: Definition, what: str, mend: str) -> Block:
+    return Block(code=code, kind=gone.kind, address=address(gone), owner=gone.owner, what=what, mend=mend)
 
 
 def _protection(at: Sides, gone: Definition) -> str:

@@ -133,7 +133,7 @@ def find(snapshot: Snapshot, name: str) -> Definition:
             return mapping[name]
     if any(known.endswith(f".{name}") for known in catalog.features):
         return catalog.features[resolve(snapshot, name)]
-    known = {address(definition) for definition in catalog}
+    known = {address(definition) for definition in catalog if definition.kind != "policy"}
     what = f'Nothing called "{name}" has been applied.'
     raise FeatureNotFoundError(Problem("Unknown name", what, mend=_hint(name, known)))
 

@@ -282,6 +282,13 @@ def test_patterns_start_at_the_repository(bank: Workspace) -> None:
     assert "/ml\\ models/features/lending/ @risk\n" in (bank.root / "CODEOWNERS").read_text()
 
 
+def test_a_team_may_own_everything(owners: Callable[[str], str]) -> None:
+    """The whole repository is a pattern of its own, and comes before what others own in it."""
+    assert owners('\n[teams]\nplatform = "."\nrisk = "features/lending"\n') == (
+        f"{BEGIN}* @platform\n/features/lending/ @risk\n{END}"
+    )
+
+
 MARKS = "File cannot be written\n  {file} has one of featdsl's marks without the other, or more than two of them."
 
 

@@ -368,6 +368,14 @@ def test_a_deprecated_set_warns_in_training(bank: Workspace, edit: Edit, monkeyp
     assert told[0].filename == __file__
 
 
+def test_all_values_of_a_deprecated_feature_warn_as_well(outdated: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third way to read."""
+    monkeypatch.setattr(deprecations, "_told", set())
+
+    with pytest.warns(DeprecatedWarning, match="user_profile.income is deprecated"):
+        outdated.store.get_feature("income")
+
+
 def test_what_is_not_deprecated_warns_of_nothing(outdated: Workspace) -> None:
     """Beside something that is."""
     with warnings.catch_warnings():
@@ -389,6 +397,17 @@ def test_days_may_be_dates_or_texts() -> None:
     found = Deprecated(since="2026-01-01", remove_after=date(2026, 6, 30))
 
     assert (found.since, found.remove_after, found.use_address) == (date(2026, 1, 1), date(2026, 6, 30), "")
+
+
+def test_a_policy_is_no_name_that_people_look_for(bank: Workspace) -> None:
+    """It is in the registry beside the features, and neither found nor suggested."""
+    bank.write({"featproject.toml": BANK["featproject.toml"] + '\n[policy]\napprovals = "affected-teams"\n'})
+    featdsl(bank, "apply", "--yes")
+
+    assert featdsl(bank, "search", "bank") == "Nothing is like: bank\n"
+    assert featdsl(bank, "show", "bank", code=1) == (
+        'Unknown name\n  Nothing called "bank" has been applied.\n  See what there is: featdsl list\n'
+    )
 
 
 # What others use

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 import pyarrow as pa
 
 from featdsl import (
+    Deprecated,
     Entity,
     Feature,
     FeatureAlias,
@@ -147,3 +148,29 @@ assert_type(Spending.spend["7 days"], Feature[float])
 assert_type(Spending.spend["7 days"].alias("paid"), FeatureAlias[float])
 assert_type(Spending.spend.each(), tuple[Feature[float], ...])
 FeatureSet("windows", version=1, features=[Spending.spend, Spending.spend["7 days"], Spending.ever])
+
+
+class Kept(FeatureGroup, entity=user, source=accounts, access="private", protect=True):
+    """What its team keeps to itself."""
+
+    gross = Feature(float, protect=True)
+    net = Feature(float, deprecated=Deprecated(since="2026-01-01", remove_after=date(2026, 6, 30), use=gross))
+    spend = Feature("DOUBLE", sql="sum(x)", window="7 days", protect=True, deprecated=Deprecated(since="2026-01-01"))
+
+    @python_feature(float, protect=True, deprecated=Deprecated(since="2026-01-01", use="kept.gross"))
+    def twice(amount: pa.Array) -> pa.Array:  # noqa: N805 - a function over columns, no method
+        """Return as much again."""
+        return amount
+
+
+kept_v1 = FeatureSet("kept", version=1, features=[Kept.gross], protect=True)
+kept_v2 = kept_v1.evolve(version=2, deprecated=Deprecated(since="2026-01-01", use=kept_v1))
+
+
+class Gone(FeatureGroup, entity=user, source=accounts, deprecated=Deprecated(since="2026-01-01", use=Kept)):
+    """What should be used no longer."""
+
+    old = Feature(float)
+
+
+assert_type(Kept.net, Feature[float])
