@@ -170,6 +170,35 @@ def env_drop(directory: Path | None, name: str) -> None:
     click.echo(f"Dropped {name}. The store is at state {serial}.")
 
 
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@click.option("--full", is_flag=True, help="Compare all entities instead of a sample.")
+@cli_shared.formats
+@click.pass_obj
+def diff(directory: Path | None, before: str, after: str, full: bool, format_: str) -> None:
+    """Compare the stored values of two environments, feature by feature.
+
+    \b
+    featdsl diff prod pr_123
+    featdsl diff prod pr_123 --full --format json
+    """
+    from featdsl import comparison, engine, environments, tell
+    from featdsl.stores import open_store
+
+    project = cli_shared.project(directory)
+    store = open_store(project)
+    sides = environments.read(store, before), environments.read(store, after)
+    connection = engine.connect(project)
+    found = comparison.compare_snapshots(*sides, connection, store, sample=None if full else comparison.SAMPLE)
+    names = [side.catalog.features.keys() for side in sides]
+    alone = {before: sorted(names[0] - names[1]), after: sorted(names[1] - names[0])}
+    if format_ == "json":
+        cli_shared.print_json({"compared": [asdict(each) for each in found], "only_in": alone})
+    else:
+        click.echo(tell.differences(found, alone, cli_shared.width()), nl=False)
+
+
 @click.command("gc")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--keep", metavar="DURATION", help="Keep what was replaced since then, instead of keep_history.")
@@ -207,4 +236,4 @@ def gc_(directory: Path | None, yes: bool, keep: str | None, format_: str) -> No
         click.echo(f"Done. The store is at state {serial}.")
 
 
-COMMANDS = (history, outdated, rollback, env, gc_)
+COMMANDS = (diff, history, outdated, rollback, env, gc_)

@@ -79,7 +79,7 @@ def outcome(plan: Plan, snapshot: Snapshot) -> Snapshot:
             held[_key(step.definition)] = step.definition
         elif isinstance(step, Forget):
             held.pop((step.kind, step.address, step.fingerprint), None)
-    return assemble(snapshot.head, held.values(), snapshot.tables.values())
+    return assemble(snapshot.head, held.values(), snapshot.tables.values(), snapshot.views)
 
 
 def _key(definition: Definition) -> tuple[str, str, str]:
