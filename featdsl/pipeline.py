@@ -45,7 +45,9 @@ def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str
     snapshot = store.read()
     connection = engine.connect(project)
     try:
-        bound = binding.bind(desired, connection, root=project.root, frame_folder=store.frames, rows=rows)
+        bound = binding.bind(
+            desired, connection, root=project.root, frame_folder=store.frames, rows=rows, applied=snapshot
+        )
     finally:
         connection.close()
     return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)

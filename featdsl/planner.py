@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from featdsl import graph, sql, steps
+from featdsl import graph, impact, sql, steps
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -35,14 +35,21 @@ def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = 
     before = _own(snapshot.catalog, target, project)
     _refuse_shared_views(snapshot, before, target)
     changes = compare(before, target)
+    planned = _planned(changes, before, target, steps.versions_of(snapshot, target))
+    todo = tuple(steps.derive(snapshot, before, target, changes, drift))
+    held_by = steps.holders(snapshot, before, target)
+    live = steps.live_versions(held_by, steps.versions_of(snapshot, target))
     return Plan(
         project=project,
         base=snapshot.head,
-        changes=_planned(changes, before, target),
+        changes=planned,
+        untouched=impact.untouched(before, target, planned),
+        kept=impact.kept(held_by, live, snapshot.tables),
+        reused=impact.reused(snapshot, target, todo),
         repairs=tuple(_repairs(target, drift)),
         lost=tuple(_lost(snapshot, target, drift)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
-        steps=tuple(steps.derive(snapshot, before, target, changes, drift)),
+        steps=todo,
     )
 
 
@@ -179,20 +186,27 @@ def _edited(applied: SetDefinition, declared: SetDefinition, catalog: Catalog) -
 # Who is downstream
 
 
-def _planned(changes: Iterable[Change], before: Catalog, after: Catalog) -> tuple[PlannedChange, ...]:
+def _planned(
+    changes: Iterable[Change], before: Catalog, after: Catalog, versions: impact.Versions
+) -> tuple[PlannedChange, ...]:
     import networkx as nx
 
     whole = nx.compose(graph.build(before), graph.build(after))
-    return tuple(
-        PlannedChange(
-            change=change,
-            downstream=tuple(
-                _affected(name, before, after)
-                for name in graph.downstream(whole, graph.node(change.kind, change.address))
-            ),
-        )
-        for change in changes
-    )
+    planned = []
+    for change in changes:
+        if change.kind == "source" and _is_of_columns(change, before, after):
+            met = impact.readers(before, after, versions, change.address)
+        else:
+            met = graph.downstream(whole, graph.node(change.kind, change.address))
+        planned.append(PlannedChange(change=change, downstream=tuple(_affected(name, before, after) for name in met)))
+    return tuple(planned)
+
+
+def _is_of_columns(change: Change, before: Catalog, after: Catalog) -> bool:
+    """Return whether a source gives the rows that it gave, but for columns that were found to be other."""
+    was, now = before.sources.get(change.address), after.sources.get(change.address)
+    same = was is not None and now is not None and was.fingerprint == now.fingerprint
+    return same and any(reason.code.startswith("column ") for reason in change.reasons)
 
 
 def _affected(name: str, before: Catalog, after: Catalog) -> Affected:

@@ -36,12 +36,22 @@ LAYERS = {
         "plan",
         "uses",
         "calls",
+        "impact",
         "steps",
         "planner",
         "planfile",
         "apply",
     }
-    | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},
+    | {
+        "render",
+        "render.fold",
+        "render.phrases",
+        "render.pullrequest",
+        "render.reach",
+        "render.sizes",
+        "render.terminal",
+    }
+    | {"pipeline"},
     "reading": {
         "clients",
         "selection",
