@@ -48,11 +48,24 @@ def parts(plan: Plan, most: int) -> tuple[list[Part], str]:
             owners[planned.change.owner].append(planned)
     teams = sorted(owners)
     shown = teams[: max(1, most // 2)]
-    each = max(2, most // len(shown)) if shown else 0
-    found = [Part(owner, len(owners[owner]), tuple(_capped(owners[owner], each))) for owner in shown]
-    left = [owner for owner in teams if owner not in shown]
+    shares = _shares([len(owners[owner]) for owner in shown], most)
+    found = [
+        Part(owner, len(owners[owner]), tuple(_capped(owners[owner], share)))
+        for owner, share in zip(shown, shares, strict=True)
+    ]
+    left = teams[len(shown) :]
     changes = sum(len(owners[owner]) for owner in left)
     return found, f"and {counted(changes, 'change')} of {counted(len(left), 'more team')}" if left else ""
+
+
+def _shares(sizes: Sequence[int], most: int) -> list[int]:
+    """Return how much each of several may show: what the small ones leave is for the large ones."""
+    shares = dict.fromkeys(range(len(sizes)), 0)
+    room = most
+    for number, index in enumerate(sorted(shares, key=lambda each: sizes[each])):
+        shares[index] = min(sizes[index], max(2, room // (len(sizes) - number)))
+        room -= shares[index]
+    return list(shares.values())
 
 
 def _capped(changes: Sequence[PlannedChange], most: int) -> Iterator[Shown]:
@@ -94,7 +107,7 @@ def _folded(changes: Sequence[PlannedChange]) -> Iterator[Shown]:
 def _rest(changes: Sequence[PlannedChange]) -> Rest:
     change = changes[0].change
     of = f" of group {group_of(change)}" if change.kind == "feature" else ""
-    said = f"and {counted(len(changes), f'more {change.kind}')}{of}, {change.change_class}"
+    said = f"and {counted(len(changes), f'more {change.kind}')}{of} ({change.change_class})"
     return Rest(SYMBOLS[change.action], said, tuple(changes))
 
 

@@ -6,6 +6,7 @@ import difflib
 import inspect
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from featdsl.definitions import (
     Definition,
@@ -18,7 +19,7 @@ from featdsl.definitions import (
     address,
 )
 from featdsl.diff import Action, Reason
-from featdsl.plan import BuildTable, CheckRows, DropView, OpenSource, Plan, PutView, Record
+from featdsl.plan import BuildTable, CheckRows, DropView, Kept, OpenSource, Plan, PutView, Record
 from featdsl.render import sizes
 
 _VERBS: dict[Action, str] = {
@@ -154,15 +155,23 @@ def counts_line(plan: Plan) -> str:
 # What a reviewer is told besides
 
 
+class Line(NamedTuple):
+    """A line of two columns: a thing of the project or a few words, and what is said of it."""
+
+    name: str
+    said: str
+    is_thing: bool = False
+
+
 def block_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield why the plan cannot be applied, each with how to go on."""
     yield from ((each.what, each.mend) for each in plan.blocks)
 
 
-def approval_lines(plan: Plan) -> Iterator[tuple[str, str]]:
+def approval_lines(plan: Plan) -> Iterator[Line]:
     """Yield the teams that must agree, each with what of theirs changes or goes."""
     if plan.unapproved:
-        yield from ((each.team, some(each.because, _NAMES)) for each in plan.approvals)
+        yield from (Line(each.team, some(each.because, _NAMES)) for each in plan.approvals)
 
 
 def notice_lines(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -173,45 +182,50 @@ def notice_lines(plan: Plan) -> Iterator[tuple[str, str]]:
 # What is computed, and what lives on
 
 
-def compute_lines(plan: Plan, most: int) -> Iterator[tuple[str, str]]:
+def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
     """Yield each table to build with what it may take, at most so many, then what is not built."""
     built = [step for step in plan.steps if isinstance(step, BuildTable)]
     known = [(step.group, step.table, step.estimate) for step in built if step.estimate]
-    known.sort(key=lambda each: (-each[2].seconds, -each[2].rows, each[1]))
+    known.sort(key=lambda each: (-(each[2].seconds // 10), -each[2].rows, each[1]))  # as coarse as it is told
     for group, _, estimate in known[:most]:
-        yield group, f"{sizes.together([estimate])}, by the last build"
+        yield Line(group, f"{sizes.together([estimate])}, by the last build", is_thing=True)
     if len(known) > most:
-        yield f"{len(known) - most:,} more", sizes.together(each for _, _, each in known[most:])
-    if len(known) > 1:
-        yield "together", sizes.together(each for _, _, each in known)
+        yield Line(f"{len(known) - most:,} more", sizes.together(each for _, _, each in known[most:]))
+    if len(known) > 2:  # noqa: PLR2004 - two are added up at sight
+        yield Line("together", sizes.together(each for _, _, each in known))
     first = [step.group for step in built if step.estimate is None]
     if first:
-        yield "first builds", f"{some(first, _NAMES)}: no estimate"
+        yield Line("first build", some(first, _NAMES))
     here = [each.group for each in plan.reused if each.new]
     if here:
-        yield "reused", f"{some(here, _NAMES)}: built already, nothing to compute"
-    same = len(plan.reused) - len(here)
+        yield Line("built already", f"{some(here, _NAMES)}: nothing to compute")
+    same = list(dict.fromkeys(each.group for each in plan.reused if not each.new))
     if same and (built or here):
-        yield "unchanged", f"{counted(same, 'table')} of {some(sorted({e.group for e in plan.reused if not e.new}), 3)}"
+        yield Line("reused", some(same, _NAMES))
 
 
-def kept_lines(plan: Plan, most: int) -> Iterator[tuple[str, str]]:
+def kept_lines(plan: Plan, most: int) -> Iterator[Line]:
     """Yield the old versions of what changes that live on, each with who holds it, and what they take in the store."""
     changed = {each.change.address for each in plan.changes if each.change.kind == "feature"}
     here = [each for each in plan.kept if each.feature in changed]
     for each in here[:most]:
-        yield each.feature, f"for {some(each.held_by, _NAMES)}"
+        yield Line(each.feature, f"for {some(_holders(each), _NAMES)}", is_thing=True)
     if len(here) > most:
-        yield f"{len(here) - most:,} more", "by others like these"
-    if here:
-        tables = {each.table: each for each in here if each.table}
+        yield Line(f"{len(here) - most:,} more", "by others like these")
+    tables = {each.table: each for each in here if each.table}
+    if tables:
         rows, size = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))
         known = sizes.size(size) if all(each.bytes for each in tables.values()) else ""
         parts = [counted(len(tables), "table"), sizes.rows(rows), known]
-        yield "in the store", ", ".join(part for part in parts if part)
+        yield Line("in the store", ", ".join(part for part in parts if part))
     earlier = len(plan.kept) - len(here)
     if here and earlier:
-        yield "from before", f"{counted(earlier, 'more old version')} of other features"
+        yield Line("from before", f"{counted(earlier, 'more old version')} of other features")
+
+
+def _holders(kept: Kept) -> list[str]:
+    """Return who holds an old version: what is derived from it is old as well."""
+    return [name if "@" in name else f"the old {name}" for name in kept.held_by]
 
 
 def checks(plan: Plan) -> list[tuple[str, list[str]]]:

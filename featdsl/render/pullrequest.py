@@ -12,6 +12,7 @@ from featdsl.plan import Plan, PlannedChange
 from featdsl.render import fold, reach
 from featdsl.render.phrases import (
     LONG,
+    Line,
     approval_lines,
     block_lines,
     checks,
@@ -64,15 +65,11 @@ def markdown(plan: Plan, limit: int = LIMIT) -> str:
 
 def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
     yield f"### {_escaped(title(plan))}"
-    word, colon, why = reach.verdict(plan).partition(":")
-    yield from [
-        "",
-        f"**{word}:**{_cell(why, 1000)}" if colon and " " not in word else f"**{_cell(word + colon + why)}**",
-    ]
+    yield from ["", _verdict(plan)]
     if not plan.empty:
         yield from ["", f"{counts_line(plan)} {steps_line(plan)}"]
     yield from _list("Blocked", _told(block_lines(plan)), caps)
-    yield from _list("Must agree", (f"**{team}** {_cell(said)}" for team, said in approval_lines(plan)), caps)
+    yield from _list("Must agree", (f"**{team}** {_cell(said)}" for team, said, _ in approval_lines(plan)), caps)
     yield from _list("To know", _told(notice_lines(plan)), caps)
     yield from _changes(plan, caps)
     yield from _affected(plan, caps)
@@ -87,6 +84,13 @@ def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
         yield from ["", f"**Ad hoc**, kept until code declares them: {named}."]
 
 
+def _verdict(plan: Plan) -> str:
+    """Return the verdict with its word in bold; where it names teams, they are bold as well."""
+    said = _cell(reach.verdict(plan), 1000)
+    word, colon, why = said.partition(": ")
+    return f"**{word}:** {why}" if colon and " (" not in word else f"**{said}**"
+
+
 def _list(heading: str, lines: Iterable[str], caps: _Caps) -> Iterator[str]:
     listed, most = list(lines), caps.names * 2
     if listed:
@@ -99,16 +103,11 @@ def _told(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"{_cell(what, 1000)}<br>{_cell(mend, 1000)}" if mend else _cell(what, 1000) for what, mend in pairs)
 
 
-def _table(heading: str, first: str, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    listed = list(pairs)
+def _table(heading: str, first: str, lines: Iterable[Line]) -> Iterator[str]:
+    listed = list(lines)
     if listed:
         yield from ["", f"#### {heading}", "", f"| {first} | |", "|---|---|"]
-        yield from (f"| {_name(name)} | {_cell(said)} |" for name, said in listed)
-
-
-def _name(name: str) -> str:
-    """Return a name as code, and words as they are."""
-    return name if " " in name or name == "together" else f"`{name}`"
+        yield from (f"| {f'`{name}`' if is_thing else name} | {_cell(said)} |" for name, said, is_thing in listed)
 
 
 # What changes
@@ -191,7 +190,7 @@ def _affected(plan: Plan, caps: _Caps) -> Iterator[str]:
     most = max(1, caps.changes // 4)
     for team in teams[:most]:
         shown, left = reach.few(team, caps.names)
-        yield f"| **{_cell(team.owner)}** | | {team.counts} | |"
+        yield f"| **{_cell(team.owner)}** | | | {team.counts} |"
         for each in shown:
             kind = "" if each.kind == "feature" else f"{each.kind} "
             yield f"| | `{each.symbol}` | {kind}`{each.address}` | {_cell(each.said)} |"
@@ -200,7 +199,7 @@ def _affected(plan: Plan, caps: _Caps) -> Iterator[str]:
     if len(teams) > most:
         yield f"| and {counted(len(teams) - most, 'more team')} | | {_cell(some([t.owner for t in teams[most:]], 10))} | |"
     if spared:
-        yield from ["", f"Not hit: {_escaped(spared)}."]
+        yield from ["", f"{'' if teams else 'Nobody. '}Not hit: {_escaped(spared)}."]
 
 
 # SQL

@@ -37,13 +37,20 @@ def verdict(plan: Plan) -> str:
 
 
 def _why_safe(plan: Plan) -> str:
-    own = sorted({each.change.owner for each in _causes(plan)})
+    causes = list(_causes(plan))
+    own = sorted({each.change.owner for each in causes if not reads_columns(each.change)})
     if own:
-        whose = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)
-        return f"nobody's values change but {whose}'s own" if len(own) <= _TEAMS else "each team changes only its own"
+        whose = _listed([*own[:-1], f"{own[-1]}'" if own[-1].endswith("s") else f"{own[-1]}'s"])
+        return f"nobody's values change but {whose} own" if len(own) <= _TEAMS else "each team changes only its own"
+    if causes:
+        return "nobody reads the columns that are gone or of another type"
     if not any(isinstance(step, BuildTable) for step in plan.steps):
         return "nothing is recomputed"
     return "what was lost is made again" if plan.repairs and not plan.changes else "nobody's values change"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _causes(plan: Plan) -> Iterator[PlannedChange]:
@@ -51,29 +58,35 @@ def _causes(plan: Plan) -> Iterator[PlannedChange]:
     yield from (each for each in plan.changes if changes_values(each.change) and each.change.change_class != "upstream")
 
 
-def _touched(plan: Plan) -> dict[str, Counter[str]]:
-    """Return what of each team changes or goes because of what another team does, counted as it is told."""
+def _touched(plan: Plan) -> dict[str, str]:
+    """Return what of each team changes or goes because of what another team does, counted."""
     found: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     for cause in _causes(plan):
         for each in cause.downstream:
             if reads_columns(cause.change):  # which no pin helps against
-                found[each.owner][each.kind, each.address] = f"{each.kind} reads|s read"
+                found[each.owner][each.kind, each.address] = "reads|read changed columns"
             elif each.owner != cause.change.owner and each.effect in {"changes", "removed"}:
-                verb = "changes|s change" if each.effect == "changes" else "goes|s go"
-                found[each.owner][each.kind, each.address] = f"{each.kind} {verb}"
-    return {team: Counter(things.values()) for team, things in found.items()}
+                verb = "changes|change" if each.effect == "changes" else "goes|go"
+                found[each.owner][each.kind, each.address] = verb
+    return {team: _counts((verb, kind) for (kind, _), verb in things.items()) for team, things in found.items()}
 
 
-def _with_count(team: str, touched: dict[str, Counter[str]]) -> str:
-    said = [_numbered(number, form) for form, number in sorted(touched.get(team, Counter()).items())]
-    return f"{team} ({', '.join(said)})" if said else team
+def _counts(things: Iterable[tuple[str, str]]) -> str:
+    """Return how many of each kind do what, each verb given for one and for more: `2 features and 1 set follow`."""
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    for verb, kind in things:
+        kinds[verb][kind] += 1
+    said = []
+    for verb, numbers in kinds.items():
+        one, _, many = verb.partition("|")
+        more = many.partition(" ")[2]
+        does = f"{one} {more}".rstrip() if sum(numbers.values()) == 1 else many
+        said.append(f"{_listed([counted(numbers[kind], kind) for kind in KINDS if numbers[kind]])} {does}")
+    return "; ".join(said)
 
 
-def _numbered(number: int, form: str) -> str:
-    one, many = form.split("|")
-    kind = one.partition(" ")[0]
-    read = " columns that are gone or of another type" if "read" in many else ""
-    return f"{number:,} {one if number == 1 else f'{kind}{many}'}{read}"
+def _with_count(team: str, touched: dict[str, str]) -> str:
+    return f"{team} ({touched[team]})" if team in touched else team
 
 
 def _pinned_stay(plan: Plan) -> str:
@@ -114,17 +127,9 @@ class Team:
 
     @property
     def counts(self) -> str:
-        """How much follows, is pinned, adopts and reads: `2 features follow, 1 set and 1 model are pinned`."""
-        verbs = {"↻": "follow", "=": "pinned", "+": "adopt", "!": "to look at"}
-        kinds = Counter((each.symbol, each.kind) for each in self.met)
-        said = []
-        for symbol, verb in verbs.items():
-            listed = [counted(kinds[symbol, kind], kind) for kind in KINDS if kinds[symbol, kind]]
-            if listed:
-                number = sum(kinds[symbol, kind] for kind in KINDS)
-                s = "s" if number == 1 and verb in {"follow", "adopt"} else ""
-                said.append(f"{' and '.join(listed)} {verb}{s}")
-        return ", ".join(said)
+        """How much follows, is pinned, adopts and reads: `2 features follow; 1 set and 1 model are pinned`."""
+        verbs = {"↻": "follows|follow", "=": "is|are pinned", "+": "adopts|adopt", "!": "reads|read changed columns"}
+        return _counts((verbs[each.symbol], each.kind) for each in self.met)
 
 
 def affected(plan: Plan) -> list[Team]:
@@ -142,7 +147,7 @@ def affected(plan: Plan) -> list[Team]:
                 continue
             row = rows[each.owner, each.kind, each.address]
             if reads_columns(change):
-                row.reads.append(change.address)
+                row.reads.append(_column_of(change))
             elif change.kind == "feature" and each.kind in {"set", "model"}:
                 (row.keeps if each.effect == "keeps" else row.adopts).append(change.address)
     teams: dict[str, list[Met]] = defaultdict(list)
@@ -173,13 +178,23 @@ class _Row:
 
     def told(self, kind: str) -> Iterator[tuple[str, str]]:
         if self.reads:
-            yield "!", f"reads a column of source {some(self.reads, _CAUSES)} that is gone or of another type"
+            yield "!", f"reads {some(self.reads, _CAUSES)}"
         if self.follows:
             yield "↻", f"follows {some(self.follows, _CAUSES)}"
         if self.keeps:
             yield "=", f"{'trains on' if kind == 'model' else 'keeps'} the old {some(self.keeps, _CAUSES)}"
         if self.adopts:
             yield "+", f"adopts the new {some(self.adopts, _CAUSES)}"
+
+
+def _column_of(change: Change) -> str:
+    """Return which column of a source is other; of several it is not known here who reads which."""
+    columns = [reason for reason in change.reasons if reason.change_class != "metadata"]
+    if len(columns) > 1:
+        return f"changed columns of source {change.address}"
+    if columns[0].code == "column gone":
+        return f"a column of source {change.address} that is gone: {columns[0].before}"
+    return f"a column of source {change.address} that is now {columns[0].after}"
 
 
 def _upstream(change: Change) -> list[str]:

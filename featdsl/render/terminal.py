@@ -12,6 +12,7 @@ from featdsl.plan import Plan, PlannedChange
 from featdsl.render import fold, reach
 from featdsl.render.phrases import (
     LONG,
+    Line,
     approval_lines,
     block_lines,
     checks,
@@ -36,8 +37,10 @@ _COLOURS: dict[str, str] = {SYMBOLS["create"]: "green", SYMBOLS["change"]: "yell
 _COLOURS |= {SYMBOLS["remove"]: "red", "!": "red"}
 _VERDICTS = {"Blocked": "red", "Needs": "yellow", "Touches": "yellow", "Safe": "green"}
 _SIGN_COLOURS = {"-": "red", "+": "green"}
-_CHANGES, _ALIKE, _TEAMS, _LINES, _RULES = 60, 6, 12, 24, 8
+_CHANGES, _ALIKE, _TEAMS, _LINES, _RULES = 60, 6, 12, 24, 16
 """How many changes, things of one kind, teams, lines of a diff and rules a person still reads."""
+_TABLES = 8
+"""How many tables are told of one by one."""
 _DETAIL = 10
 """The least room beside a name that something can be said in."""
 
@@ -72,8 +75,8 @@ def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
     yield from _section("What changes", page.changes(), paint)
     yield from _section("Who is affected", page.affected(), paint)
     if not plan.empty:
-        yield from _section("To compute", page.pairs(compute_lines(plan, _RULES)), paint)
-        yield from _section("Old versions that live on", page.pairs(kept_lines(plan, _RULES)), paint)
+        yield from _section("To compute", page.pairs(compute_lines(plan, _TABLES)), paint)
+        yield from _section("Old versions that live on", page.pairs(kept_lines(plan, _TABLES)), paint)
     yield from _section("Data checks", page.checks(), paint)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
     yield from _section("Lost for good", plan.lost, paint)
@@ -123,11 +126,11 @@ class _Page:
             for line in mend.splitlines():
                 yield from self.wrapped(line, "  ", "  ")
 
-    def pairs(self, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    def pairs(self, lines: Iterable[Line]) -> Iterator[str]:
         """Yield two columns."""
-        listed = list(pairs)
-        left = min(max((len(name) for name, _ in listed), default=0), self.width // 2)
-        for name, said in listed:
+        listed = list(lines)
+        left = min(max((len(name) for name, *_ in listed), default=0), self.width // 2)
+        for name, said, _ in listed:
             yield from self._beside(name.ljust(left), said)
 
     def _beside(self, name: str, said: str, less: int = 0) -> list[str]:
@@ -174,7 +177,7 @@ class _Page:
             yield lead.rstrip()
             yield f"{indent}    {_cut(self._detail(change, dtypes), self.width - 2 - len(indent) - 4)}".rstrip()
         for reason in change.reasons:
-            yield from self._reason(reason, f"{indent}      ")
+            yield from self._reason(reason, f"{indent}    ")
 
     def _symbol(self, symbol: str) -> str:
         return self.paint(symbol, _COLOURS[symbol]) if symbol in _COLOURS else symbol
@@ -219,6 +222,7 @@ class _Page:
             yield from self.wrapped(f"and {more}: {some([each.owner for each in teams[_TEAMS:]], _ALIKE)}", "", "  ")
         spared = reach.not_hit(self.plan, _ALIKE)
         if spared:
+            yield from [] if teams else ["nobody"]
             yield from self.wrapped(f"not hit: {spared}", "", "  ")
 
     def _team(self, team: reach.Team) -> Iterator[str]:
