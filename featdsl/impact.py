@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from featdsl import graph
-from featdsl.definitions import Catalog, FeatureDefinition, GroupDefinition, SetDefinition, SourceDefinition
+from featdsl.definitions import KINDS, Catalog, FeatureDefinition, GroupDefinition, SetDefinition, SourceDefinition
 from featdsl.diff import Change, altered
 from featdsl.graph import node
 from featdsl.plan import Affected, BuildTable, Estimate, Kept, PlannedChange, Reused, Step
@@ -38,10 +38,11 @@ def readers(before: Catalog, after: Catalog, versions: Versions, source: str) ->
 def readers_of(snapshot: Snapshot, source: str, column: str) -> list[Affected]:
     """Return what of the applied things reads one column of a source, by way of others too, features first."""
     found = _readers(snapshot.catalog, snapshot.catalog, snapshot.versions, {(source, column.lower())})
-    named = [each.partition(" ") for each in found if not each.startswith("source ")]
+    named = sorted((each.partition(" ") for each in found), key=lambda each: (KINDS.index(each[0]), each[2]))
     return [
         Affected(kind=kind, address=name, owner=_find(snapshot.catalog, kind, name).owner, effect="changes")
         for kind, _, name in named
+        if kind != "source"
     ]
 
 
