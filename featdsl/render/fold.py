@@ -13,7 +13,8 @@ from featdsl.render.phrases import counted, some
 
 _ALIKE, _SHOWN_ALIKE = 6, 3
 """So many changes of one kind are shown; of more than that, only the first few."""
-_GROUPS = 4
+_GROUPS, _A_TEAM = 4, 4
+"""How many groups are named of what is left, and how many changes a team should have room for."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Part:
     count: int
     shown: tuple[Shown, ...]
 
+    @property
+    def folded(self) -> bool:
+        """Whether some are counted only."""
+        return any(isinstance(each, Rest) for each in self.shown)
+
 
 def parts(plan: Plan, most: int) -> tuple[list[Part], str]:
     """Return what is declared otherwise, by team, at most about `most` changes, and which teams are left out.
@@ -47,7 +53,7 @@ def parts(plan: Plan, most: int) -> tuple[list[Part], str]:
         if planned.change.action != "recompute":
             owners[planned.change.owner].append(planned)
     teams = sorted(owners)
-    shown = teams[: max(1, most // 2)]
+    shown = teams[: max(1, most // _A_TEAM)]
     shares = _shares([len(owners[owner]) for owner in shown], most)
     found = [
         Part(owner, len(owners[owner]), tuple(_capped(owners[owner], share)))

@@ -211,7 +211,7 @@ def kept_lines(plan: Plan, most: int) -> Iterator[Line]:
     for each in here[:most]:
         yield Line(each.feature, f"for {some(_holders(each), _NAMES)}", is_thing=True)
     if len(here) > most:
-        yield Line(f"{len(here) - most:,} more", "by others like these")
+        yield Line(f"{len(here) - most:,} more", "featdsl plan --format json")
     tables = {each.table: each for each in here if each.table}
     if tables:
         rows, size = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))

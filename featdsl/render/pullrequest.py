@@ -119,7 +119,8 @@ def _changes(plan: Plan, caps: _Caps) -> Iterator[str]:
     if parts:
         yield from ["", "#### What changes"]
     for part in parts:
-        yield from ["", f"**{_escaped(part.owner)}**", "", "| | what | class | detail |", "|---|---|---|---|"]
+        count = f": {counted(part.count, 'change')}" if part.folded else ""
+        yield from ["", f"**{_escaped(part.owner)}**{count}", "", "| | what | class | detail |", "|---|---|---|---|"]
         for each in part.shown:
             yield _rest(each) if isinstance(each, fold.Rest) else _row(each.change, definitions)
         for each in part.shown:
@@ -236,8 +237,11 @@ def _bytes(text: str) -> int:
 
 
 def _code(said: str) -> str:
-    fence = "``" if "`" in said else "`"
-    return f"{fence}{_cut(' '.join(said.split()), _CELL)}{fence}".replace("|", "\\|")
+    """Return a text as code within a line, its fence longer than any in it."""
+    inside = _cut(" ".join(said.split()), _CELL).replace("|", "\\|")
+    longest = max(map(len, re.findall("`+", inside)), default=0)
+    room = " " if longest else ""
+    return f"{'`' * (longest + 1)}{room}{inside}{room}{'`' * (longest + 1)}"
 
 
 def _cell(said: str, most: int = _CELL) -> str:

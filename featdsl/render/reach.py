@@ -211,7 +211,8 @@ def not_hit(plan: Plan, most: int) -> str:
     for each in plan.untouched:
         teams[each.owner].append(each)
     told = [f"{some(_names(teams[owner]), most)} ({owner})" for owner in sorted(teams)]
-    return "; ".join(told[:most]) + (f"; {counted(len(told) - most, 'more team')}" if len(told) > most else "")
+    more = f"; and of {counted(len(told) - _TEAMS, 'more team')}" if len(told) > _TEAMS else ""
+    return f"{'; '.join(told[:_TEAMS])}{more}"
 
 
 def _names(things: Iterable[Affected]) -> Sequence[str]:

@@ -37,8 +37,12 @@ _COLOURS: dict[str, str] = {SYMBOLS["create"]: "green", SYMBOLS["change"]: "yell
 _COLOURS |= {SYMBOLS["remove"]: "red", "!": "red"}
 _VERDICTS = {"Blocked": "red", "Needs": "yellow", "Touches": "yellow", "Safe": "green"}
 _SIGN_COLOURS = {"-": "red", "+": "green"}
-_CHANGES, _ALIKE, _TEAMS, _LINES, _RULES = 60, 6, 12, 24, 16
+_CHANGES, _ALIKE, _TEAMS, _LINES, _RULES = 48, 6, 8, 24, 16
 """How many changes, things of one kind, teams, lines of a diff and rules a person still reads."""
+_FEW_TEAMS = 4
+"""More teams than these are told of in less detail."""
+_ALL_LINES = 240
+"""How many lines all diffs together have at most, as long as each has a few."""
 _TABLES = 8
 """How many tables are told of one by one."""
 _DETAIL = 10
@@ -145,26 +149,32 @@ class _Page:
     def changes(self) -> Iterator[str]:
         """Yield what is declared otherwise, by team."""
         parts, left = fold.parts(self.plan, _CHANGES)
+        shown = sum(len(part.shown) for part in parts)
         for part in parts:
-            yield self.paint(part.owner, "bold")
-            yield from self._part(part.shown)
+            count = f": {counted(part.count, 'change')}" if part.folded else ""
+            yield f"{self.paint(part.owner, 'bold')}{count}"
+            yield from self._part(part.shown, max(4, min(_LINES, _ALL_LINES // shown)))
         if left:
-            yield f"{left}: featdsl plan --format json"
+            yield from self.wrapped(f"{left}: featdsl plan --format json", "", "  ")
 
-    def _part(self, shown: Sequence[fold.Shown]) -> Iterator[str]:
+    def _part(self, shown: Sequence[fold.Shown], most: int) -> Iterator[str]:
         changes = [each.change for each in shown if isinstance(each, PlannedChange)]
         left = max((len(_indent(each)) + len(_name(each)) for each in changes), default=0)
         types = max((len(self._dtype(each)) for each in changes if each.action == "create"), default=0)
         group, indent = "", "  "
         for each in shown:
             if isinstance(each, fold.Rest):
-                yield f"{indent}{self._symbol(each.symbol)} {each.said}"
+                first, *rest = self.wrapped(each.said, f"{indent}  ", f"{indent}    ")
+                yield f"{indent}{self._symbol(each.symbol)}{first[len(indent) + 1 :]}"
+                yield from rest
                 continue
             change, indent = each.change, _indent(each.change)
             if change.kind == "feature" and fold.group_of(change) != group:
                 yield f"    group {fold.group_of(change)}"
             group = fold.group_of(change)
             yield from self._change(change, min(left, self.width // 2), types)
+            for reason in change.reasons:
+                yield from self._reason(reason, f"{indent}    ", most)
 
     def _change(self, change: Change, left: int, dtypes: int) -> Iterator[str]:
         indent = _indent(change)
@@ -176,8 +186,6 @@ class _Page:
         else:
             yield lead.rstrip()
             yield f"{indent}    {_cut(self._detail(change, dtypes), self.width - 2 - len(indent) - 4)}".rstrip()
-        for reason in change.reasons:
-            yield from self._reason(reason, f"{indent}    ")
 
     def _symbol(self, symbol: str) -> str:
         return self.paint(symbol, _COLOURS[symbol]) if symbol in _COLOURS else symbol
@@ -194,7 +202,7 @@ class _Page:
         definition = self.definitions.get((change.kind, change.address))
         return definition.dtype if isinstance(definition, FeatureDefinition) else ""
 
-    def _reason(self, reason: Reason, below: str) -> Iterator[str]:
+    def _reason(self, reason: Reason, below: str, most: int) -> Iterator[str]:
         if reason.code not in LONG:
             yield from self.wrapped(reason_line(reason), below, f"{below}  ")
             return
@@ -204,10 +212,10 @@ class _Page:
             for sign, line in line_changes(reason)
             for part in _chunks(line, self.width - 2 - len(below) - 4)
         ]
-        for sign, line in lines[:_LINES]:
+        for sign, line in lines[:most]:
             yield below + self.paint(f"  {sign} {line}".rstrip(), _SIGN_COLOURS.get(sign, "reset"))
-        if len(lines) > _LINES:
-            yield f"{below}  … {counted(len(lines) - _LINES, 'more line')}: featdsl plan --format json"
+        if len(lines) > most:
+            yield f"{below}  … {counted(len(lines) - most, 'more line')}: featdsl plan --format json"
 
     # Who is affected
 
@@ -216,7 +224,7 @@ class _Page:
         teams = reach.affected(self.plan)
         for team in teams[:_TEAMS]:
             yield from self.wrapped(f"{team.owner}: {team.counts}", "", "  ")
-            yield from self._team(team)
+            yield from self._team(team, _ALIKE if len(teams) <= _FEW_TEAMS else _ALIKE // 2)
         if len(teams) > _TEAMS:
             more = counted(len(teams) - _TEAMS, "more team")
             yield from self.wrapped(f"and {more}: {some([each.owner for each in teams[_TEAMS:]], _ALIKE)}", "", "  ")
@@ -225,8 +233,8 @@ class _Page:
             yield from [] if teams else ["nobody"]
             yield from self.wrapped(f"not hit: {spared}", "", "  ")
 
-    def _team(self, team: reach.Team) -> Iterator[str]:
-        shown, left = reach.few(team, _ALIKE)
+    def _team(self, team: reach.Team, most: int) -> Iterator[str]:
+        shown, left = reach.few(team, most)
         width = min(max(len(each.name) for each in shown), self.width // 2)
         for each in shown:
             lines = self._beside(each.name.ljust(width), each.said, 4)
