@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import calls, engine, fingerprints, frames, graph, instants, sql, tracing, uses
+from featdsl import calls, engine, fingerprints, frames, graph, impact, instants, sql, tracing, uses
 from featdsl.definitions import (
     Aggregate,
     Catalog,
@@ -25,6 +25,7 @@ from featdsl.dtypes import family, gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.instants import Clock
 from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
+from featdsl.snapshot import Snapshot
 from featdsl.windows.family import call_of
 from featdsl.windows.totals import columns_of
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(.*?)" (?:not found|was not found)')
+_READS_UNKNOWN = re.compile(r"reads the column '(.*?)', which does not exist")
+_SHOWN_READERS = 8
 _CONDITION = "Write what is true of every good value, such as: age BETWEEN 0 AND 120."
 _UNKNOWN_FUNCTION = re.compile(r"Function with name (\S+) does not exist")
 
@@ -43,6 +46,7 @@ class _Check:
     frame_folder: Path
     rows: Mapping[str, Any]
     catalog: Catalog
+    applied: Snapshot
     sources: dict[str, SourceDefinition] = field(default_factory=dict)
     features: dict[str, FeatureDefinition] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -54,15 +58,22 @@ class _Check:
         self.problems.append(Problem(summary, what, where, mend))
 
 
-def bind(
-    catalog: Catalog, connection: DuckDBPyConnection, *, root: Path, frame_folder: Path, rows: Mapping[str, Any]
+def bind(  # noqa: PLR0913 - what there is to look at
+    catalog: Catalog,
+    connection: DuckDBPyConnection,
+    *,
+    root: Path,
+    frame_folder: Path,
+    rows: Mapping[str, Any],
+    applied: Snapshot = Snapshot(),  # noqa: B008 - frozen
 ) -> Catalog:
     """Return the catalogue with the schemas and the column lineage that were found.
 
-    `rows` holds frames by their hash; applied ones are files in `frame_folder`. Raises DeclarationError with every
-    column that does not exist, type that does not fit and SQL that does not bind.
+    `rows` holds frames by their hash; those of before are files in `frame_folder`; `applied` knows which columns there
+    were. Raises DeclarationError with every column that does not exist, type that does not fit and SQL that does not
+    bind.
     """
-    check = _Check(connection, root, frame_folder, rows, catalog)
+    check = _Check(connection, root, frame_folder, rows, catalog, applied)
     for entity in catalog.entities.values():
         for key in entity.keys:
             if not _has_type(check, f"entity {entity.name}: key {key.name}", key.dtype, entity.origin):
@@ -95,6 +106,7 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
         column = found.get(wanted.lower())
         if column is None:
             what = f"source {source.name} has no column {wanted!r}, its {role}=."
+            what += _gone(check, [source.name], wanted)
             check.refuse("Missing column", what, source.origin, _columns_hint(wanted, columns))
         elif role != "tie_break" and not is_instant(column.dtype):
             what = f"source {source.name}: its {role} {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
@@ -155,7 +167,7 @@ def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -
     address = f"source {source.name}"
     if source.format == "sql":
         inputs = [column.name for name in source.inputs for column in check.sources[name].columns]
-        return _sql_problem(address, error, inputs, source.origin)
+        return _with_gone(check, source.inputs, _sql_problem(address, error, inputs, source.origin))
     where = ", ".join(source.location)
     if isinstance(error, duckdb.IOException) and "No files found" in str(error):
         what = f"{address}: no file matches {where}."
@@ -258,6 +270,7 @@ def _check_keys(check: _Check, group: GroupDefinition, scope: _Scope) -> None:
         column = found.get(wanted.lower())
         if column is None:
             what = f"group {group.name}: source {group.source} has no column {wanted!r} for its key {key.name}."
+            what += _gone(check, [group.source], wanted)
             mend = _columns_hint(wanted, scope.columns) + f'\nOr say which column it is: keys={{"{key.name}": "..."}}.'
             check.refuse("Missing column", what, group.origin, mend)
         elif not gives(column.dtype, key.dtype):
@@ -298,7 +311,9 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
             check.problems.append(_aggregate_problem(address, feature))
         else:
             names = [column.name for column in scope.columns]
-            check.problems.append(_sql_problem(address, error, names, feature.origin))
+            problem = _sql_problem(address, error, names, feature.origin)
+            source = check.catalog.groups[feature.group].source
+            check.problems.append(_with_gone(check, [source] if source else [], problem))
         return
     found = str(relation.types[0])
     declared = _dtype(check, feature.dtype)
@@ -418,6 +433,28 @@ def _sql_problem(address: str, error: Exception, known: Sequence[str], where: Or
         mend = f"Did you mean {hint}?" if hint else ""
         return Problem("Unknown function", f"{address} calls {match[1]}(), which DuckDB does not have.", where, mend)
     return Problem("Invalid SQL", f"{address}: {_first_line(error)}", where)
+
+
+def _with_gone(check: _Check, sources: Sequence[str], problem: Problem) -> Problem:
+    """Return the problem that a column is unknown, with what is known of it from before."""
+    match = _READS_UNKNOWN.search(problem.what)
+    return replace(problem, what=problem.what + _gone(check, sources, match[1])) if match else problem
+
+
+def _gone(check: _Check, sources: Sequence[str], column: str) -> str:
+    """Return that one of these sources had a column when it was last applied, and who reads it; else nothing."""
+    for name in sources:
+        applied = check.applied.catalog.sources.get(name)
+        for was in applied.columns if applied else ():
+            if was.name.lower() == column.lower():
+                met = impact.readers_of(check.applied, name, was.name)
+                said = [
+                    f"{'' if each.kind == 'feature' else f'{each.kind} '}{each.address} ({each.owner})" for each in met
+                ]
+                more = f" and {len(said) - _SHOWN_READERS} more" if len(said) > _SHOWN_READERS else ""
+                read = f", and is read by:\n  {', '.join(said[:_SHOWN_READERS])}{more}" if said else "."
+                return f"\nIt was there, as {was.dtype}, when source {name} was last applied{read}"
+    return ""
 
 
 def _columns_hint(wrong: str, columns: Sequence[Column]) -> str:

@@ -126,7 +126,7 @@ def _guard_reasons(
 
 
 def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
-    yield from _if_other("columns", "metadata", _columns_beside(old, new), _columns_beside(new, old))
+    yield from _column_reasons(old, new)
     if old.fingerprint == new.fingerprint:
         return
     own = [
@@ -146,9 +146,24 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
             yield Reason(code="upstream", change_class="upstream", after=f"source {name}")
 
 
-def _columns_beside(source: SourceDefinition, other: SourceDefinition) -> str:
-    """Return the columns that only the first of two has, or has with this type."""
-    return ", ".join(f"{column.name} {column.dtype}" for column in source.columns if column not in other.columns)
+def altered(old: SourceDefinition, new: SourceDefinition) -> tuple[list[Column], list[tuple[Column, Column]]]:
+    """Return the columns that a source has lost, and those that have another type, as they were and as they are."""
+    now = {column.name.lower(): column for column in new.columns}
+    gone = [column for column in old.columns if column.name.lower() not in now]
+    pairs = [(column, now[column.name.lower()]) for column in old.columns if column.name.lower() in now]
+    return gone, [(was, found) for was, found in pairs if was.dtype != found.dtype]
+
+
+def _column_reasons(old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
+    """Yield what is other about the schema: nothing is computed anew for it, but who reads such a column is affected."""
+    gone, retyped = altered(old, new)
+    for column in gone:
+        yield Reason(code="column gone", change_class="breaking", before=_columns([column]))
+    for was, now in retyped:
+        yield Reason(code="column type", change_class="breaking", before=_columns([was]), after=_columns([now]))
+    had = {column.name.lower() for column in old.columns}
+    added = _columns(column for column in new.columns if column.name.lower() not in had)
+    yield from _if_other("column added", "metadata", "", added)
 
 
 def _feature_reasons(

@@ -60,7 +60,9 @@ def plan_for(
     snapshot = store.read(environments.checked(environment))
     connection = engine.connect(project)
     try:
-        bound = binding.bind(desired, connection, root=project.root, frame_folder=store.frames, rows=rows)
+        bound = binding.bind(
+            desired, connection, root=project.root, frame_folder=store.frames, rows=rows, applied=snapshot
+        )
     finally:
         connection.close()
     plan = planner.build(snapshot, bound, project.name, drift=store.drift(snapshot))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import graph, guards, sql, steps
+from featdsl import graph, guards, impact, sql, steps
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -46,8 +46,11 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     _refuse_shared_views(snapshot, before, target)
     changes = compare(before, target)
     older = earlier.versions if earlier else {}
-    derived = steps.derive(snapshot, before, target, changes, drift=drift, older=older)
-    planned = _planned(changes, before, target)
+    versions = {**older, **steps.versions_of(snapshot, target)}
+    planned = _planned(changes, before, target, versions)
+    todo = tuple(steps.derive(snapshot, before, target, changes, drift=drift, older=older))
+    held_by = steps.holders(snapshot, before, target)
+    live = steps.live_versions(held_by, versions)
     at = guards.sides(snapshot, before, target)
     guards.refuse_private(at)
     return Plan(
@@ -59,10 +62,13 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
         approvals=guards.approvals(at, planned),
         notices=guards.notices(at),
         changes=planned,
+        untouched=impact.untouched(before, target, planned),
+        kept=impact.kept(held_by, live, snapshot.tables),
+        reused=impact.reused(snapshot, target, todo),
         repairs=tuple(_repairs(target, drift, snapshot.environment)),
         lost=tuple(_lost(snapshot, target, drift)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
-        steps=tuple(derived),
+        steps=todo,
     )
 
 
@@ -199,20 +205,27 @@ def _edited(applied: SetDefinition, declared: SetDefinition, catalog: Catalog) -
 # Who is downstream
 
 
-def _planned(changes: Iterable[Change], before: Catalog, after: Catalog) -> tuple[PlannedChange, ...]:
+def _planned(
+    changes: Iterable[Change], before: Catalog, after: Catalog, versions: impact.Versions
+) -> tuple[PlannedChange, ...]:
     import networkx as nx
 
     whole = nx.compose(graph.build(before), graph.build(after))
-    return tuple(
-        PlannedChange(
-            change=change,
-            downstream=tuple(
-                _affected(name, before, after)
-                for name in graph.downstream(whole, graph.node(change.kind, change.address))
-            ),
-        )
-        for change in changes
-    )
+    planned = []
+    for change in changes:
+        if change.kind == "source" and _is_of_columns(change, before, after):
+            met = impact.readers(before, after, versions, change.address)
+        else:
+            met = graph.downstream(whole, graph.node(change.kind, change.address))
+        planned.append(PlannedChange(change=change, downstream=tuple(_affected(name, before, after) for name in met)))
+    return tuple(planned)
+
+
+def _is_of_columns(change: Change, before: Catalog, after: Catalog) -> bool:
+    """Return whether a source gives the rows that it gave, but for columns that were found to be other."""
+    was, now = before.sources.get(change.address), after.sources.get(change.address)
+    same = was is not None and now is not None and was.fingerprint == now.fingerprint
+    return same and any(reason.code.startswith("column ") for reason in change.reasons)
 
 
 def _affected(name: str, before: Catalog, after: Catalog) -> Affected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from featdsl import graph, selects, uses
+from featdsl import graph, impact, selects, uses
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -36,16 +36,17 @@ def derive(  # noqa: PLR0913 - the two sides, what differs, and what is beside t
 
     `older` holds versions of features that the target pins and the registry may have let go of.
     """
-    versions = {**older, **snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
+    versions = {**older, **versions_of(snapshot, target)}
     stale = [(name, table) for name in _in_order(target) for table in _to_build(snapshot, target, name, drift)]
     yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
     for name, table in stale:
         features = target.tables_of(name)[table]
-        yield _build_table(target, target.groups[name], features, versions, _why(snapshot, features, changes))
+        table_step = _build_table(target, target.groups[name], features, versions, _why(snapshot, features, changes))
+        yield replace(table_step, estimate=impact.estimate(snapshot, features))
         if features[0].window is None:
             yield from _uniqueness(target.groups[name], features)
     yield from _expectations(snapshot, target, versions, {name for name, _ in stale})
-    live = _live(snapshot, before, target, versions)
+    live = live_versions(holders(snapshot, before, target), versions)
     yield from _views(snapshot, before, target, versions, drift)
     yield from _records(before, target)
     current = {(feature.address, feature.fingerprint) for feature in target.features.values()}
@@ -150,14 +151,23 @@ def _expectations(
                     )
 
 
-def _live(
-    snapshot: Snapshot, before: Catalog, target: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition]
-) -> dict[tuple[str, str], FeatureDefinition]:
-    """Return every feature version that someone still reads: current ones, pinned ones, and their inputs."""
+def versions_of(snapshot: Snapshot, target: Catalog) -> dict[tuple[str, str], FeatureDefinition]:
+    """Return every known feature by address and fingerprint: those that are applied, and those of the target."""
+    return {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
+
+
+def holders(snapshot: Snapshot, before: Catalog, target: Catalog) -> list[GroupDefinition | SetDefinition]:
+    """Return the groups and sets of every project that hold versions of features once the target is applied."""
     gone = {(d.kind, address(d)) for d in [*before, *target]}
     others = [d for d in snapshot.catalog if (d.kind, address(d)) not in gone]
-    holders = [d for d in [*target, *others] if isinstance(d, GroupDefinition | SetDefinition)]
-    pending = [(member.feature, member.fingerprint) for holder in holders for member in holder.members]
+    return [d for d in [*target, *others] if isinstance(d, GroupDefinition | SetDefinition)]
+
+
+def live_versions(
+    held_by: Iterable[GroupDefinition | SetDefinition], versions: Mapping[tuple[str, str], FeatureDefinition]
+) -> dict[tuple[str, str], FeatureDefinition]:
+    """Return every feature version that someone still reads: current ones, pinned ones, and their inputs."""
+    pending = [(member.feature, member.fingerprint) for holder in held_by for member in holder.members]
     live: dict[tuple[str, str], FeatureDefinition] = {}
     while pending:
         key = pending.pop()

@@ -49,6 +49,7 @@ LAYERS = {
         "calls",
         "environments",
         "gc",
+        "impact",
         "steps",
         "planner",
         "planfile",
@@ -57,7 +58,17 @@ LAYERS = {
         "comparison",
         "preview",
     }
-    | {"render", "render.phrases", "render.pullrequest", "render.shifts", "render.terminal", "pipeline"},
+    | {
+        "render",
+        "render.fold",
+        "render.phrases",
+        "render.pullrequest",
+        "render.reach",
+        "render.shifts",
+        "render.sizes",
+        "render.terminal",
+    }
+    | {"pipeline"},
     "reading": {
         "clients",
         "deprecations",

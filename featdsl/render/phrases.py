@@ -1,14 +1,14 @@
-"""What both renderings of a plan say: its order, its counts, what a thing is and who is touched."""
+"""What both renderings of a plan say of it: its counts, what a thing is, what is computed, kept and checked."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from featdsl.definitions import (
-    KINDS,
     Definition,
     EntityDefinition,
     FeatureDefinition,
@@ -19,8 +19,9 @@ from featdsl.definitions import (
     SourceDefinition,
     address,
 )
-from featdsl.diff import Action, Change, Reason
-from featdsl.plan import Affected, BuildTable, CheckRows, DropView, OpenSource, Plan, PlannedChange, PutView, Record
+from featdsl.diff import Action, Reason
+from featdsl.plan import BuildTable, CheckRows, DropView, Kept, OpenSource, Plan, PutView, Record
+from featdsl.render import sizes
 
 _VERBS: dict[Action, str] = {
     "create": "to create",
@@ -31,33 +32,14 @@ _VERBS: dict[Action, str] = {
 NOTHING = "Nothing to do: the store holds what the code declares."
 LONG = frozenset({"sql", "description", "function"})
 """Reasons whose two sides are shown line by line."""
+_NAMES = 6
+"""How many names a list has before the rest is counted."""
 
 
 def title(plan: Plan) -> str:
     """Return what the plan is of, and against which state of the store."""
     state = f"state {plan.base.serial} of its store" if plan.base.serial else "an empty store"
     return f"Plan for {plan.project}, against {state}"
-
-
-def by_owner(changes: Iterable[PlannedChange]) -> Iterator[tuple[str, list[PlannedChange]]]:
-    """Yield the changes of each team, in the order for reading."""
-    owners: dict[str, list[PlannedChange]] = defaultdict(list)
-    for planned in changes:
-        owners[planned.change.owner].append(planned)
-    for owner in sorted(owners):
-        yield owner, sorted(owners[owner], key=_place)
-
-
-def _place(planned: PlannedChange) -> tuple[int, str, bool]:
-    """Order changes for reading: each group is followed by its features."""
-    change = planned.change
-    kind = "group" if change.kind == "feature" else change.kind
-    return KINDS.index(kind), group_of(change) or change.address, change.kind == "feature"
-
-
-def group_of(change: Change) -> str:
-    """Return the group that a change of a group or of a feature belongs to."""
-    return change.address.partition(".")[0] if change.kind in {"feature", "group"} else ""
 
 
 def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
@@ -77,7 +59,7 @@ def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
             return f"From the call's {asked}. {said}".rstrip() if asked else said
         case SetDefinition():
             columns = ", ".join(member.column for member in definition.members)
-            return f"{_count(len(definition.members), 'feature')}: {columns}"
+            return f"{counted(len(definition.members), 'feature')}: {columns}"
         case ModelDefinition():
             return f"trains on {definition.features}"
         case PolicyDefinition():
@@ -106,6 +88,12 @@ def reason_line(reason: Reason) -> str:
     return f"{reason.code}: {f'+ {reason.after}' if reason.after else f'- {reason.before}'}"
 
 
+def some(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def line_changes(reason: Reason) -> Iterator[tuple[str, str]]:
     """Yield the lines of a text that changes, with `-`, `+` or a space for the lines around those."""
     is_python = reason.code == "function"  # where leading spaces mean something, and empty lines nothing
@@ -117,115 +105,136 @@ def line_changes(reason: Reason) -> Iterator[tuple[str, str]]:
         yield line[0], line[1:]
 
 
-def used_by(planned: PlannedChange, most: int = 6) -> Iterator[str]:
-    """Yield for each team who reads what changes, where the change itself is made.
-
-    Nothing where values stay, where nobody could read it yet, or where the change above it has told already.
-    """
-    change = planned.change
-    if change.action == "create" or change.change_class in {"metadata", "upstream"}:
-        return
-    teams: dict[str, list[Affected]] = defaultdict(list)
-    for each in planned.downstream:
-        if each.effect in {"changes", "keeps"}:
-            teams[each.owner].append(each)
-    for owner in sorted(teams):
-        readers = sorted(teams[owner], key=_reading_order)
-        names = [f"{'' if each.kind == 'feature' else f'{each.kind} '}{each.address}" for each in readers]
-        yield f"used by {owner}: {_some(names, most)}"
-
-
-def _reading_order(each: Affected) -> tuple[int, str]:
-    return KINDS.index(each.kind), each.address
-
-
-def kept(each: Affected, causes: Sequence[str]) -> str:
-    """Return how something applied stays what it is."""
-    return f"{'trains on' if each.kind == 'model' else 'keeps'} the old {_some(causes, 3)}"
-
-
-def _some(names: Sequence[str], most: int) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def affected(plan: Plan) -> list[tuple[Affected, list[str]]]:
-    """Return the sets and models that keep what they were applied with, and of which changed features.
-
-    What is new or moves stands among the changes itself.
-    """
-    causes: dict[Affected, list[str]] = defaultdict(list)
-    for planned in plan.changes:
-        change = planned.change
-        if change.kind == "feature" and change.change_class != "metadata":
-            for each in planned.downstream:
-                if each.kind in {"set", "model"} and each.effect == "keeps":
-                    causes[each].append(change.address)
-    return [(each, causes[each]) for each in sorted(causes, key=_reading_order)]
-
-
-def block_lines(plan: Plan) -> Iterator[str]:
-    """Yield why the plan cannot be applied, and how to go on."""
-    yield from (f"{each.what} {each.mend}".rstrip() for each in plan.blocks)
-
-
-def approvals_title(plan: Plan) -> str:
-    """Return whether the teams that others' changes reach must agree, or only should."""
-    return "Approval needed" if plan.unapproved else "Should agree"
-
-
-def approval_lines(plan: Plan) -> Iterator[str]:
-    """Yield the teams that others' changes reach, and what of theirs changes or goes."""
-    yield from (f"{each.team}: {_some(each.because, 6)}" for each in plan.approvals)
-
-
-def notice_lines(plan: Plan) -> Iterator[str]:
-    """Yield what a reviewer should know."""
-    yield from (f"{each.what} {each.mend}".rstrip() for each in plan.notices)
-
-
 def recorded(plan: Plan) -> dict[tuple[str, str], Definition]:
     """Return the definitions that the plan records, by kind and address."""
     steps = (step for step in plan.steps if isinstance(step, Record))
     return {(step.definition.kind, address(step.definition)): step.definition for step in steps}
 
 
-def sql_lines(plan: Plan) -> Iterator[str]:
-    """Yield the SQL of every query, table and view, under its name and with its Jinja filled."""
+def statements(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    """Yield the SQL of every query, table and view, with its name as a comment, its Jinja filled."""
     for step in plan.steps:
         if isinstance(step, OpenSource) and step.source.sql:
-            yield f"-- source {step.source.name}"
-            yield from step.source.sql.splitlines()
-            yield ""
+            yield f"-- source {step.source.name}", step.source.sql.splitlines()
         elif isinstance(step, OpenSource) and step.source.function:
-            yield from [f"-- source {step.source.name} is {step.source.function.name}", ""]
-        elif isinstance(step, BuildTable | PutView):
-            yield f"-- {f'table {step.table}' if isinstance(step, BuildTable) else f'view prod.{step.name}'}"
-            for use in step.functions if isinstance(step, BuildTable) else ():
-                yield f"-- {use.name} is {use.function.name}"
-            yield from step.sql.splitlines()
-            yield ""
+            yield f"-- source {step.source.name} is {step.source.function.name}", []
+        elif isinstance(step, BuildTable):
+            yield (
+                f"-- table {step.table}",
+                [
+                    *(f"-- {use.name} is {use.function.name}" for use in step.functions),
+                    *step.sql.splitlines(),
+                ],
+            )
+        elif isinstance(step, PutView):
+            yield f"-- view prod.{step.name}", step.sql.splitlines()
 
 
 def steps_line(plan: Plan) -> str:
     """Return how much there is to build, to check and to publish."""
     kinds = Counter(type(step) for step in plan.steps)
     built = [step.group for step in plan.steps if isinstance(step, BuildTable)]
-    parts = [_count(len(built), "table") + " to build" if built else ""]
-    parts += [_count(kinds[CheckRows], "check") + " to run" if kinds[CheckRows] else ""]
-    parts += [_count(kinds[PutView], "view") + " to publish" if kinds[PutView] else ""]
-    parts += [_count(kinds[DropView], "view") + " to drop" if kinds[DropView] else ""]
+    parts = [counted(len(built), "table") + " to build" if built else ""]
+    parts += [counted(kinds[CheckRows], "check") + " to run" if kinds[CheckRows] else ""]
+    parts += [counted(kinds[PutView], "view") + " to publish" if kinds[PutView] else ""]
+    parts += [counted(kinds[DropView], "view") + " to drop" if kinds[DropView] else ""]
     said = ", ".join(part for part in parts if part)
     return f"Steps: {said or 'only the registry is written'}."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `2 tables`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def counts_line(plan: Plan) -> str:
     """Return how many things are created, changed, recomputed, removed and repaired."""
     counts = Counter(planned.change.action for planned in plan.changes)
-    said = [f"{counts[action]} {verb}" for action, verb in _VERBS.items() if counts[action]]
+    said = [f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action]]
     said += [f"{len(plan.repairs)} to repair"] if plan.repairs else []
     return f"Plan: {', '.join(said) or 'nothing that a reader sees'}."
+
+
+# What a reviewer is told besides
+
+
+class Line(NamedTuple):
+    """A line of two columns: a thing of the project or a few words, and what is said of it."""
+
+    name: str
+    said: str
+    is_thing: bool = False
+
+
+def block_lines(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield why the plan cannot be applied, each with how to go on."""
+    yield from ((each.what, each.mend) for each in plan.blocks)
+
+
+def approval_lines(plan: Plan) -> Iterator[Line]:
+    """Yield the teams that must agree, each with what of theirs changes or goes."""
+    if plan.unapproved:
+        yield from (Line(each.team, some(each.because, _NAMES)) for each in plan.approvals)
+
+
+def notice_lines(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield what stops nothing and should be known, each with what to do about it."""
+    yield from ((each.what, each.mend) for each in plan.notices)
+
+
+# What is computed, and what lives on
+
+
+def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
+    """Yield each table to build with what it may take, at most so many, then what is not built."""
+    built = [step for step in plan.steps if isinstance(step, BuildTable)]
+    known = [(step.group, step.table, step.estimate) for step in built if step.estimate]
+    known.sort(key=lambda each: (-(each[2].seconds // 10), -each[2].rows, each[1]))  # as coarse as it is told
+    for group, _, estimate in known[:most]:
+        yield Line(group, f"{sizes.together([estimate])}, by the last build", is_thing=True)
+    if len(known) > most:
+        yield Line(f"{len(known) - most:,} more", sizes.together(each for _, _, each in known[most:]))
+    if len(known) > 2:  # noqa: PLR2004 - two are added up at sight
+        yield Line("together", sizes.together(each for _, _, each in known))
+    first = [step.group for step in built if step.estimate is None]
+    if first:
+        yield Line("first build", some(first, _NAMES))
+    here = [each.group for each in plan.reused if each.new]
+    if here:
+        yield Line("built already", f"{some(here, _NAMES)}: nothing to compute")
+    same = list(dict.fromkeys(each.group for each in plan.reused if not each.new))
+    if same and (built or here):
+        yield Line("reused", some(same, _NAMES))
+
+
+def kept_lines(plan: Plan, most: int) -> Iterator[Line]:
+    """Yield the old versions of what changes that live on, each with who holds it, and what they take in the store."""
+    changed = {each.change.address for each in plan.changes if each.change.kind == "feature"}
+    here = [each for each in plan.kept if each.feature in changed]
+    for each in here[:most]:
+        yield Line(each.feature, f"for {some(_holders(each), _NAMES)}", is_thing=True)
+    if len(here) > most:
+        yield Line(f"{len(here) - most:,} more", "featdsl plan --format json")
+    tables = {each.table: each for each in here if each.table}
+    if tables:
+        rows, size = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))
+        known = sizes.size(size) if all(each.bytes for each in tables.values()) else ""
+        parts = [counted(len(tables), "table"), sizes.rows(rows), known]
+        yield Line("in the store", ", ".join(part for part in parts if part))
+    earlier = len(plan.kept) - len(here)
+    if here and earlier:
+        yield Line("from before", f"{counted(earlier, 'more old version')} of other features")
+
+
+def _holders(kept: Kept) -> list[str]:
+    """Return who holds an old version: what is derived from it is old as well."""
+    return [name if "@" in name else f"the old {name}" for name in kept.held_by]
+
+
+def checks(plan: Plan) -> list[tuple[str, list[str]]]:
+    """Return the rules that data must keep, what is declared first, each with what it is checked on."""
+    rules: dict[str, list[str]] = defaultdict(list)
+    steps = [step for step in plan.steps if isinstance(step, CheckRows)]
+    for step in sorted(steps, key=lambda each: (each.rule.startswith("one row"), each.rule, each.address)):
+        rules[step.rule].append(step.address)
+    return list(rules.items())

@@ -1,126 +1,257 @@
-"""A plan as Markdown, for a pull request."""
+"""A plan as Markdown, for a comment in a pull request."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import shifts
+from featdsl.render import fold, reach, shifts
 from featdsl.render.phrases import (
     LONG,
-    NOTHING,
-    affected,
+    Line,
     approval_lines,
-    approvals_title,
     block_lines,
-    by_owner,
+    checks,
+    compute_lines,
+    counted,
     counts_line,
-    kept,
+    kept_lines,
     line_changes,
     notice_lines,
     reason_line,
     recorded,
-    sql_lines,
+    some,
+    statements,
     steps_line,
     summary,
     title,
-    used_by,
 )
 
-_CELL = 80
-"""The longest text that stays within a cell of a Markdown table."""
+LIMIT = 65_000
+"""The longest comment in bytes: GitHub takes 65,536 characters, and who posts it may add a line of their own."""
+_CELL, _INLINE = 200, 80
+"""The longest text of a cell of a table, and of a side of a difference within one."""
+_WHOLE = "the whole is in `featdsl plan --format json`"
 
 
-def markdown(plan: Plan) -> str:
-    """Return the plan as Markdown for a pull request, its SQL folded away."""
-    return "\n".join(_lines(plan)) + "\n"
+@dataclass(frozen=True)
+class _Caps:
+    """How much is shown: changes, lines of each diff, and things of one kind in each list."""
+
+    changes: int
+    lines: int
+    names: int
 
 
-def _lines(plan: Plan) -> Iterator[str]:
-    yield f"### {title(plan)}"
-    yield ""
-    if plan.empty:
-        yield NOTHING
-        yield from _list("Notices", notice_lines(plan))
-        yield from (f"\n**Lost for good:** {said}." for said in plan.lost)
-        return
-    yield f"**{counts_line(plan)}** {steps_line(plan)}"
-    yield from _list("Blocked", block_lines(plan))
-    yield from _list(approvals_title(plan), approval_lines(plan))
-    yield from _list("Notices", notice_lines(plan))
-    definitions = recorded(plan)
-    for owner, changes in by_owner(plan.changes):
-        yield from ["", f"#### {owner}", "", "| | what | class | detail |", "|---|---|---|---|"]
-        for planned in changes:
-            yield _row(planned, definitions.get((planned.change.kind, planned.change.address)))
-        for planned in changes:
-            yield from _diffs(planned.change)
+_LEVELS = (_Caps(80, 40, 10), _Caps(80, 6, 10), _Caps(40, 0, 6), _Caps(10, 0, 3), _Caps(2, 0, 1))
+"""From the fullest: what is too long for a comment is shown at the first that fits."""
+
+
+def markdown(plan: Plan, limit: int = LIMIT) -> str:
+    """Return the plan as Markdown of at most `limit` bytes, its SQL folded away.
+
+    Where it would be longer, SQL is cut first, then diffs, then rows, and it says so.
+    """
+    for caps in _LEVELS:
+        page = "\n".join(_lines(plan, caps)) + "\n"
+        if _bytes(page) <= limit - _SQL_FRAME:
+            return page + _sql(plan, limit - _bytes(page))
+    return f"### {title(plan)}\n\n{_cell(reach.verdict(plan))}\n\nToo long to show: {_WHOLE}.\n"
+
+
+def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
+    yield f"### {_escaped(title(plan))}"
+    yield from ["", _verdict(plan)]
+    if not plan.empty:
+        yield from ["", f"{counts_line(plan)} {steps_line(plan)}"]
+    yield from _list("Blocked", _told(block_lines(plan)), caps)
+    yield from _list("Must agree", (f"**{team}** {_cell(said)}" for team, said, _ in approval_lines(plan)), caps)
+    yield from _list("To know", _told(notice_lines(plan)), caps)
+    yield from _changes(plan, caps)
     yield from shifts.markdown(plan.preview)
-    met = affected(plan)
-    if met:
-        yield from ["", "#### Downstream", "", "| who | owner | effect |", "|---|---|---|"]
-        for each, causes in met:
-            yield f"| {each.kind} `{each.address}` | {each.owner} | {_cell(kept(each, causes))} |"
-    if plan.repairs:
-        yield from [
-            "",
-            "#### Repairs",
-            "",
-            *(f"- {name} is lost from the store and is made again" for name in plan.repairs),
-        ]
-    yield from (f"\n**Lost for good:** {said}." for said in plan.lost)
+    yield from _affected(plan, caps)
+    yield from _table("To compute", "table", compute_lines(plan, caps.names))
+    yield from _table("Old versions that live on", "old version of", kept_lines(plan, caps.names))
+    rules = (f"{_code(rule)}: {_cell(some(addresses, caps.names))}" for rule, addresses in checks(plan))
+    yield from _list("Data checks", rules, caps)
+    yield from _list("Repairs", (f"{name} is lost from the store and is made again" for name in plan.repairs), caps)
+    yield from _list("Lost for good", map(_cell, plan.lost), caps)
     if plan.adhoc:
-        yield from ["", f"**Ad hoc**, kept until code declares them: {', '.join(f'`{name}`' for name in plan.adhoc)}."]
-    statements = list(sql_lines(plan))
-    if statements:
-        yield from ["", "<details><summary>SQL</summary>", "", "```sql", *statements[:-1], "```", "", "</details>"]
+        named = some([f"`{name}`" for name in plan.adhoc], caps.names * 3)
+        yield from ["", f"**Ad hoc**, kept until code declares them: {named}."]
 
 
-def _list(title: str, lines: Iterator[str]) -> Iterator[str]:
-    listed = [f"- {line}" for line in lines]
+def _verdict(plan: Plan) -> str:
+    """Return the verdict with its word in bold; where it names teams, they are bold as well."""
+    said = _cell(reach.verdict(plan), 1000)
+    word, colon, why = said.partition(": ")
+    return f"**{word}:** {why}" if colon and " (" not in word else f"**{said}**"
+
+
+def _list(heading: str, lines: Iterable[str], caps: _Caps) -> Iterator[str]:
+    listed, most = list(lines), caps.names * 2
     if listed:
-        yield from ["", f"#### {title}", "", *listed]
+        yield from ["", f"#### {heading}", "", *(f"- {line}" for line in listed[:most])]
+        if len(listed) > most:
+            yield f"- and {len(listed) - most:,} more: {_WHOLE}"
 
 
-def _row(planned: PlannedChange, definition: Definition | None) -> str:
-    change = planned.change
-    details = [_reason_cell(reason) for reason in change.reasons]
+def _told(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    yield from (f"{_cell(what, 1000)}<br>{_cell(mend, 1000)}" if mend else _cell(what, 1000) for what, mend in pairs)
+
+
+def _table(heading: str, first: str, lines: Iterable[Line]) -> Iterator[str]:
+    listed = list(lines)
+    if listed:
+        yield from ["", f"#### {heading}", "", f"| {first} | |", "|---|---|"]
+        yield from (f"| {f'`{name}`' if is_thing else name} | {_cell(said)} |" for name, said, is_thing in listed)
+
+
+# What changes
+
+
+def _changes(plan: Plan, caps: _Caps) -> Iterator[str]:
+    parts, left = fold.parts(plan, caps.changes)
+    definitions = recorded(plan)
+    if parts:
+        yield from ["", "#### What changes"]
+    for part in parts:
+        count = f": {counted(part.count, 'change')}" if part.folded else ""
+        yield from ["", f"**{_escaped(part.owner)}**{count}", "", "| | what | class | detail |", "|---|---|---|---|"]
+        for each in part.shown:
+            yield _rest(each) if isinstance(each, fold.Rest) else _row(each.change, definitions)
+        for each in part.shown:
+            if isinstance(each, PlannedChange):
+                yield from _diffs(each.change, caps.lines)
+    if left:
+        yield from ["", f"{left}: {_WHOLE}."]
+
+
+def _rest(rest: fold.Rest) -> str:
+    return f"| {f'`{rest.symbol}`' if rest.symbol.strip() else ''} | {_cell(rest.said)} | | |"
+
+
+def _row(change: Change, definitions: Mapping[tuple[str, str], Definition]) -> str:
+    definition = definitions.get((change.kind, change.address))
+    details = [_reason(reason) for reason in change.reasons]
     if change.action == "create" and definition is not None:
         dtype = f"`{definition.dtype}` " if isinstance(definition, FeatureDefinition) else ""
         details = [f"{dtype}{_cell(summary(definition))}".rstrip()]
-    details += [_cell(line) for line in used_by(planned)]
     what = f"{change.kind} `{change.address}`"
     return f"| `{SYMBOLS[change.action]}` | {what} | {change.change_class} | {'<br>'.join(details)} |"
 
 
-def _reason_cell(reason: Reason) -> str:
+def _reason(reason: Reason) -> str:
     if _is_long(reason):
-        return f"{reason.code}: below"
+        return f"{reason.code}, below"
     if reason.code == "upstream":
-        return reason_line(reason)
+        return _cell(reason_line(reason))
     sides = [_code(side) for side in (reason.before, reason.after) if side]
     lead = "" if len(sides) > 1 else "+ " if reason.after else "- "
     return f"{reason.code}: {lead}{' → '.join(sides)}"
 
 
-def _diffs(change: Change) -> Iterator[str]:
-    """Yield what is too long for a cell of the table."""
+def _is_long(reason: Reason) -> bool:
+    if reason.code not in LONG:
+        return False
+    return reason.code != "description" or any("\n" in s or len(s) > _INLINE for s in (reason.before, reason.after))
+
+
+def _diffs(change: Change, most: int) -> Iterator[str]:
+    """Yield what is too long for a cell of the table, the first lines of each."""
     for reason in change.reasons:
         if _is_long(reason):
-            listed = (f"{sign} {line}".rstrip() for sign, line in line_changes(reason))
-            yield from ["", f"{reason.code} of `{change.address}`:", "", "```diff", *listed, "```"]
+            listed = [f"{sign} {_cut(line, 10 * _CELL)}".rstrip() for sign, line in line_changes(reason)]
+            yield from ["", f"{reason.code} of `{change.address}`:"]
+            if most:
+                yield from ["", *_fenced("diff", listed[:most])]
+            if len(listed) > most:
+                yield from ["", f"{counted(len(listed) - most, 'more line')}: {_WHOLE}."]
 
 
-def _is_long(reason: Reason) -> bool:
-    return reason.code in LONG and any("\n" in side or len(side) > _CELL for side in (reason.before, reason.after))
+def _fenced(language: str, lines: Sequence[str]) -> list[str]:
+    """Return a block of code, its fence longer than any in it."""
+    longest = max((len(found) for line in lines for found in re.findall(r"`{3,}", line)), default=2)
+    return [f"{'`' * (longest + 1)}{language}", *lines, "`" * (longest + 1)]
+
+
+# Who is affected
+
+
+def _affected(plan: Plan, caps: _Caps) -> Iterator[str]:
+    teams, spared = reach.affected(plan), reach.not_hit(plan, caps.names)
+    if not teams and not spared:
+        return
+    yield from ["", "#### Who is affected"]
+    if teams:
+        yield from ["", "| team | | who | effect |", "|---|---|---|---|"]
+    most = max(1, caps.changes // 4)
+    for team in teams[:most]:
+        shown, left = reach.few(team, caps.names)
+        yield f"| **{_cell(team.owner)}** | | | {team.counts} |"
+        for each in shown:
+            kind = "" if each.kind == "feature" else f"{each.kind} "
+            yield f"| | `{each.symbol}` | {kind}`{each.address}` | {_cell(each.said)} |"
+        if left:
+            yield f"| | | and {left:,} more | |"
+    if len(teams) > most:
+        yield f"| and {counted(len(teams) - most, 'more team')} | | {_cell(some([t.owner for t in teams[most:]], 10))} | |"
+    if spared:
+        yield from ["", f"{'' if teams else 'Nobody. '}Not hit: {_escaped(spared)}."]
+
+
+# SQL
+
+_SQL_OPEN, _SQL_CLOSE = "\n<details><summary>SQL</summary>\n\n", "\n\n</details>\n"
+_SQL_FRAME = 500
+"""Room for the frame of the SQL, and for the line that says what is left out."""
+
+
+def _sql(plan: Plan, room: int) -> str:
+    """Return the SQL folded away, whole statements for as long as there is room for them."""
+    lines: list[str] = []
+    left = 0
+    size = room - _SQL_FRAME
+    for name, statement in statements(plan):
+        length = _bytes("\n".join([name, *statement, "", ""]))
+        if length > size:
+            left += 1
+            continue
+        size -= length
+        lines += [name, *statement, ""]
+    more = f"{counted(left, 'more statement')}: {_WHOLE}." if left else ""
+    if not lines:
+        return f"\nSQL left out, {more}\n" if more else ""
+    block = "\n".join(_fenced("sql", lines[:-1]))
+    return _SQL_OPEN + block + (f"\n\n{more}" if more else "") + _SQL_CLOSE
+
+
+# Text that is safe where it stands
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def _code(said: str) -> str:
-    fence = "``" if "`" in said else "`"
-    return f"{fence}{_cell(said)}{fence}"
+    """Return a text as code within a line, its fence longer than any in it."""
+    inside = _cut(" ".join(said.split()), _CELL).replace("|", "\\|")
+    longest = max(map(len, re.findall("`+", inside)), default=0)
+    room = " " if longest else ""
+    return f"{'`' * (longest + 1)}{room}{inside}{room}{'`' * (longest + 1)}"
 
 
-def _cell(said: str) -> str:
-    return " ".join(said.split()).replace("|", "\\|")
+def _cell(said: str, most: int = _CELL) -> str:
+    return _escaped(_cut(" ".join(said.split()), most))
+
+
+def _escaped(said: str) -> str:
+    return said.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _cut(said: str, most: int) -> str:
+    return said if len(said) <= most else said[: most - 1].rstrip() + "…"

@@ -7,34 +7,46 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from featdsl.definitions import Definition, FeatureDefinition
-from featdsl.diff import SYMBOLS, Action, Change
+from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import shifts
+from featdsl.render import fold, reach
 from featdsl.render.phrases import (
     LONG,
-    NOTHING,
-    affected,
+    Line,
     approval_lines,
-    approvals_title,
     block_lines,
-    by_owner,
+    checks,
+    compute_lines,
+    counted,
     counts_line,
-    group_of,
-    kept,
+    kept_lines,
     line_changes,
     notice_lines,
     reason_line,
     recorded,
-    sql_lines,
+    some,
+    statements,
     steps_line,
     summary,
     title,
-    used_by,
 )
 
 Paint = Callable[[str, str], str]
 """Colours a text: called with the text and the name of a colour."""
-_COLOURS: dict[Action, str] = {"create": "green", "change": "yellow", "recompute": "cyan", "remove": "red"}
+_COLOURS: dict[str, str] = {SYMBOLS["create"]: "green", SYMBOLS["change"]: "yellow", SYMBOLS["recompute"]: "cyan"}
+_COLOURS |= {SYMBOLS["remove"]: "red", "!": "red"}
+_VERDICTS = {"Blocked": "red", "Needs": "yellow", "Touches": "yellow", "Safe": "green"}
+_SIGN_COLOURS = {"-": "red", "+": "green"}
+_CHANGES, _ALIKE, _TEAMS, _LINES, _RULES = 48, 6, 8, 24, 16
+"""How many changes, things of one kind, teams, lines of a diff and rules a person still reads."""
+_FEW_TEAMS = 4
+"""More teams than these are told of in less detail."""
+_ALL_LINES = 240
+"""How many lines all diffs together have at most, as long as each has a few."""
+_TABLES = 8
+"""How many tables are told of one by one."""
+_DETAIL = 10
+"""The least room beside a name that something can be said in."""
 
 
 def plain(text: str, colour: str) -> str:
@@ -51,31 +63,30 @@ def ansi(text: str, colour: str) -> str:
 
 
 def text(plan: Plan, *, sql: bool = False, width: int = 100, paint: Paint = plain) -> str:
-    """Return the plan as text of at most `width` columns, SQL only on request."""
-    return "\n".join(_lines(plan, sql=sql, width=width, paint=paint)) + "\n"
+    """Return the plan as text of at most `width` columns, many like things folded, SQL only on request."""
+    return "\n".join(_lines(plan, _Page(plan, max(40, width), paint, recorded(plan)), sql=sql)) + "\n"
 
 
-def _lines(plan: Plan, *, sql: bool, width: int, paint: Paint) -> Iterator[str]:
+def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
+    paint = page.paint
     yield paint(title(plan), "bold")
-    if plan.empty:
-        yield NOTHING
-    page = _Page(plan, width, paint, recorded(plan))
-    for owner, changes in by_owner(plan.changes):
-        yield ""
-        yield paint(owner, "bold")
-        yield from page.changes(changes)
-    yield from shifts.text(plan.preview, width=width, paint=paint)
-    for said, lines in (
-        ("Blocked", block_lines(plan)),
-        (approvals_title(plan), approval_lines(plan)),
-        ("Notices", notice_lines(plan)),
-    ):
-        yield from _section(said, (part for line in lines for part in _wrapped(line, width)), paint)
+    said = reach.verdict(plan)
+    colour = _VERDICTS.get(said.partition(" ")[0].rstrip(":"))
+    yield from (paint(line, colour) if colour else line for line in textwrap.wrap(said, page.width))
+    yield from _section("Blocked", page.told(block_lines(plan)), paint)
+    yield from _section("Must agree (apply --approved-by TEAM)", page.pairs(approval_lines(plan)), paint)
+    yield from _section("To know", page.told(notice_lines(plan)), paint)
+    yield from _section("What changes", page.changes(), paint)
+    yield from shifts.text(plan.preview, width=page.width, paint=paint)
+    yield from _section("Who is affected", page.affected(), paint)
+    if not plan.empty:
+        yield from _section("To compute", page.pairs(compute_lines(plan, _TABLES)), paint)
+        yield from _section("Old versions that live on", page.pairs(kept_lines(plan, _TABLES)), paint)
+    yield from _section("Data checks", page.checks(), paint)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
     yield from _section("Lost for good", plan.lost, paint)
-    yield from _section("Downstream", page.downstream(), paint)
-    yield from _section("Ad hoc, kept until code declares them", _wrapped(", ".join(plan.adhoc), width), paint)
-    yield from _section("SQL", sql_lines(plan) if sql else [], paint)
+    yield from _section("Ad hoc, kept until code declares them", page.wrapped(", ".join(plan.adhoc)), paint)
+    yield from _section("SQL", _sql(plan) if sql else [], paint)
     if not plan.empty:
         yield ""
         yield steps_line(plan)
@@ -90,8 +101,9 @@ def _section(title: str, lines: Iterable[str], paint: Paint) -> Iterator[str]:
         yield from (f"  {line}".rstrip() for line in listed)
 
 
-def _wrapped(line: str, width: int) -> list[str]:
-    return textwrap.wrap(line, max(20, width - 2), break_long_words=False, break_on_hyphens=False)
+def _sql(plan: Plan) -> Iterator[str]:
+    for name, lines in statements(plan):
+        yield from [name, *lines, ""]
 
 
 @dataclass(frozen=True)
@@ -103,29 +115,81 @@ class _Page:
     paint: Paint
     definitions: Mapping[tuple[str, str], Definition]
 
-    def changes(self, changes: Sequence[PlannedChange]) -> Iterator[str]:
-        left = max(len(_indent(each.change)) + len(_name(each.change)) for each in changes)
-        types = [self._dtype(each.change) for each in changes if each.change.action == "create"]
-        group = ""
-        for each in changes:
-            if each.change.kind == "feature" and group_of(each.change) != group:
-                yield f"    group {group_of(each.change)}"
-            group = group_of(each.change)
-            yield from self._change(each, left, max(map(len, types), default=0))
+    # Lists
 
-    def _change(self, each: PlannedChange, left: int, dtypes: int) -> Iterator[str]:
-        change, indent = each.change, _indent(each.change)
-        symbol = self.paint(SYMBOLS[change.action], _COLOURS[change.action])
+    def wrapped(self, line: str, first: str = "", further: str = "") -> list[str]:
+        """Return the lines of a section for one text."""
+        return textwrap.wrap(
+            line, self.width - 2, initial_indent=first, subsequent_indent=further, break_on_hyphens=False
+        )
+
+    def told(self, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+        """Yield what is the matter, and below it how to go on."""
+        for what, mend in pairs:
+            for line in what.splitlines():
+                yield from self.wrapped(line, "", "  ")
+            for line in mend.splitlines():
+                yield from self.wrapped(line, "  ", "  ")
+
+    def pairs(self, lines: Iterable[Line]) -> Iterator[str]:
+        """Yield two columns."""
+        listed = list(lines)
+        left = min(max((len(name) for name, *_ in listed), default=0), self.width // 2)
+        for name, said, _ in listed:
+            yield from self._beside(name.ljust(left), said)
+
+    def _beside(self, name: str, said: str, less: int = 0) -> list[str]:
+        """Return a name and what is said of it, in lines that are `less` shorter than the page allows."""
+        room, indent = self.width - 2 - less, len(name) + 2
+        further = " " * (indent if indent < self.width // 2 else 4)
+        lines = textwrap.wrap(said, room, initial_indent=f"{name}  ", subsequent_indent=further, break_on_hyphens=False)
+        return lines or [name]
+
+    # What changes
+
+    def changes(self) -> Iterator[str]:
+        """Yield what is declared otherwise, by team."""
+        parts, left = fold.parts(self.plan, _CHANGES)
+        shown = sum(len(part.shown) for part in parts)
+        for part in parts:
+            count = f": {counted(part.count, 'change')}" if part.folded else ""
+            yield f"{self.paint(part.owner, 'bold')}{count}"
+            yield from self._part(part.shown, max(4, min(_LINES, _ALL_LINES // shown)))
+        if left:
+            yield from self.wrapped(f"{left}: featdsl plan --format json", "", "  ")
+
+    def _part(self, shown: Sequence[fold.Shown], most: int) -> Iterator[str]:
+        changes = [each.change for each in shown if isinstance(each, PlannedChange)]
+        left = max((len(_indent(each)) + len(_name(each)) for each in changes), default=0)
+        types = max((len(self._dtype(each)) for each in changes if each.action == "create"), default=0)
+        group, indent = "", "  "
+        for each in shown:
+            if isinstance(each, fold.Rest):
+                first, *rest = self.wrapped(each.said, f"{indent}  ", f"{indent}    ")
+                yield f"{indent}{self._symbol(each.symbol)}{first[len(indent) + 1 :]}"
+                yield from rest
+                continue
+            change, indent = each.change, _indent(each.change)
+            if change.kind == "feature" and fold.group_of(change) != group:
+                yield f"    group {fold.group_of(change)}"
+            group = fold.group_of(change)
+            yield from self._change(change, min(left, self.width // 2), types)
+            for reason in change.reasons:
+                yield from self._reason(reason, f"{indent}    ", most)
+
+    def _change(self, change: Change, left: int, dtypes: int) -> Iterator[str]:
+        indent = _indent(change)
         name = _name(change).ljust(left - len(indent) + 2)
-        room = self.width - len(indent) - 2 - len(name)
-        yield f"{indent}{symbol} {name}{_cut(self._detail(change, dtypes), room)}".rstrip()
-        below = f"{indent}      "
-        for line in self._reasons(change):
-            yield f"{below}{line}"
-        for line in used_by(each):
-            yield from textwrap.wrap(
-                line, self.width, initial_indent=below, subsequent_indent=f"{below}  ", break_on_hyphens=False
-            )
+        lead = f"{indent}{self._symbol(SYMBOLS[change.action])} {name}"
+        room = self.width - 2 - len(indent) - 2 - len(name)
+        if room >= _DETAIL:
+            yield f"{lead}{_cut(self._detail(change, dtypes), room)}".rstrip()
+        else:
+            yield lead.rstrip()
+            yield f"{indent}    {_cut(self._detail(change, dtypes), self.width - 2 - len(indent) - 4)}".rstrip()
+
+    def _symbol(self, symbol: str) -> str:
+        return self.paint(symbol, _COLOURS[symbol]) if symbol in _COLOURS else symbol
 
     def _detail(self, change: Change, dtypes: int) -> str:
         definition = self.definitions.get((change.kind, change.address))
@@ -139,28 +203,54 @@ class _Page:
         definition = self.definitions.get((change.kind, change.address))
         return definition.dtype if isinstance(definition, FeatureDefinition) else ""
 
-    def _reasons(self, change: Change) -> Iterator[str]:
-        for reason in change.reasons:
-            if reason.code in LONG:
-                yield f"{reason.code}:"
-                for sign, line in line_changes(reason):
-                    yield self.paint(f"  {sign} {line}".rstrip(), _SIGN_COLOURS.get(sign, "reset"))
-            else:
-                yield reason_line(reason)
+    def _reason(self, reason: Reason, below: str, most: int) -> Iterator[str]:
+        if reason.code not in LONG:
+            yield from self.wrapped(reason_line(reason), below, f"{below}  ")
+            return
+        yield f"{below}{reason.code}:"
+        lines = [
+            (sign, part)
+            for sign, line in line_changes(reason)
+            for part in _chunks(line, self.width - 2 - len(below) - 4)
+        ]
+        for sign, line in lines[:most]:
+            yield below + self.paint(f"  {sign} {line}".rstrip(), _SIGN_COLOURS.get(sign, "reset"))
+        if len(lines) > most:
+            yield f"{below}  … {counted(len(lines) - most, 'more line')}: featdsl plan --format json"
 
-    def downstream(self) -> Iterator[str]:
-        met = affected(self.plan)
-        left = max((len(f"{each.kind} {each.address}") for each, _ in met), default=0)
-        owners = max((len(each.owner) for each, _ in met), default=0)
-        for each, causes in met:
-            lead = f"{f'{each.kind} {each.address}'.ljust(left)}  {each.owner.ljust(owners)}  "
-            room = max(30, self.width - 2 - len(lead))
-            first, *rest = textwrap.wrap(kept(each, causes), room, break_on_hyphens=False)
-            yield lead + first
-            yield from (" " * (len(lead) + 2) + line for line in rest)
+    # Who is affected
 
+    def affected(self) -> Iterator[str]:
+        """Yield who follows, who is pinned and who adopts, by team, and who is not hit."""
+        teams = reach.affected(self.plan)
+        for team in teams[:_TEAMS]:
+            yield from self.wrapped(f"{team.owner}: {team.counts}", "", "  ")
+            yield from self._team(team, _ALIKE if len(teams) <= _FEW_TEAMS else _ALIKE // 2)
+        if len(teams) > _TEAMS:
+            more = counted(len(teams) - _TEAMS, "more team")
+            yield from self.wrapped(f"and {more}: {some([each.owner for each in teams[_TEAMS:]], _ALIKE)}", "", "  ")
+        spared = reach.not_hit(self.plan, _ALIKE)
+        if spared:
+            yield from [] if teams else ["nobody"]
+            yield from self.wrapped(f"not hit: {spared}", "", "  ")
 
-_SIGN_COLOURS = {"-": "red", "+": "green"}
+    def _team(self, team: reach.Team, most: int) -> Iterator[str]:
+        shown, left = reach.few(team, most)
+        width = min(max(len(each.name) for each in shown), self.width // 2)
+        for each in shown:
+            lines = self._beside(each.name.ljust(width), each.said, 4)
+            yield f"  {self._symbol(each.symbol)} {lines[0]}"
+            yield from (f"    {line}" for line in lines[1:])
+        if left:
+            yield f"    and {left:,} more"
+
+    def checks(self) -> Iterator[str]:
+        """Yield the rules that data must keep, and on what."""
+        rules = checks(self.plan)
+        for rule, addresses in rules[:_RULES]:
+            yield from self.wrapped(f"{rule}: {some(addresses, _ALIKE)}", "", "    ")
+        if len(rules) > _RULES:
+            yield f"and {counted(len(rules) - _RULES, 'more rule')}: featdsl plan --format json"
 
 
 def _indent(change: Change) -> str:
@@ -173,3 +263,13 @@ def _name(change: Change) -> str:
 
 def _cut(line: str, room: int) -> str:
     return line if len(line) <= room else line[: max(0, room - 1)].rstrip() + "…"
+
+
+def _chunks(line: str, room: int) -> list[str]:
+    """Return a line of code in pieces that fit, what is continued further in."""
+    if len(line) <= room:
+        return [line]
+    start = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line.strip(), max(10, room), initial_indent=start[2:], subsequent_indent=start, break_on_hyphens=False
+    )

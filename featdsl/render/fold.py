@@ -1,0 +1,135 @@
+"""Fold many like changes, so that a long plan still reads: a few are shown, the others counted."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from featdsl.definitions import KINDS
+from featdsl.diff import SYMBOLS, Change
+from featdsl.plan import Plan, PlannedChange
+from featdsl.render.phrases import counted, some
+
+_ALIKE, _SHOWN_ALIKE = 6, 3
+"""So many changes of one kind are shown; of more than that, only the first few."""
+_GROUPS, _A_TEAM = 4, 4
+"""How many groups are named of what is left, and how many changes a team should have room for."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Changes that are not shown one by one."""
+
+    symbol: str
+    said: str
+    changes: tuple[PlannedChange, ...]
+
+
+Shown = PlannedChange | Rest
+
+
+@dataclass(frozen=True)
+class Part:
+    """The changes of one team that are shown, in order for reading: each group is followed by its features."""
+
+    owner: str
+    count: int
+    shown: tuple[Shown, ...]
+
+    @property
+    def folded(self) -> bool:
+        """Whether some are counted only."""
+        return any(isinstance(each, Rest) for each in self.shown)
+
+
+def parts(plan: Plan, most: int) -> tuple[list[Part], str]:
+    """Return what is declared otherwise, by team, at most about `most` changes, and which teams are left out.
+
+    What is only recomputed is affected, and no part of it.
+    """
+    owners: dict[str, list[PlannedChange]] = defaultdict(list)
+    for planned in plan.changes:
+        if planned.change.action != "recompute":
+            owners[planned.change.owner].append(planned)
+    teams = sorted(owners)
+    shown = teams[: max(1, most // _A_TEAM)]
+    shares = _shares([len(owners[owner]) for owner in shown], most)
+    found = [
+        Part(owner, len(owners[owner]), tuple(_capped(owners[owner], share)))
+        for owner, share in zip(shown, shares, strict=True)
+    ]
+    left = teams[len(shown) :]
+    changes = sum(len(owners[owner]) for owner in left)
+    return found, f"and {counted(changes, 'change')} of {counted(len(left), 'more team')}" if left else ""
+
+
+def _shares(sizes: Sequence[int], most: int) -> list[int]:
+    """Return how much each of several may show: what the small ones leave is for the large ones."""
+    shares = dict.fromkeys(range(len(sizes)), 0)
+    room = most
+    for number, index in enumerate(sorted(shares, key=lambda each: sizes[each])):
+        shares[index] = min(sizes[index], max(2, room // (len(sizes) - number)))
+        room -= shares[index]
+    return list(shares.values())
+
+
+def _capped(changes: Sequence[PlannedChange], most: int) -> Iterator[Shown]:
+    listed = list(_folded(sorted(changes, key=_place)))
+    if len(listed) <= most:
+        yield from listed
+        return
+    yield from listed[:most]
+    left = [change for each in listed[most:] for change in (each.changes if isinstance(each, Rest) else [each])]
+    groups = Counter(group_of(each.change) for each in left if group_of(each.change))
+    named = [f"{number:,} of group {group}" for group, number in sorted(groups.items())]
+    said = f"and {counted(len(left), 'more change')}{f': {some(named, _GROUPS)}' if named else ''}"
+    yield Rest(" ", said, tuple(left))
+
+
+def _folded(changes: Sequence[PlannedChange]) -> Iterator[Shown]:
+    """Yield the changes of one team with those alike folded, at the end of their group."""
+    alike: dict[tuple[object, ...], list[PlannedChange]] = defaultdict(list)
+    for each in changes:
+        alike[_likeness(each.change)].append(each)
+    pending: list[Rest] = []
+    place: object = None
+    seen: Counter[tuple[object, ...]] = Counter()
+    for each in changes:
+        here = _place(each)[:2] if each.change.kind == "feature" else (each.change.kind,)
+        if here != place:
+            yield from pending
+            pending, place = [], here
+        likeness = _likeness(each.change)
+        seen[likeness] += 1
+        number = len(alike[likeness])
+        if number <= _ALIKE or seen[likeness] <= _SHOWN_ALIKE:
+            yield each
+        elif seen[likeness] == number:
+            pending.append(_rest(alike[likeness][_SHOWN_ALIKE:]))
+    yield from pending
+
+
+def _rest(changes: Sequence[PlannedChange]) -> Rest:
+    change = changes[0].change
+    of = f" of group {group_of(change)}" if change.kind == "feature" else ""
+    said = f"and {counted(len(changes), f'more {change.kind}')}{of} ({change.change_class})"
+    return Rest(SYMBOLS[change.action], said, tuple(changes))
+
+
+def _likeness(change: Change) -> tuple[object, ...]:
+    group = group_of(change) if change.kind == "feature" else ""
+    codes = tuple(reason.code for reason in change.reasons)
+    return change.kind, group, change.action, change.change_class, codes
+
+
+def _place(planned: PlannedChange) -> tuple[int, str, bool]:
+    """Order changes for reading: each group is followed by its features."""
+    change = planned.change
+    kind = "group" if change.kind == "feature" else change.kind
+    return KINDS.index(kind), group_of(change) or change.address, change.kind == "feature"
+
+
+def group_of(change: Change) -> str:
+    """Return the group that a change of a group or of a feature belongs to."""
+    return change.address.partition(".")[0] if change.kind in {"feature", "group"} else ""
