@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from featdsl.export import Exported
     from featdsl.featurestore import FeatureStore
     from featdsl.plan import Plan
     from featdsl.project import Project
@@ -64,22 +65,39 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @click.option("--check", is_flag=True, help="Exit with 2 when there are changes.")
 @click.option("--sql", is_flag=True, help="Show the SQL of queries, tables and views.")
+@click.option(
+    "--against", type=click.Path(dir_okay=False, path_type=Path), help="Plan against an export, without the store."
+)
 @click.pass_obj
-def plan(directory: Path | None, out: Path | None, format_: str, check: bool, sql: bool) -> None:  # noqa: FBT001 - click's flags
+def plan(  # noqa: PLR0913, PLR0917 - click's options
+    directory: Path | None,
+    out: Path | None,
+    format_: str,
+    check: bool,  # noqa: FBT001 - click's flags
+    sql: bool,  # noqa: FBT001 - likewise
+    against: Path | None,
+) -> None:
     """Show what apply would create, change, recompute and remove, and whom it touches.
 
     \b
     featdsl plan --sql
     featdsl plan --out plan.json --format markdown > comment.md
+    featdsl plan --against registry.json
     """
     from featdsl import pipeline, planfile, render
     from featdsl.stores import open_store
 
     project = _project(directory)
-    store = open_store(project)
-    planned = pipeline.make_plan(project, store)
+    if against is not None:
+        planned = pipeline.make_plan_against(project, _exported(against))
+        if out is not None:
+            pipeline.refuse_rows(planned)
+    else:
+        store = open_store(project)
+        planned = pipeline.make_plan(project, store)
+        if out is not None:
+            pipeline.keep_rows(planned, project, store)
     if out is not None:
-        pipeline.keep_rows(planned, project, store)
         _write(out, planfile.to_json(planned.plan))
     if format_ == "json":
         click.echo(planfile.to_json(planned.plan), nl=False)
@@ -129,17 +147,29 @@ def _saved(plan_file: Path, project: Project) -> Any:
     from featdsl import pipeline, planfile
     from featdsl.errors import PlanFileError, Problem
 
-    try:
-        text = plan_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is no text"
-        mend = "Make one: featdsl plan --out plan.json"
-        raise PlanFileError(Problem("Plan cannot be read", f"{plan_file}: {said}.", mend=mend)) from None
+    text = _read(plan_file, "Plan", "Make one: featdsl plan --out plan.json")
     found = planfile.from_json(text, name=str(plan_file))
     if found.project != project.name:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
         raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))
     return pipeline.saved(project, found)
+
+
+def _exported(file: Path) -> Exported:
+    from featdsl import export
+
+    text = _read(file, "Export", "Make one, with the store at hand: featdsl export registry.json")
+    return export.from_json(text, name=str(file))
+
+
+def _read(file: Path, what: str, mend: str) -> str:
+    from featdsl.errors import PlanFileError, Problem
+
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise PlanFileError(Problem(f"{what} cannot be read", f"{file}: {said}.", mend=mend)) from None
 
 
 def _confirm() -> None:
@@ -157,6 +187,59 @@ def _applied(format_: str, serial: int, plan: Plan) -> None:
         _print_json({"serial": serial, "changes": len(plan.changes), "steps": len(plan.steps)})
     elif not plan.empty:
         click.echo(f"Applied. The store is at state {serial}.")
+
+
+@main.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def export_(directory: Path | None, file: Path) -> None:
+    """Write what is applied, of every project, to one JSON file: for plans where nobody may open the store.
+
+    \b
+    featdsl export registry.json
+    featdsl plan --against registry.json
+    """
+    from featdsl import export
+    from featdsl.stores import open_store
+
+    store = open_store(_project(directory))
+    snapshot = store.read()
+    _write(file, export.to_json(snapshot, store.drift(snapshot)))
+    click.echo(f"Wrote state {snapshot.head.serial} of the store to {file}.")
+
+
+@main.command()
+@click.argument("project")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 2 when the module is out of date.")
+@click.pass_obj
+def pull(directory: Path | None, project: str, check: bool) -> None:  # noqa: FBT001 - click's flag
+    """Make another project's features importable here, by name and typed, as a module that it writes.
+
+    \b
+    featdsl pull accounts           then: from features.shared.accounts import UserProfile
+    featdsl pull accounts --check
+    """
+    from featdsl.pull import pull as module_of
+    from featdsl.pull import refuse_other_files
+    from featdsl.stores import open_store
+
+    here = _project(directory)
+    module = module_of(open_store(here).read(), project, here)
+    path = here.root / module.path
+    found = _read(path, "Module", "Move it away, then pull again.") if path.exists() else None
+    if found is not None:
+        refuse_other_files(found, module.path)
+    if found is not None and module.is_written(found):
+        click.echo(f"{module.path} is up to date.")
+    elif check:
+        click.echo(f"{module.path} is {'out of date' if found is not None else 'missing'}. Run: featdsl pull {project}")
+        sys.exit(2)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not (path.parent / "__init__.py").exists():
+            _write(path.parent / "__init__.py", '"""What other projects share, written by featdsl pull."""\n')
+        _write(path, module.text)
+        click.echo(f"Wrote {module.path}.")
 
 
 @main.command("list")

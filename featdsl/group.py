@@ -100,7 +100,8 @@ class FeatureGroup(metaclass=_Metaclass):
     - `keys`: key columns that the source names differently, `{"airport": "origin"}`;
     - `ttl`: how long a value holds, `"30 days"`; for good when left out;
     - `name`: its name in the store, by default the class name in snake case;
-    - `features`: more features by name, for those that a loop makes.
+    - `features`: more features by name, for those that a loop makes;
+    - `shared_by`: the project that computes them, in what `featdsl pull` writes: instead of `source` and `inputs`.
 
     Raises DeclarationError for what does not fit.
     """
@@ -118,6 +119,7 @@ class FeatureGroup(metaclass=_Metaclass):
         name: str | None = None,
         features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]] = (),
         tags: str | Sequence[str] | set[str] | frozenset[str] = (),
+        shared_by: str = "",
         **unknown: Never,
     ) -> None:
         super().__init_subclass__()
@@ -131,7 +133,7 @@ class FeatureGroup(metaclass=_Metaclass):
         given: dict[str, object] = {
             "name": address, "entity": entity, "source": source,
             "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
-            "description": _description(cls), "tags": tags,
+            "description": _description(cls), "tags": tags, "shared_by": shared_by,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
         declaration = GroupDeclaration(given)
@@ -183,6 +185,7 @@ class GroupDeclaration(Declaration):
     ttl: Annotated[str, AfterValidator(checked)] | None = None
     description: str = ""
     tags: Texts = ()
+    shared_by: str = ""
     features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 
     _class: type[FeatureGroup] | None = PrivateAttr(default=None)
@@ -192,6 +195,9 @@ class GroupDeclaration(Declaration):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.shared_by:
+            self._foreign = self.shared_by
+            return self
         if (self.source is None) == (self.inputs is None):
             raise ValueError("give source= (rows to compute from) or inputs= (features to derive from), one of them")
         if self.inputs is not None and not self.inputs:

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
 
-from featdsl import binding, catalog, engine, frames, functions, loader, planner, uses
+from featdsl import binding, catalog, engine, foreign, frames, functions, loader, planner, uses
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
-from featdsl.errors import DeclarationError
-from featdsl.plan import Plan
+from featdsl.errors import DeclarationError, PlanFileError, Problem
+from featdsl.export import Exported
+from featdsl.foreign import Foreign
+from featdsl.plan import Notice, OpenSource, Plan
 from featdsl.project import Project
+from featdsl.snapshot import Drift, Snapshot
 from featdsl.source import Source
 from featdsl.stores import Store
 
@@ -30,25 +33,82 @@ class Planned:
 
 def make_plan(project: Project, store: Store) -> Planned:
     """Return the plan that brings the store to what the project's features package declares."""
+    snapshot = store.read()
+    declared = _declared(project, foreign.Registry(snapshot, store.history))
+    bound = _bind(project, store, declared.catalog, declared.rows)
+    return _planned(project, declared, bound, store.drift(snapshot))
+
+
+def make_plan_against(project: Project, exported: Exported) -> Planned:
+    """Return the plan that brings a registry that was exported to what the features package declares.
+
+    No store is opened, and no source read that is as it was. What could not be checked is among the plan's notices.
+    """
+    declared = _declared(project, foreign.Registry(exported.snapshot))
+    connection = engine.connect(project)
+    try:
+        bound, notices = binding.bind_exported(
+            declared.catalog,
+            connection,
+            root=project.root,
+            rows=declared.rows,
+            exported=exported.snapshot.catalog.sources,
+        )
+    finally:
+        connection.close()
+    return _planned(project, declared, bound, exported.drift, notices)
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What the features package declares beside a registry, with rows in memory by hash and functions by fingerprint."""
+
+    snapshot: Snapshot
+    catalog: Catalog
+    foreign: Foreign
+    rows: Mapping[str, Any]
+    functions: Functions
+
+
+def _declared(project: Project, registry: foreign.Registry) -> _Declared:
     loaded = loader.load(project)
     rows = _rows(project, loaded.declarations)
     hashes = {name: digest for name, (digest, _) in rows.items()}
+    known = foreign.known(loaded.declarations, registry, project.name)
     desired = catalog.build(
-        loaded.declarations, project, problems=loaded.problems, frames=hashes, macro_files=loaded.macro_files
+        loaded.declarations,
+        project,
+        problems=loaded.problems,
+        frames=hashes,
+        macro_files=loaded.macro_files,
+        foreign=known,
     )
-    planned = plan_for(project, store, desired, dict(rows.values()))
-    return replace(planned, functions=declared_functions(loaded.declarations))
+    foreign.refuse_outdated(desired, known, registry.snapshot, project.name)
+    return _Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))
+
+
+def _planned(
+    project: Project, declared: _Declared, bound: Catalog, drift: Drift, notices: tuple[Notice, ...] = ()
+) -> Planned:
+    plan = planner.build(declared.snapshot, bound, project.name, drift=drift)
+    kept = foreign.notices(bound, declared.foreign, project.name)
+    whole = replace(plan, notices=(*plan.notices, *kept, *notices))
+    return Planned(whole, declared.rows, declared.functions)
 
 
 def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any]) -> Planned:
     """Return the plan that brings the store to a catalogue."""
     snapshot = store.read()
+    bound = _bind(project, store, desired, rows)
+    return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
+
+
+def _bind(project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any]) -> Catalog:
     connection = engine.connect(project)
     try:
-        bound = binding.bind(desired, connection, root=project.root, frame_folder=store.frames, rows=rows)
+        return binding.bind(desired, connection, root=project.root, frame_folder=store.frames, rows=rows)
     finally:
         connection.close()
-    return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
 
 
 def saved(project: Project, plan: Plan) -> Planned:
@@ -87,6 +147,18 @@ def _rows(project: Project, declarations: tuple[Declaration, ...]) -> dict[str, 
         return {each.name: (frames.fingerprint(connection, each.frame), each.frame) for each in with_frames}
     finally:
         connection.close()
+
+
+def refuse_rows(planned: Planned) -> None:
+    """Refuse to save a plan that builds from rows in memory, which only its store could keep. Raises PlanFileError."""
+    opened = [step.source for step in planned.plan.steps if isinstance(step, OpenSource)]
+    for source in opened:
+        if source.format == "frame":
+            what = (
+                f"The plan builds from source {source.name}, which is rows in memory: only the store could keep them."
+            )
+            mend = "Save it where the store is at hand: featdsl plan --out plan.json"
+            raise PlanFileError(Problem("Plan cannot be saved", what, source.origin, mend))
 
 
 def keep_rows(planned: Planned, project: Project, store: Store) -> None:

@@ -28,8 +28,10 @@ def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = 
     """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
 
     `drift` is what the store has lost. Features that were registered from a notebook stay until
-    code declares them. Raises DeclarationError when the catalogue contradicts what was applied.
+    code declares them, and what the catalogue has of other projects is theirs. Raises DeclarationError when the
+    catalogue contradicts what was applied.
     """
+    catalog = catalog.of_project(project)
     _refuse_foreign_names(snapshot, catalog, project)
     target = _with_pins(snapshot, _as_applied(snapshot, catalog))
     before = _own(snapshot.catalog, target, project)
@@ -38,9 +40,9 @@ def build(snapshot: Snapshot, catalog: Catalog, project: str, *, drift: Drift = 
     return Plan(
         project=project,
         base=snapshot.head,
-        changes=_planned(changes, before, target),
+        changes=_planned(changes, before, target, _of_others(snapshot, before, target)),
         repairs=tuple(_repairs(target, drift)),
-        lost=tuple(_lost(snapshot, target, drift)),
+        lost=tuple(_lost(snapshot, target, drift, project)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
         steps=tuple(steps.derive(snapshot, before, target, changes, drift)),
     )
@@ -90,9 +92,10 @@ def _repairs(target: Catalog, drift: Drift) -> Iterator[str]:
     yield from sorted(f"view prod.{name}" for name, _ in _views_of(target) if name in drift.views)
 
 
-def _lost(snapshot: Snapshot, target: Catalog, drift: Drift) -> Iterator[str]:
+def _lost(snapshot: Snapshot, target: Catalog, drift: Drift, project: str) -> Iterator[str]:
     """Yield what is lost and cannot be made again: tables of old definitions, whose sources of then are not kept."""
-    for table in sorted(drift.tables - target.tables):
+    current = {f.table for f in snapshot.catalog.features.values() if f.project != project}
+    for table in sorted(drift.tables - target.tables - current):
         holders = [name for name in sorted(target.sets) if table in _tables_behind(snapshot, name)]
         if holders:
             file = snapshot.tables[table].file
@@ -112,11 +115,15 @@ def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefi
     yield from ((each.view, each) for each in catalog.sets.values())
 
 
+def _of_others(snapshot: Snapshot, before: Catalog, target: Catalog) -> Catalog:
+    """Return what is applied and not this plan's to change."""
+    own = {(d.kind, address(d)) for d in [*before, *target]}
+    return Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in own)
+
+
 def _refuse_shared_views(snapshot: Snapshot, before: Catalog, target: Catalog) -> None:
     """Refuse a group and a set version, of any project, whose views would have one name."""
-    gone = {(d.kind, address(d)) for d in [*before, *target]}
-    others = Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in gone)
-    taken = dict(_views_of(others))
+    taken = dict(_views_of(_of_others(snapshot, before, target)))
     problems = []
     for view, definition in _views_of(target):
         other = taken.setdefault(view, definition)
@@ -179,9 +186,11 @@ def _edited(applied: SetDefinition, declared: SetDefinition, catalog: Catalog) -
 # Who is downstream
 
 
-def _planned(changes: Iterable[Change], before: Catalog, after: Catalog) -> tuple[PlannedChange, ...]:
+def _planned(changes: Iterable[Change], before: Catalog, after: Catalog, others: Catalog) -> tuple[PlannedChange, ...]:
+    """Return the changes with everyone downstream, in whatever project."""
     import networkx as nx
 
+    before, after = Catalog.of([*others, *before]), Catalog.of([*others, *after])
     whole = nx.compose(graph.build(before), graph.build(after))
     return tuple(
         PlannedChange(
@@ -204,8 +213,13 @@ def _affected(name: str, before: Catalog, after: Catalog) -> Affected:
 
 
 def _effect(was: Definition | None, now: Definition | None) -> Literal["changes", "keeps", "new", "removed"]:
-    """Return what happens downstream: set versions keep what they pin, and models the version that they train on."""
+    """Return what happens downstream.
+
+    Set versions keep what they pin, models the version that they train on, other projects what they pulled.
+    """
     match was, now:
+        case _ if was is now:  # of another project, so on both sides the same
+            return "keeps"
         case None, _:
             return "new"
         case _, None:

@@ -17,7 +17,7 @@ PACKAGE = Path(featdsl.__file__).parent
 LAYERS = {
     "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
     "what teams write": {"declaration", "entity", "source", "window", "feature", "pythonfeature", "group", "featureset"}
-    | {"request"},
+    | {"request", "shared"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {"aggregates", "functions", "macros", "requested", "templates", "tracing", "windows"}
@@ -39,6 +39,9 @@ LAYERS = {
         "steps",
         "planner",
         "planfile",
+        "export",
+        "foreign",
+        "pull",
         "apply",
     }
     | {"render", "render.phrases", "render.pullrequest", "render.terminal", "pipeline"},

@@ -147,7 +147,7 @@ def _some(names: Sequence[str], most: int) -> str:
 
 
 def affected(plan: Plan) -> list[tuple[Affected, list[str]]]:
-    """Return the sets and models that keep what they were applied with, and of which changed features.
+    """Return who keeps what it was applied with, and of which changed features: sets, models, and other projects.
 
     What is new or moves stands among the changes itself.
     """
@@ -156,7 +156,7 @@ def affected(plan: Plan) -> list[tuple[Affected, list[str]]]:
         change = planned.change
         if change.kind == "feature" and change.change_class != "metadata":
             for each in planned.downstream:
-                if each.kind in {"set", "model"} and each.effect == "keeps":
+                if each.effect == "keeps":
                     causes[each].append(change.address)
     return [(each, causes[each]) for each in sorted(causes, key=_reading_order)]
 
