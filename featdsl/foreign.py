@@ -69,7 +69,8 @@ def known(declarations: Iterable[Declaration], registry: Registry, project: str)
                 found.entity(each)
             case GroupDeclaration():
                 for feature in each.features.values():
-                    found.feature(feature, each)
+                    if feature.pulled:  # else a set names it, and that is all
+                        found.feature(feature, each)
             case FeatureSet():
                 found.set(each)
             case _:

@@ -12,7 +12,7 @@ from featdsl.dtypes import parse
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
 from featdsl.names import did_you_mean, snake_case
 from featdsl.project import Project
-from featdsl.snapshot import Head, Snapshot
+from featdsl.snapshot import Snapshot
 
 FOLDER = "shared"
 """The folder inside the features package that pulled modules are written to."""
@@ -57,7 +57,7 @@ def pull(snapshot: Snapshot, theirs: str, project: Project) -> Module:
         raise FeatureNotFoundError(Problem("Nothing shared", what, mend="Ask its team to make a group public."))
     name = f"{theirs}_" if keyword.iskeyword(theirs) else theirs
     path = (project.features / FOLDER / f"{name}.py").relative_to(project.root).as_posix()
-    return Module(path, "\n".join(_Writer(shared, theirs, snapshot.head).lines()) + "\n")
+    return Module(path, "\n".join(_Writer(shared, theirs, snapshot).lines()) + "\n")
 
 
 def refuse_other_files(text: str, path: str) -> None:
@@ -94,8 +94,9 @@ class _Names:
 class _Writer:
     """One module while it is written."""
 
-    def __init__(self, shared: Catalog, project: str, head: Head) -> None:
-        self._shared, self._project, self._head = shared, project, head
+    def __init__(self, shared: Catalog, project: str, snapshot: Snapshot) -> None:
+        self._shared, self._project = shared, project
+        self._head, self._versions = snapshot.head, snapshot.versions
         names = _Names({*_TYPES, "FeatureGroup"})
         self._classes = {name: names.free(_class_name(name)) for name in sorted(shared.groups)}
         self._entities = {name: names.free(name) for name in sorted(shared.entities)}
@@ -153,32 +154,32 @@ class _Writer:
             yield from _indented(_feature(f"{each.name} = _shared.feature", each))
 
     def _set(self, feature_set: SetDefinition) -> Iterator[str]:
-        members = [self._member(member) for member in feature_set.members]
-        unknown = [each.feature for each, said in zip(feature_set.members, members, strict=True) if said is None]
-        if unknown:
-            yield f"# {feature_set.address} is left out: it reads {', '.join(sorted(unknown))} in another role, which is not shared here."
-            return
-        yield from _call(
-            f"{self._sets[feature_set.address]} = _shared.feature_set",
-            _text(feature_set.name),
-            version=str(feature_set.version),
-            features=f"[{', '.join(said for said in members if said)}]",
-            project=_text(self._project),
-            description=_said(_described(feature_set.description, feature_set.deprecated)),
-        )
+        yield f"{self._sets[feature_set.address]} = _shared.feature_set("
+        yield f"    {_text(feature_set.name)},"
+        yield f"    version={feature_set.version},"
+        yield "    features=["
+        yield from (f"        {self._member(member)}," for member in feature_set.members)
+        yield "    ],"
+        yield f"    project={_text(self._project)},"
+        if said := _described(feature_set.description, feature_set.deprecated):
+            yield f"    description={_text(said)},"
+        yield ")"
 
-    def _member(self, member: Member) -> str | None:
-        """Return how a set lists a feature; None for another role of one that is not in this module."""
+    def _member(self, member: Member) -> str:
+        """Return how a set lists a feature: by object where this module has it, else by address."""
         group, _, name = member.feature.partition(".")
-        own = member.feature in self._shared.features
-        plain = own and not (keyword.iskeyword(name) or name in _TYPES)
-        said = f"{self._classes[group]}.{name}" if plain else f"{self._classes[group]}[{_text(name)}]" if own else None
-        if not member.keys and member.column == name:
-            return said or _text(member.feature)
-        if said is None:
-            return None
+        is_here = member.feature in self._shared.features
+        is_plain = not (keyword.iskeyword(name) or name in _TYPES)
+        here = f"{self._classes[group]}{f'.{name}' if is_plain else f'[{_text(name)}]'}" if is_here else ""
         keys = ", ".join(f"{_text(key)}: {_text(column)}" for key, column in member.keys)
-        return f"{said}.alias({_text(member.column)}{f', keys={{{keys}}}' if keys else ''})"
+        if not keys and member.column == name:
+            return here or _text(member.feature)
+        role = f"{_text(member.column)}{f', keys={{{keys}}}' if keys else ''}"
+        if here:
+            return f"{here}.alias({role})"
+        dtype = _python(self._versions[member.feature, member.fingerprint].dtype)
+        role = f"{_text(member.column)}, dtype={dtype}{f', keys={{{keys}}}' if keys else ''}"
+        return f"_shared.role({_text(member.feature)}, {role}, project={_text(self._project)})"
 
 
 _IMPORTS = {"datetime": "_dt", "uuid": "_uuid"}

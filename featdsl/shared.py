@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from featdsl.entity import Entity
-from featdsl.feature import Feature
+from featdsl.feature import Feature, FeatureAlias
 from featdsl.featureset import FeatureSet
-from featdsl.group import Reference
+from featdsl.group import GroupDeclaration, Reference
 
 T = TypeVar("T")
 
@@ -39,6 +39,17 @@ def feature(
     made: Feature[Any] = Feature(dtype, description=description, tags=tags, name=name)
     made._pulled = fingerprint  # noqa: SLF001 - likewise
     return made
+
+
+def role(
+    address: str, column: str, *, dtype: type[Any] | str, project: str, keys: Mapping[str, str] | None = None
+) -> FeatureAlias[Any]:
+    """Return a member of a set under another name or in another role, of a feature that the module does not have."""
+    group, _, name = address.partition(".")
+    made: Feature[Any] = Feature(dtype)
+    given = {"name": group, "entity": None, "features": {name: made}, "shared_by": project}
+    made.join(GroupDeclaration(given), name)
+    return made.alias(column, keys=keys)
 
 
 def feature_set(

@@ -39,6 +39,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     if plan.empty:
         yield NOTHING
         yield from (f"\n**Lost for good:** {said}." for said in plan.lost)
+        yield from _noticed(plan)
         return
     yield f"**{counts_line(plan)}** {steps_line(plan)}"
     definitions = recorded(plan)
@@ -63,9 +64,17 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from (f"\n**Lost for good:** {said}." for said in plan.lost)
     if plan.adhoc:
         yield from ["", f"**Ad hoc**, kept until code declares them: {', '.join(f'`{name}`' for name in plan.adhoc)}."]
+    yield from _noticed(plan)
     statements = list(sql_lines(plan))
     if statements:
         yield from ["", "<details><summary>SQL</summary>", "", "```sql", *statements[:-1], "```", "", "</details>"]
+
+
+def _noticed(plan: Plan) -> Iterator[str]:
+    """Yield what a reviewer should know besides."""
+    if plan.notices:
+        yield from ["", "#### To know", ""]
+        yield from (f"- {_cell(notice.what)} {_cell(notice.mend)}" for notice in plan.notices)
 
 
 def _row(planned: PlannedChange, definition: Definition | None) -> str:

@@ -63,6 +63,7 @@ def _lines(plan: Plan, *, sql: bool, width: int, paint: Paint) -> Iterator[str]:
     yield from _section("Lost for good", plan.lost, paint)
     yield from _section("Downstream", page.downstream(), paint)
     yield from _section("Ad hoc, kept until code declares them", _wrapped(", ".join(plan.adhoc), width), paint)
+    yield from _section("To know", _noticed(plan, width), paint)
     yield from _section("SQL", sql_lines(plan) if sql else [], paint)
     if not plan.empty:
         yield ""
@@ -76,6 +77,12 @@ def _section(title: str, lines: Iterable[str], paint: Paint) -> Iterator[str]:
         yield ""
         yield paint(title, "bold")
         yield from (f"  {line}".rstrip() for line in listed)
+
+
+def _noticed(plan: Plan, width: int) -> Iterator[str]:
+    for notice in plan.notices:
+        yield from _wrapped(notice.what, width)
+        yield f"  {notice.mend}"
 
 
 def _wrapped(line: str, width: int) -> list[str]:
