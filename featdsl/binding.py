@@ -165,7 +165,8 @@ def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | Non
         relation = check.connection.sql(select) if frame is None else frames.scan(check.connection, frame)
     except duckdb.Error as error:
         if check.exported is not None and _is_out_of_reach(check, source, error):
-            _pass_over(check, source, _first_line(error).rstrip("."))
+            said = _source_problem(check, source, error).what.removeprefix(f"source {source.name}: ").rstrip(".")
+            _pass_over(check, source, said.replace(f"{check.root}/", ""))  # a plan is the same on every machine
         else:
             check.problems.append(_source_problem(check, source, error))
         return None

@@ -93,7 +93,7 @@ def _parsed(text: str, name: str) -> Mapping[str, Any]:
     """Return what an export holds, once its format and its digest are right."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanFileError(Problem("Not an export", f"{name} is no JSON: {error}.", mend=_MEND)) from None
     version = found.pop("format", None) if isinstance(found, dict) else None
     digest = found.pop("digest", None) if isinstance(found, dict) else None
