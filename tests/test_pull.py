@@ -402,6 +402,42 @@ print(pickle.loads(pickle.dumps(UserProfile.income)) is UserProfile.income)
     assert done.stdout.splitlines() == ["{'income': 19000.0, 'years': 33}", "500.0", "True"]
 
 
+def test_an_entity_of_another_project_takes_ad_hoc_features(applied: Company) -> None:
+    """A notebook names it by object; it stays theirs."""
+    applied.scoring.write({
+        "notebook.py": """
+from featdsl import FeatureStore
+from features.shared.accounts import user
+
+store = FeatureStore()
+store.register_feature("mood", float, entity=user, data=[{"user_id": 3, "mood": 0.5}])
+print(store.get_features(["mood", "age"], user_id=3))
+"""
+    })  # fmt: skip
+
+    done = subprocess.run([sys.executable, "notebook.py"], cwd=applied.scoring.root, capture_output=True, text=True, check=False)  # fmt: skip
+
+    assert (done.stderr, done.stdout) == ("", "{'mood': 0.5, 'age': 33}\n")
+    assert applied.snapshot.catalog.entities["user"].project == "accounts"
+    for each in applied:
+        assert "Nothing to do" in featdsl(each, "plan", "--check")
+
+
+def test_a_plan_against_an_export_knows_what_was_pulled(applied: Company, tmp_path: Path) -> None:
+    """Without the store: what still fits is planned the same, what does not is told."""
+    edit(applied.risk, "features/lending/__init__.py", "income / 12", "income / 13")
+    file = tmp_path / "registry.json"
+    featdsl(applied.scoring, "export", str(file))
+    assert featdsl(applied.risk, "plan", "--against", str(file)) == featdsl(applied.risk, "plan")
+
+    double_income(applied)
+    featdsl(applied.scoring, "export", str(file))
+
+    said = featdsl(applied.risk, "plan", "--against", str(file), code=1)
+    whose = "the feature user_profile.income of the project accounts (team accounts)"
+    assert f"affordability.monthly uses {whose}, which has changed since it was pulled.\n" in said
+
+
 def test_what_is_pulled_is_not_declared(company: Company) -> None:
     """A project that only pulls has nothing to plan, and one that uses it records nothing but its own."""
     featdsl(company.scoring, "pull", "accounts")
