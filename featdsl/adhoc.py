@@ -116,6 +116,8 @@ def _taken(feature: FeatureDefinition) -> FeatdslError:
 
 def _entity(snapshot: Snapshot, asked: Any) -> Entity | None:
     """Return the entity that was asked for: an applied one with the same keys where there is one."""
+    if isinstance(asked, Entity) and asked.foreign:
+        return Entity(asked.name, keys=asked.keys)  # of another project, which has applied it
     if asked is None or isinstance(asked, Entity):
         return asked
     if not isinstance(asked, Mapping):

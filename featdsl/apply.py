@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from featdsl import calls, engine, frames, guards, planfile, uses
 from featdsl.diff import Action
-from featdsl.errors import DataError, Problem, StalePlanError
+from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
 from featdsl.plan import (
     BuildTable,
@@ -51,10 +51,13 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     """Run a plan on a store and return the new head; after an error the store is as it was.
 
     `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
-    `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan, StalePlanError when the store or a function has moved on, DataError when data break a rule, StoreLockedError when another writer stays for too long.
+    `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan,
+    StalePlanError when the store or a function has moved on, PlanFileError for a plan whose sources were not all
+    checked, DataError when data break a rule, StoreLockedError when another writer stays for too long.
     """
     begun = time.monotonic()
     timeout = project.lock_timeout
+    _refuse_unchecked(plan)
     with store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
         _refuse_stale(plan, writer.snapshot)
         guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
@@ -72,13 +75,21 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     return head
 
 
+def _refuse_unchecked(plan: Plan) -> None:
+    unread = [notice.what for notice in plan.notices if notice.code == "not checked"]
+    if unread:
+        mend = "Plan again where they can be read: featdsl plan --out plan.json"
+        raise PlanFileError(Problem("Plan was not checked", "\n".join(unread), mend=mend))
+
+
 def _refuse_stale(plan: Plan, snapshot: Snapshot) -> None:
+    if plan.base.lineage not in {"", snapshot.head.lineage}:
+        what = f"The plan was made for state {plan.base.serial} of another store."
+        raise StalePlanError(Problem("Stale plan", what, mend="Plan again, for this store: featdsl plan"))
     if plan.base != snapshot.head:
         ahead = snapshot.head.serial - plan.base.serial
         what = f"The plan was made for state {plan.base.serial} of the store, which is now at {snapshot.head.serial}"
-        what += (
-            f", {ahead} applies later." if ahead > 1 else ", one apply later." if ahead == 1 else " of another store."
-        )
+        what += f", {ahead} applies later." if ahead > 1 else ", one apply later." if ahead == 1 else "."
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
 
 

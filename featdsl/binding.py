@@ -25,6 +25,7 @@ from featdsl.dtypes import family, gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.instants import Clock
 from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
+from featdsl.plan import Notice
 from featdsl.snapshot import Snapshot
 from featdsl.windows.family import call_of
 from featdsl.windows.totals import columns_of
@@ -53,6 +54,10 @@ class _Check:
     dtypes: dict[str, str] = field(default_factory=dict)
     keyless: set[str | None] = field(default_factory=set)
     """Entities with a key of no known type: what describes them is not to blame."""
+    exported: Mapping[str, SourceDefinition] | None = None
+    """The sources as they were applied, where those of their fingerprint need not be read and others may be out of reach."""
+    unchecked: dict[str, str] = field(default_factory=dict)
+    """Sources out of reach, and why: what reads them cannot be checked."""
 
     def refuse(self, summary: str, what: str, where: Origin, mend: str = "") -> None:
         self.problems.append(Problem(summary, what, where, mend))
@@ -73,7 +78,43 @@ def bind(  # noqa: PLR0913 - what there is to look at
     were. Raises DeclarationError with every column that does not exist, type that does not fit and SQL that does not
     bind.
     """
-    check = _Check(connection, root, frame_folder, rows, catalog, applied)
+    return _bound(_Check(connection, root, frame_folder, rows, catalog, applied))
+
+
+def bind_exported(
+    catalog: Catalog,
+    connection: DuckDBPyConnection,
+    *,
+    root: Path,
+    rows: Mapping[str, Any],
+    exported: Snapshot,
+) -> tuple[Catalog, tuple[Notice, ...]]:
+    """Return the catalogue bound as far as can be without all data, and a notice for each source that was out of reach.
+
+    A source that has the fingerprint of its applied definition in `exported` takes its columns from there, unread. Raises
+    DeclarationError as `bind` does.
+    """
+    check = _Check(connection, root, root, rows, catalog, exported, exported=exported.catalog.sources)
+    return _bound(check), tuple(_not_checked(check, name) for name in sorted(check.unchecked))
+
+
+def _not_checked(check: _Check, source: str) -> Notice:
+    readers = sorted(group.name for group in check.catalog.groups.values() if group.source == source)
+    told = f", so nothing that {' and '.join(readers)} read{'' if len(readers) > 1 else 's'} of it" if readers else ""
+    return Notice(
+        code="not checked",
+        address=f"source {source}",
+        what=f"The columns of source {source} were not checked{told}: {check.unchecked[source]}.",
+        mend="Plan where it can be read: featdsl plan",
+    )
+
+
+def _bound(check: _Check) -> Catalog:
+    """Return the catalogue of a check with what was found."""
+    catalog = check.catalog
+    check.features.update(
+        {each.address: each for each in catalog.features.values() if each.group not in catalog.groups}
+    )
     for entity in catalog.entities.values():
         for key in entity.keys:
             if not _has_type(check, f"entity {entity.name}: key {key.name}", key.dtype, entity.origin):
@@ -94,6 +135,14 @@ def bind(  # noqa: PLR0913 - what there is to look at
 
 def _check_source(check: _Check, source: SourceDefinition) -> None:
     if any(name not in check.sources for name in source.inputs):
+        return
+    applied = (check.exported or {}).get(source.name)
+    if applied is not None and applied.fingerprint == source.fingerprint:
+        _define_stub(check.connection, source.name, applied.columns)
+        check.sources[source.name] = replace(source, columns=applied.columns, lineage=applied.lineage)
+        return
+    if unread := [name for name in source.inputs if name in check.unchecked]:
+        _pass_over(check, source, f"source {unread[0]} was not")
         return
     columns = _schema(check, source)
     if columns is None:
@@ -127,7 +176,11 @@ def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | Non
         frame = check.rows.get(source.location[0]) if source.format == "frame" else None
         relation = check.connection.sql(select) if frame is None else frames.scan(check.connection, frame)
     except duckdb.Error as error:
-        check.problems.append(_source_problem(check, source, error))
+        if check.exported is not None and _is_out_of_reach(check, source, error):
+            said = _source_problem(check, source, error).what.removeprefix(f"source {source.name}: ").rstrip(".")
+            _pass_over(check, source, said.replace(f"{check.root}/", ""))  # a plan is the same on every machine
+        else:
+            check.problems.append(_source_problem(check, source, error))
         return None
     columns = tuple(
         Column(name=name, dtype=str(dtype)) for name, dtype in zip(relation.columns, relation.types, strict=True)
@@ -137,6 +190,21 @@ def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | Non
     else:
         _define_stub(check.connection, source.name, columns)
     return columns
+
+
+def _is_out_of_reach(check: _Check, source: SourceDefinition, error: Exception) -> bool:
+    """Return whether a source may be readable elsewhere: its files, its database or the way to them are missing here."""
+    import duckdb
+
+    if source.format == "table" and not (check.root / source.location[0]).exists():
+        return True
+    return isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException)
+
+
+def _pass_over(check: _Check, source: SourceDefinition, why: str) -> None:
+    """Keep a source as it is declared, without columns, and remember that it was not looked at."""
+    check.unchecked[source.name] = why
+    check.sources[source.name] = source
 
 
 def _declared_schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
@@ -205,6 +273,9 @@ def _lineage(
 def _check_group(check: _Check, group: GroupDefinition) -> None:
     clock = _clock(check, group)
     members = [replace(each, clock=clock) for each in check.catalog.members_of(group.name)]
+    if group.source in check.unchecked:
+        check.features.update({each.address: replace(each, roots=_roots(check, group, each)) for each in members})
+        return
     scope = _scope(check, group, members)
     if scope is None or group.entity in check.keyless:
         return

@@ -14,6 +14,7 @@ from featdsl.draft_sources import add_sources
 from featdsl.entity import Entity
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.featureset import FeatureSet, Model
+from featdsl.foreign import Foreign
 from featdsl.group import GroupDeclaration
 from featdsl.names import did_you_mean
 from featdsl.pointintime import Want
@@ -23,22 +24,23 @@ from featdsl.source import Source
 D = TypeVar("D", bound=Declaration)
 
 
-def build(
+def build(  # noqa: PLR0913 - what declarations alone do not tell
     declarations: Sequence[Declaration],
     project: Project,
     *,
     problems: Iterable[Problem] = (),
     frames: Mapping[str, str] | None = None,
     macro_files: Mapping[str, str] | None = None,
+    foreign: Foreign | None = None,
 ) -> Catalog:
-    """Return the catalogue of `declarations`.
+    """Return the catalogue of `declarations`, and in it what they pulled from other projects, under those names.
 
     `problems` are mistakes found before, told together with those found here; `frames` maps each source that is
-    rows in memory to the hash of its rows, `macro_files` the path of each macro file to its text. Raises
-    DeclarationError with all mistakes.
+    rows in memory to the hash of its rows, `macro_files` the path of each macro file to its text, `foreign` is what
+    the registry holds of what was pulled. Raises DeclarationError with all mistakes.
     """
     library = macros.library(macro_files or {}, _places(declarations, project))
-    draft = Draft(project, frames or {}, library, problems=[*problems, *library.problems])
+    draft = Draft(project, frames or {}, library, foreign=foreign or Foreign(), problems=[*problems, *library.problems])
     _add_entities(draft, _unique(draft, declarations, Entity, "entities"))
     add_sources(draft, _unique(draft, declarations, Source, "sources"))
     add_groups(draft, _unique(draft, declarations, GroupDeclaration, "groups"))
@@ -75,7 +77,7 @@ def _unique(draft: Draft, declarations: Sequence[Declaration], kind: type[D], pl
     """Return the valid declarations of a kind by address; two of one name are a mistake."""
     first: dict[str, D] = {}
     for declaration in declarations:
-        if not isinstance(declaration, kind):
+        if not isinstance(declaration, kind) or declaration.foreign:
             continue
         if not declaration.valid:
             draft.broken.add(f"{kind.kind} {declaration.address}")

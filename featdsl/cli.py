@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from featdsl import cli_shared, cli_state
+from featdsl import cli_projects, cli_shared, cli_state
 
 if TYPE_CHECKING:
+    from featdsl.pipeline import Planned
     from featdsl.project import Project
 
 
@@ -74,6 +75,9 @@ def main(context: click.Context, directory: Path | None) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the teams' folders into a CODEOWNERS file.",
 )
+@click.option(
+    "--against", type=click.Path(dir_okay=False, path_type=Path), help="Plan against an export, without the store."
+)
 @cli_shared.environment
 @click.pass_obj
 def plan(
@@ -84,6 +88,7 @@ def plan(
     sql: bool,
     preview_: str | None,
     codeowners: Path | None,
+    against: Path | None,
     env: str,
 ) -> None:
     """Show what apply would create, change, recompute and remove, and whom it touches.
@@ -94,17 +99,13 @@ def plan(
     featdsl plan --sql
     featdsl plan --preview
     featdsl plan --out plan.json --format markdown > comment.md
+    featdsl plan --against registry.json
     """
-    from featdsl import pipeline, planfile, render
-    from featdsl.stores import open_store
+    from featdsl import planfile, render
 
     project = cli_shared.project(directory)
-    store = open_store(project)
-    planned = pipeline.make_plan(project, store, env)
-    if preview_ is not None:
-        planned = pipeline.previewed(planned, project, store, full=preview_ == "full")
+    planned = _planned(project, against, preview_, env, keep=out is not None)
     if out is not None:
-        pipeline.keep_rows(planned, project, store)
         cli_shared.write(out, planfile.to_json(planned.plan))
     if format_ == "json":
         click.echo(planfile.to_json(planned.plan), nl=False)
@@ -165,6 +166,28 @@ def _saved(plan_file: Path, project: Project) -> Any:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
         raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))
     return pipeline.saved(project, found)
+
+
+def _planned(project: Project, against: Path | None, preview: str | None, env: str, *, keep: bool) -> Planned:
+    """Return the plan for an environment, or against an export; one to `keep` must be complete without this process."""
+    from featdsl import export, pipeline
+    from featdsl.stores import open_store
+
+    if against is not None:
+        if preview is not None:
+            raise click.UsageError("--preview reads data, and --against plans without them.")
+        exported = export.from_json(cli_shared.text_of(against, "export"), name=str(against))
+        planned = pipeline.make_plan_against(project, exported)
+        if keep:
+            pipeline.refuse_rows(planned)
+        return planned
+    store = open_store(project)
+    planned = pipeline.make_plan(project, store, env)
+    if preview is not None:
+        planned = pipeline.previewed(planned, project, store, full=preview == "full")
+    if keep:
+        pipeline.keep_rows(planned, project, store)
+    return planned
 
 
 @main.command("list")
@@ -369,5 +392,5 @@ def _told(error: Exception) -> str:
     return f"{error}{count}"
 
 
-for command in cli_state.COMMANDS:
+for command in (*cli_projects.COMMANDS, *cli_state.COMMANDS):
     main.add_command(command)

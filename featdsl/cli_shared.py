@@ -101,19 +101,24 @@ def confirm(question: str, instead: str) -> None:
     click.confirm(f"\n{question}", abort=True)
 
 
+_KINDS = {
+    "plan": "Make one: featdsl plan --out plan.json",
+    "lock": "Keep one when you train: json.dump(training.lock, file)",
+    "export": "Make one, with the store at hand: featdsl export registry.json",
+    "module": "Move it away, then pull again.",
+}
+
+
 def text_of(path: Path, kind: str) -> str:
-    """Return the text of a plan's or a lock's file. Raises PlanFileError or LockFileError."""
+    """Return the text of a file of one of our kinds. Raises PlanFileError, or LockFileError for a lock."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         from featdsl.errors import LockFileError, PlanFileError, Problem
 
         said = error.strerror if isinstance(error, OSError) else "it is no text"
-        if kind == "lock":
-            mend = "Keep one when you train: json.dump(training.lock, file)"
-            raise LockFileError(Problem("Lock cannot be read", f"{path}: {said}.", mend=mend)) from None
-        mend = "Make one: featdsl plan --out plan.json"
-        raise PlanFileError(Problem("Plan cannot be read", f"{path}: {said}.", mend=mend)) from None
+        problem = Problem(f"{kind.capitalize()} cannot be read", f"{path}: {said}.", mend=_KINDS[kind])
+        raise (LockFileError if kind == "lock" else PlanFileError)(problem) from None
 
 
 def write(path: Path, text: str) -> None:

@@ -55,6 +55,7 @@ class Declaration(BaseModel):
     _origin: Origin = PrivateAttr(default=Origin("", 0))
     _module: str = PrivateAttr(default="")
     _valid: bool = PrivateAttr(default=True)
+    _foreign: str = PrivateAttr(default="")
 
     def __init__(self, fields: Mapping[str, object], *, placed: Origin | None = None) -> None:
         origin, module = _caller()
@@ -88,6 +89,11 @@ class Declaration(BaseModel):
     def valid(self) -> bool:
         """Whether it passed its own checks; a collector keeps invalid ones so that imports go on."""
         return self._valid
+
+    @property
+    def foreign(self) -> str:
+        """The project that it was pulled from; nothing where it is declared here."""
+        return self._foreign
 
     def _problems(self, fields: Mapping[str, object], error: ValidationError, where: Origin) -> list[Problem]:
         title = " ".join(part for part in (self.title or type(self).__name__, _shown(fields.get("name"))) if part)

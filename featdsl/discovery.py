@@ -200,7 +200,7 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
     """Return all that is known of what `name` names. Raises FeatureNotFoundError."""
     definition = find(snapshot, name)
     adhoc = isinstance(definition, FeatureDefinition | GroupDefinition) and definition.adhoc
-    made_of, used_by = neighbours(snapshot.catalog, definition)
+    made_of, used_by = neighbours(snapshot, definition)
     return Described(
         kind=definition.kind,
         address=address(definition),

@@ -22,6 +22,7 @@ from featdsl.definitions import (
 from featdsl.deprecated import Deprecated
 from featdsl.errors import Origin, Problem
 from featdsl.feature import Feature, FeatureAlias
+from featdsl.foreign import Foreign
 from featdsl.group import Reference
 from featdsl.names import did_you_mean
 from featdsl.project import Project
@@ -42,9 +43,15 @@ class Draft:
     models: dict[str, ModelDefinition] = field(default_factory=dict)
     deprecated: dict[str, Deprecated] = field(default_factory=dict)
     """What is deprecated, by kind and address: what takes its place is looked up when all is known."""
+    foreign: Foreign = field(default_factory=Foreign)
     problems: list[Problem] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     """Addresses with a mistake of their own: what refers to them is not to blame."""
+
+    def __post_init__(self) -> None:
+        self.entities |= self.foreign.entities
+        self.features |= self.foreign.features
+        self.sets |= self.foreign.sets
 
     def refuse(self, address: str, summary: str, what: str, where: Origin, mend: str = "") -> None:
         """Note a mistake of the thing at this address."""
@@ -93,7 +100,9 @@ class Draft:
 
     def refuse_foreign(self, address: str, kind: str, name: str, where: Origin) -> None:
         """Refuse what refers to something that is not declared in this project, unless that has its own mistake."""
-        if f"{kind} {name}" not in self.broken:
+        if outdated := self.foreign.outdated.get(f"{kind} {name}"):
+            self.problems.append(outdated.problem(address, where))
+        elif f"{kind} {name}" not in self.broken:
             what = f"{address} uses the {kind} {name}, which is not declared in {self.project.features.name}/."
             self.refuse(address, f"Unknown {kind}", what, where, "Declare it in a module there and import it from it.")
         self.broken.add(address)
@@ -102,6 +111,10 @@ class Draft:
         """Return the feature that a reference names, or tell what is wrong with it."""
         target = reference if isinstance(reference, str) else target_of(reference).address
         if target not in self.features:
+            if outdated := self.foreign.outdated.get(f"feature {target}"):
+                self.broken.add(address)
+                self.problems.append(outdated.problem(address, where))
+                return None
             group = target.partition(".")[0]
             if f"feature {target}" not in self.broken and f"group {group}" not in self.broken:
                 what = f'{address} uses "{target}", which no group declares.'

@@ -8,7 +8,7 @@ FeatdslError
 ├── DataError               the data breaks a rule: duplicate rows, a failed check
 ├── StoreError              the store cannot be read or written
 │   └── StoreLockedError    another process holds the lock
-├── PlanFileError           a plan file is damaged, of another project or of a newer format
+├── PlanFileError           a plan or an export is damaged, of another project or of a newer format
 ├── LockFileError           the lock of a training set is damaged, edited or of another store
 ├── PolicyError             a guard or a missing approval forbids a plan (exit code 3)
 ├── StalePlanError          the store has moved on since the plan was made (exit code 4)
@@ -99,7 +99,7 @@ class StoreLockedError(StoreError):
 
 
 class PlanFileError(FeatdslError):
-    """A plan file that cannot be used."""
+    """A plan file, or an export of a registry, that cannot be used."""
 
 
 class LockFileError(FeatdslError):

@@ -66,6 +66,7 @@ class Feature(Declaration, Generic[T]):
     _name: str = PrivateAttr(default="")
     _family: dict[str, Any] = PrivateAttr(default={})
     _family_name: str = PrivateAttr(default="")
+    _pulled: str = PrivateAttr(default="")
 
     @overload
     def __init__(
@@ -207,6 +208,11 @@ class Feature(Declaration, Generic[T]):
     def family_name(self) -> str:
         """The name that it shares with those of its family, or nothing."""
         return self._family_name
+
+    @property
+    def pulled(self) -> str:
+        """The fingerprint that it was pulled with; nothing where it is declared here."""
+        return self._pulled
 
     @property
     def group(self) -> Declaration:

@@ -113,7 +113,8 @@ class FeatureGroup(metaclass=_Metaclass):
     - `features`: more features by name, for those that a loop makes;
     - `access`: `"private"` where only the own team may use them;
     - `protect`: whether the group and its features are protected against removal;
-    - `deprecated`: a `Deprecated(...)` that warns who uses them.
+    - `deprecated`: a `Deprecated(...)` that warns who uses them;
+    - `shared_by`: the project that computes them, in what `featdsl pull` writes: instead of `source` and `inputs`.
 
     Raises DeclarationError for what does not fit.
     """
@@ -134,6 +135,7 @@ class FeatureGroup(metaclass=_Metaclass):
         access: Literal["public", "private"] = "public",
         protect: bool = False,
         deprecated: Deprecated | None = None,
+        shared_by: str = "",
         **unknown: Never,
     ) -> None:
         super().__init_subclass__()
@@ -148,6 +150,7 @@ class FeatureGroup(metaclass=_Metaclass):
             "name": address, "entity": entity, "source": source,
             "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
             "description": _description(cls), "tags": tags, "access": access, "protect": protect, "deprecated": deprecated,
+            "shared_by": shared_by,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
         declaration = GroupDeclaration(given)
@@ -202,6 +205,7 @@ class GroupDeclaration(Declaration):
     access: Literal["public", "private"] = "public"
     protect: StrictBool = False
     deprecated: InstanceOf[Deprecated] | None = None
+    shared_by: str = ""
     features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 
     _class: type[FeatureGroup] | None = PrivateAttr(default=None)
@@ -211,6 +215,9 @@ class GroupDeclaration(Declaration):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.shared_by:
+            self._foreign = self.shared_by
+            return self
         if (self.source is None) == (self.inputs is None):
             raise ValueError("give source= (rows to compute from) or inputs= (features to derive from), one of them")
         if self.inputs is not None and not self.inputs:

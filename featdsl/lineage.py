@@ -51,21 +51,26 @@ class Lineage:
 def trace(snapshot: Snapshot, name: str) -> Lineage:
     """Return the lineage of what `name` names. Raises FeatureNotFoundError."""
     definition = find(snapshot, name)
-    whole = graph.build(snapshot.catalog)
+    whole = graph.build(_with_gone(snapshot))
     starts = tuple(_nodes_of(snapshot.catalog, definition))
     kept = set(starts)
     for start in starts:
         kept.update(graph.upstream(whole, start), graph.downstream(whole, start))
-    roots = {graph.node("feature", each.address): each.roots for each in snapshot.catalog.features.values()}
+    roots = {graph.node("feature", each.address): each.roots for each in _with_gone(snapshot).features.values()}
     nodes = tuple(_node(node, whole.nodes[node]["owner"], roots.get(node, ())) for node in sorted(kept))
     edges = tuple(sorted((left, right) for left, right in whole.edges if left in kept and right in kept))
     return Lineage(name=address(definition), starts=starts, nodes=nodes, edges=edges)
 
 
-def neighbours(catalog: Catalog, definition: Definition) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _with_gone(snapshot: Snapshot) -> Catalog:
+    """Return what is applied, and those features that are gone and still read by what pins them."""
+    return Catalog.of([*snapshot.versions.values(), *snapshot.catalog])
+
+
+def neighbours(snapshot: Snapshot, definition: Definition) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return everything that a thing is made of, and everything that is made of it, as `kind address (owner)`."""
-    whole = graph.build(catalog)
-    starts = _nodes_of(catalog, definition)
+    whole = graph.build(_with_gone(snapshot))
+    starts = _nodes_of(snapshot.catalog, definition)
     up = {node for start in starts for node in graph.upstream(whole, start)} - set(starts)
     down = {node for start in starts for node in graph.downstream(whole, start)} - set(starts)
     return tuple(_told(whole, up)), tuple(_told(whole, down))

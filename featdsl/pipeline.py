@@ -14,6 +14,7 @@ from featdsl import (
     comparison,
     engine,
     environments,
+    foreign,
     frames,
     functions,
     loader,
@@ -24,10 +25,12 @@ from featdsl import (
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
-from featdsl.errors import DeclarationError, Problem, StoreError
-from featdsl.plan import KeepEnvironment, Plan
+from featdsl.errors import DeclarationError, PlanFileError, Problem, StoreError
+from featdsl.export import Exported
+from featdsl.foreign import Foreign
+from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
 from featdsl.project import Project
-from featdsl.snapshot import PROD, Snapshot
+from featdsl.snapshot import PROD, Drift, Snapshot
 from featdsl.source import Source
 from featdsl.stores import Store
 
@@ -43,30 +46,78 @@ class Planned:
 
 def make_plan(project: Project, store: Store, environment: str = PROD) -> Planned:
     """Return the plan that brings an environment to what the project's features package declares."""
-    loaded = loader.load(project)
-    rows = _rows(project, loaded.declarations)
-    hashes = {name: digest for name, (digest, _) in rows.items()}
-    desired = catalog.build(
-        loaded.declarations, project, problems=loaded.problems, frames=hashes, macro_files=loaded.macro_files
-    )
-    planned = plan_for(project, store, desired, dict(rows.values()), environment)
-    return replace(planned, functions=declared_functions(loaded.declarations))
-
-
-def plan_for(
-    project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any], environment: str = PROD
-) -> Planned:
-    """Return the plan that brings an environment to a catalogue."""
     snapshot = store.read(environments.checked(environment))
+    declared = _declared(project, foreign.Registry(snapshot, store.history))
     connection = engine.connect(project)
     try:
         bound = binding.bind(
-            desired, connection, root=project.root, frame_folder=store.frames, rows=rows, applied=snapshot
+            declared.catalog,
+            connection,
+            root=project.root,
+            frame_folder=store.frames,
+            rows=declared.rows,
+            applied=snapshot,
         )
     finally:
         connection.close()
-    plan = planner.build(snapshot, bound, project.name, drift=store.drift(snapshot))
-    return Planned(_lasting(plan, snapshot, project), rows)
+    return _planned(project, declared, bound, store.drift(snapshot))
+
+
+def make_plan_against(project: Project, exported: Exported) -> Planned:
+    """Return the plan that brings a registry that was exported to what the features package declares.
+
+    No store is opened, and no source read that is as it was. What could not be checked is among the plan's notices.
+    """
+    declared = _declared(project, foreign.Registry(exported.snapshot))
+    connection = engine.connect(project)
+    try:
+        bound, notices = binding.bind_exported(
+            declared.catalog,
+            connection,
+            root=project.root,
+            rows=declared.rows,
+            exported=exported.snapshot,
+        )
+    finally:
+        connection.close()
+    return _planned(project, declared, bound, exported.drift, notices)
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What the features package declares beside a registry, with rows in memory by hash and functions by fingerprint."""
+
+    snapshot: Snapshot
+    catalog: Catalog
+    foreign: Foreign
+    rows: Mapping[str, Any]
+    functions: Functions
+
+
+def _declared(project: Project, registry: foreign.Registry) -> _Declared:
+    loaded = loader.load(project)
+    rows = _rows(project, loaded.declarations)
+    hashes = {name: digest for name, (digest, _) in rows.items()}
+    known = foreign.known(loaded.declarations, registry, project.name)
+    desired = catalog.build(
+        loaded.declarations,
+        project,
+        problems=loaded.problems,
+        frames=hashes,
+        macro_files=loaded.macro_files,
+        foreign=known,
+    )
+    foreign.refuse_outdated(desired, known, registry.snapshot, project.name)
+    return _Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))
+
+
+def _planned(
+    project: Project, declared: _Declared, bound: Catalog, drift: Drift, notices: tuple[Notice, ...] = ()
+) -> Planned:
+    plan = planner.build(declared.snapshot, bound, project.name, drift=drift)
+    kept = foreign.notices(bound, declared.foreign, project.name)
+    whole = replace(plan, notices=(*plan.notices, *kept, *notices))
+    return Planned(_lasting(whole, declared.snapshot, project), declared.rows, declared.functions)
 
 
 def _lasting(plan: Plan, snapshot: Snapshot, project: Project) -> Plan:
@@ -137,6 +188,18 @@ def _rows(project: Project, declarations: tuple[Declaration, ...]) -> dict[str, 
         return {each.name: (frames.fingerprint(connection, each.frame), each.frame) for each in with_frames}
     finally:
         connection.close()
+
+
+def refuse_rows(planned: Planned) -> None:
+    """Refuse to save a plan that builds from rows in memory, which only its store could keep. Raises PlanFileError."""
+    opened = [step.source for step in planned.plan.steps if isinstance(step, OpenSource)]
+    for source in opened:
+        if source.format == "frame":
+            what = (
+                f"The plan builds from source {source.name}, which is rows in memory: only the store could keep them."
+            )
+            mend = "Save it where the store is at hand: featdsl plan --out plan.json"
+            raise PlanFileError(Problem("Plan cannot be saved", what, source.origin, mend))
 
 
 def keep_rows(planned: Planned, project: Project, store: Store) -> None:

@@ -165,7 +165,7 @@ class Approval:
 class Notice:
     """What a reviewer should know and that stops nothing."""
 
-    code: Literal["deprecated", "probable rename"]
+    code: Literal["deprecated", "probable rename", "not checked", "pulled"]
     address: str
     what: str
     mend: str

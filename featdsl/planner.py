@@ -37,9 +37,11 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
 
     `drift` is what the store has lost. A catalogue of an `earlier` state is taken as it was, pins and all. Features that
-    were registered from a notebook stay until code declares them. `today` is the day in UTC that deprecations are looked
-    at on, now unless given. Raises DeclarationError when the catalogue contradicts what was applied.
+    were registered from a notebook stay until code declares them, and what the catalogue has of other projects is
+    theirs. `today` is the day in UTC that deprecations are looked at on, now unless given. Raises DeclarationError when
+    the catalogue contradicts what was applied.
     """
+    catalog = catalog.of_project(project)
     _refuse_foreign_names(snapshot, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
     before = _own(snapshot.catalog, target, project)
@@ -47,7 +49,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     changes = compare(before, target)
     older = earlier.versions if earlier else {}
     versions = {**older, **steps.versions_of(snapshot, target)}
-    planned = _planned(changes, before, target, versions)
+    planned = _planned(changes, before, target, versions, _of_others(snapshot, before, target))
     todo = tuple(steps.derive(snapshot, before, target, changes, drift=drift, older=older))
     held_by = steps.holders(snapshot, before, target)
     live = steps.live_versions(held_by, versions)
@@ -66,7 +68,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
         kept=impact.kept(held_by, live, snapshot.tables),
         reused=impact.reused(snapshot, target, todo),
         repairs=tuple(_repairs(target, drift, snapshot.environment)),
-        lost=tuple(_lost(snapshot, target, drift)),
+        lost=tuple(_lost(snapshot, target, drift, project)),
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
         steps=todo,
     )
@@ -116,9 +118,10 @@ def _repairs(target: Catalog, drift: Drift, environment: str) -> Iterator[str]:
     yield from sorted(f"view {environment}.{name}" for name, _ in _views_of(target) if name in drift.views)
 
 
-def _lost(snapshot: Snapshot, target: Catalog, drift: Drift) -> Iterator[str]:
+def _lost(snapshot: Snapshot, target: Catalog, drift: Drift, project: str) -> Iterator[str]:
     """Yield what is lost and cannot be made again: tables of old definitions, whose sources of then are not kept."""
-    for table in sorted(drift.tables - target.tables):
+    current = {f.table for f in snapshot.catalog.features.values() if f.project != project}
+    for table in sorted(drift.tables - target.tables - current):
         holders = [name for name in sorted(target.sets) if table in _tables_behind(snapshot, name)]
         if holders:
             file = snapshot.tables[table].file
@@ -138,11 +141,15 @@ def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefi
     yield from ((each.view, each) for each in catalog.sets.values())
 
 
+def _of_others(snapshot: Snapshot, before: Catalog, target: Catalog) -> Catalog:
+    """Return what is applied and not this plan's to change."""
+    own = {(d.kind, address(d)) for d in [*before, *target]}
+    return Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in own)
+
+
 def _refuse_shared_views(snapshot: Snapshot, before: Catalog, target: Catalog) -> None:
     """Refuse a group and a set version, of any project, whose views would have one name."""
-    gone = {(d.kind, address(d)) for d in [*before, *target]}
-    others = Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in gone)
-    taken = dict(_views_of(others))
+    taken = dict(_views_of(_of_others(snapshot, before, target)))
     problems = []
     for view, definition in _views_of(target):
         other = taken.setdefault(view, definition)
@@ -206,10 +213,12 @@ def _edited(applied: SetDefinition, declared: SetDefinition, catalog: Catalog) -
 
 
 def _planned(
-    changes: Iterable[Change], before: Catalog, after: Catalog, versions: impact.Versions
+    changes: Iterable[Change], before: Catalog, after: Catalog, versions: impact.Versions, others: Catalog
 ) -> tuple[PlannedChange, ...]:
+    """Return the changes with everyone downstream, in whatever project."""
     import networkx as nx
 
+    before, after = Catalog.of([*others, *before]), Catalog.of([*others, *after])
     whole = nx.compose(graph.build(before), graph.build(after))
     planned = []
     for change in changes:
@@ -237,8 +246,13 @@ def _affected(name: str, before: Catalog, after: Catalog) -> Affected:
 
 
 def _effect(was: Definition | None, now: Definition | None) -> Literal["changes", "keeps", "new", "removed"]:
-    """Return what happens downstream: set versions keep what they pin, and models the version that they train on."""
+    """Return what happens downstream.
+
+    Set versions keep what they pin, models the version that they train on, other projects what they pulled.
+    """
     match was, now:
+        case _ if was is now:  # of another project, so on both sides the same
+            return "keeps"
         case None, _:
             return "new"
         case _, None:

@@ -27,7 +27,7 @@ LAYERS = {
         "featureset",
         "deprecated",
     }
-    | {"request"},
+    | {"request", "shared"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {"aggregates", "functions", "macros", "requested", "shifts", "templates", "tracing", "windows"}
@@ -54,6 +54,9 @@ LAYERS = {
         "planner",
         "planfile",
         "codeowners",
+        "export",
+        "foreign",
+        "pull",
         "apply",
         "comparison",
         "preview",
@@ -85,7 +88,7 @@ LAYERS = {
         "adhoc",
     }
     | {"featurestore"},
-    "surfaces": {"tell", "cli", "cli_shared", "cli_state", "__main__", "__init__"},
+    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "__main__", "__init__"},
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""
 

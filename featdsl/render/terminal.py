@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import fold, reach
+from featdsl.render import fold, reach, shifts
 from featdsl.render.phrases import (
     LONG,
     Line,
