@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import shifts
 from featdsl.render.phrases import (
     LONG,
     NOTHING,
@@ -24,6 +23,7 @@ from featdsl.render.phrases import (
     title,
     used_by,
 )
+from featdsl.render.shifts import shift_section
 
 _CELL = 80
 """The longest text that stays within a cell of a Markdown table."""
@@ -49,7 +49,7 @@ def _lines(plan: Plan) -> Iterator[str]:
             yield _row(planned, definitions.get((planned.change.kind, planned.change.address)))
         for planned in changes:
             yield from _diffs(planned.change)
-    yield from shifts.markdown(plan.preview)
+    yield from shift_section(plan.preview)
     met = affected(plan)
     if met:
         yield from ["", "#### Downstream", "", "| who | owner | effect |", "|---|---|---|"]

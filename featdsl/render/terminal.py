@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Action, Change
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import shifts
 from featdsl.render.phrases import (
     LONG,
     NOTHING,
@@ -27,6 +26,7 @@ from featdsl.render.phrases import (
     title,
     used_by,
 )
+from featdsl.render.shifts import shift_lines
 
 Paint = Callable[[str, str], str]
 """Colours a text: called with the text and the name of a colour."""
@@ -60,7 +60,7 @@ def _lines(plan: Plan, *, sql: bool, width: int, paint: Paint) -> Iterator[str]:
         yield ""
         yield paint(owner, "bold")
         yield from page.changes(changes)
-    yield from shifts.text(plan.preview, width=width, paint=paint)
+    yield from shift_lines(plan.preview, width=width, paint=paint)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
     yield from _section("Lost for good", plan.lost, paint)
     yield from _section("Downstream", page.downstream(), paint)
