@@ -11,7 +11,7 @@ from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
 from featdsl.gc import Garbage
 from featdsl.outdated import Moved, Outdated
-from featdsl.render import shifts
+from featdsl.render.shifts import shift_lines
 from featdsl.render.terminal import plain
 from featdsl.shifts import Compared
 from featdsl.snapshot import Environment, HistoryEntry, Touched
@@ -94,7 +94,7 @@ def _by(moved: Moved) -> str:
 def differences(found: Sequence[Compared], alone: Mapping[str, Sequence[str]], width: int) -> str:
     """Return how the values of two environments differ, and which features only one of them has."""
     lines = (
-        list(shifts.text(found, width=width, paint=plain)) if found else ["No feature that both have has other values."]
+        list(shift_lines(found, width=width, paint=plain)) if found else ["No feature that both have has other values."]
     )
     lines += [f"Only in {name}: {', '.join(listed)}" for name, listed in alone.items() if listed]
     return "\n".join(lines).strip("\n") + "\n"

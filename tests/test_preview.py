@@ -566,3 +566,50 @@ def test_a_table_that_is_not_listed_is_told(bank: Workspace, edit: Edit) -> None
         ("affordability.monthly", "its table is not stored"),
         ("user_profile.income", "its table is not stored"),
     ]
+
+
+LATE = {
+    "featproject.toml": '[project]\nname = "late"\n',
+    "features/__init__.py": """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+town = Entity("town", keys={"town": str})
+
+
+def made(raw):
+    return raw.filter(raw["people"].to_numpy() > 0)
+
+
+raw = Source("raw", path="data/towns.parquet")
+counts = Source(
+    "counts", function=made, timestamp="at", available_at="known", tie_break="people",
+    columns={"town": str, "at": "TIMESTAMP", "known": "TIMESTAMP", "people": int},
+)
+
+
+class Towns(FeatureGroup, entity=town, source=counts):
+    people = Feature(int)
+    seen = Feature(int, sql="sum(people)", window="3 days")
+""",
+}
+"""Rows that a function makes, known a day later than they were true."""
+
+
+@pytest.mark.parametrize(
+    ("feature", "old", "new"),
+    [
+        ("towns.people", "people = Feature(int)", 'people = Feature(int, sql="people + 1")'),
+        ("towns.seen", "3 days", "5 days"),
+        ("towns.people", 'available_at="known", ', ""),
+    ],
+)
+def test_rows_that_a_function_makes_are_compared(
+    workspace: Workspace, edit: Edit, feature: str, old: str, new: str
+) -> None:
+    """Also where they became known later, on both sides or on one."""
+    workspace.write(LATE).parquet(
+        "data/towns.parquet",
+        "SELECT ['oslo', 'rome'][1 + i % 2] AS town, TIMESTAMP '2026-01-01' + to_days(i::INTEGER) AS at,"
+        " TIMESTAMP '2026-01-02' + to_days(i::INTEGER) AS known, i % 5 AS people FROM range(30) t(i)",
+    )
+    check(workspace, feature, lambda: edit("features/__init__.py", old, new), "town")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import fold, reach, shifts
+from featdsl.render import fold, reach
 from featdsl.render.phrases import (
     LONG,
     Line,
@@ -30,6 +30,7 @@ from featdsl.render.phrases import (
     summary,
     title,
 )
+from featdsl.render.shifts import shift_section
 
 LIMIT = 65_000
 """The longest comment in bytes: GitHub takes 65,536 characters, and who posts it may add a line of their own."""
@@ -72,7 +73,7 @@ def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
     yield from _list("Must agree", (f"**{team}** {_cell(said)}" for team, said, _ in approval_lines(plan)), caps)
     yield from _list("To know", _told(notice_lines(plan)), caps)
     yield from _changes(plan, caps)
-    yield from shifts.markdown(plan.preview)
+    yield from shift_section(plan.preview)
     yield from _affected(plan, caps)
     yield from _table("To compute", "table", compute_lines(plan, caps.names))
     yield from _table("Old versions that live on", "old version of", kept_lines(plan, caps.names))

@@ -12,7 +12,7 @@ _QUANTILES = ("p5", "p50", "p95")
 _DIGITS = 9
 
 
-def text(found: Sequence[Compared], *, width: int = 100, paint: Callable[[str, str], str]) -> Iterator[str]:
+def shift_lines(found: Sequence[Compared], *, width: int = 100, paint: Callable[[str, str], str]) -> Iterator[str]:
     """Yield the lines of a terminal, nothing where nothing was compared; `paint` is given a text and a colour."""
     if found:
         yield ""
@@ -32,7 +32,7 @@ def text(found: Sequence[Compared], *, width: int = 100, paint: Callable[[str, s
         yield from _wrapped(each.note, width)
 
 
-def markdown(found: Sequence[Compared]) -> Iterator[str]:
+def shift_section(found: Sequence[Compared]) -> Iterator[str]:
     """Yield the section of a pull request's comment, nothing where nothing was compared; examples are folded away."""
     if not found:
         return
@@ -150,13 +150,17 @@ def _example(shift: Shift, example: Example) -> str:
 
 
 def _place(example: Example) -> str:
-    keys = ", ".join(f"{name} {value}" for name, value in example.keys)
+    keys = ", ".join(f"{name} {_one_line(value)}" for name, value in example.keys)
     return " at ".join(part for part in (keys, example.time) if part)
+
+
+def _one_line(value: str) -> str:
+    return " ".join(value.split())
 
 
 def _sides(shift: Shift, example: Example) -> tuple[str, str]:
     """Return both values of an example; numbers with few digits, where these tell them apart."""
-    before, after = ("NULL" if value is None else " ".join(value.split()) for value in (example.before, example.after))
+    before, after = ("NULL" if value is None else _one_line(value) for value in (example.before, example.after))
     if shift.before.quantiles and shift.after.quantiles:
         shorter = tuple(
             f"{float(value):.6g}" if "." in value and len(value) > _DIGITS else value for value in (before, after)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import fold, reach, shifts
+from featdsl.render import fold, reach
 from featdsl.render.phrases import (
     LONG,
     Line,
@@ -30,6 +30,7 @@ from featdsl.render.phrases import (
     summary,
     title,
 )
+from featdsl.render.shifts import shift_lines
 
 Paint = Callable[[str, str], str]
 """Colours a text: called with the text and the name of a colour."""
@@ -77,7 +78,7 @@ def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
     yield from _section("Must agree (apply --approved-by TEAM)", page.pairs(approval_lines(plan)), paint)
     yield from _section("To know", page.told(notice_lines(plan)), paint)
     yield from _section("What changes", page.changes(), paint)
-    yield from shifts.text(plan.preview, width=page.width, paint=paint)
+    yield from shift_lines(plan.preview, width=page.width, paint=paint)
     yield from _section("Who is affected", page.affected(), paint)
     if not plan.empty:
         yield from _section("To compute", page.pairs(compute_lines(plan, _TABLES)), paint)
