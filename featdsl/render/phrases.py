@@ -21,7 +21,7 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Action, Reason
 from featdsl.plan import BuildTable, CheckRows, DropView, Kept, OpenSource, Plan, PutView, Record
-from featdsl.render import sizes
+from featdsl.render.sizes import rows, size, together
 
 _VERBS: dict[Action, str] = {
     "create": "to create",
@@ -191,11 +191,11 @@ def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
     known = [(step.group, step.table, step.estimate) for step in built if step.estimate]
     known.sort(key=lambda each: (-(each[2].seconds // 10), -each[2].rows, each[1]))  # as coarse as it is told
     for group, _, estimate in known[:most]:
-        yield Line(group, f"{sizes.together([estimate])}, by the last build", is_thing=True)
+        yield Line(group, f"{together([estimate])}, by the last build", is_thing=True)
     if len(known) > most:
-        yield Line(f"{len(known) - most:,} more", sizes.together(each for _, _, each in known[most:]))
+        yield Line(f"{len(known) - most:,} more", together(each for _, _, each in known[most:]))
     if len(known) > 2:  # noqa: PLR2004 - two are added up at sight
-        yield Line("together", sizes.together(each for _, _, each in known))
+        yield Line("together", together(each for _, _, each in known))
     first = [step.group for step in built if step.estimate is None]
     if first:
         yield Line("first build", some(first, _NAMES))
@@ -217,9 +217,9 @@ def kept_lines(plan: Plan, most: int) -> Iterator[Line]:
         yield Line(f"{len(here) - most:,} more", "featdsl plan --format json")
     tables = {each.table: each for each in here if each.table}
     if tables:
-        rows, size = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))
-        known = sizes.size(size) if all(each.bytes for each in tables.values()) else ""
-        parts = [counted(len(tables), "table"), sizes.rows(rows), known]
+        number, taken = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))
+        known = size(taken) if all(each.bytes for each in tables.values()) else ""
+        parts = [counted(len(tables), "table"), rows(number), known]
         yield Line("in the store", ", ".join(part for part in parts if part))
     earlier = len(plan.kept) - len(here)
     if here and earlier:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import fold, reach
+from featdsl.render.fold import Rest, parts
 from featdsl.render.phrases import (
     LONG,
     Line,
@@ -30,6 +30,7 @@ from featdsl.render.phrases import (
     summary,
     title,
 )
+from featdsl.render.reach import affected, few, not_hit, verdict
 from featdsl.render.shifts import shift_section
 
 LIMIT = 65_000
@@ -61,7 +62,7 @@ def markdown(plan: Plan, limit: int = LIMIT) -> str:
         page = "\n".join(_lines(plan, caps)) + "\n"
         if _bytes(page) <= limit - _SQL_FRAME:
             return page + _sql(plan, limit - _bytes(page))
-    return f"### {title(plan)}\n\n{_cell(reach.verdict(plan))}\n\nToo long to show: {_WHOLE}.\n"
+    return f"### {title(plan)}\n\n{_cell(verdict(plan))}\n\nToo long to show: {_WHOLE}.\n"
 
 
 def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
@@ -88,7 +89,7 @@ def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
 
 def _verdict(plan: Plan) -> str:
     """Return the verdict with its word in bold; where it names teams, they are bold as well."""
-    said = _cell(reach.verdict(plan), 1000)
+    said = _cell(verdict(plan), 1000)
     word, colon, why = said.partition(": ")
     return f"**{word}:** {why}" if colon and " (" not in word else f"**{said}**"
 
@@ -116,15 +117,15 @@ def _table(heading: str, first: str, lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _changes(plan: Plan, caps: _Caps) -> Iterator[str]:
-    parts, left = fold.parts(plan, caps.changes)
+    found, left = parts(plan, caps.changes)
     definitions = recorded(plan)
-    if parts:
+    if found:
         yield from ["", "#### What changes"]
-    for part in parts:
+    for part in found:
         count = f": {counted(part.count, 'change')}" if part.folded else ""
         yield from ["", f"**{_escaped(part.owner)}**{count}", "", "| | what | class | detail |", "|---|---|---|---|"]
         for each in part.shown:
-            yield _rest(each) if isinstance(each, fold.Rest) else _row(each.change, definitions)
+            yield _rest(each) if isinstance(each, Rest) else _row(each.change, definitions)
         for each in part.shown:
             if isinstance(each, PlannedChange):
                 yield from _diffs(each.change, caps.lines)
@@ -132,7 +133,7 @@ def _changes(plan: Plan, caps: _Caps) -> Iterator[str]:
         yield from ["", f"{left}: {_WHOLE}."]
 
 
-def _rest(rest: fold.Rest) -> str:
+def _rest(rest: Rest) -> str:
     return f"| {f'`{rest.symbol}`' if rest.symbol.strip() else ''} | {_cell(rest.said)} | | |"
 
 
@@ -184,7 +185,7 @@ def _fenced(language: str, lines: Sequence[str]) -> list[str]:
 
 
 def _affected(plan: Plan, caps: _Caps) -> Iterator[str]:
-    teams, spared = reach.affected(plan), reach.not_hit(plan, caps.names)
+    teams, spared = affected(plan), not_hit(plan, caps.names)
     if not teams and not spared:
         return
     yield from ["", "#### Who is affected"]
@@ -192,7 +193,7 @@ def _affected(plan: Plan, caps: _Caps) -> Iterator[str]:
         yield from ["", "| team | | who | effect |", "|---|---|---|---|"]
     most = max(1, caps.changes // 4)
     for team in teams[:most]:
-        shown, left = reach.few(team, caps.names)
+        shown, left = few(team, caps.names)
         yield f"| **{_cell(team.owner)}** | | | {team.counts} |"
         for each in shown:
             kind = "" if each.kind == "feature" else f"{each.kind} "

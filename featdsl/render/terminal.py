@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render import fold, reach
+from featdsl.render.fold import Rest, Shown, group_of, parts
 from featdsl.render.phrases import (
     LONG,
     Line,
@@ -30,6 +30,7 @@ from featdsl.render.phrases import (
     summary,
     title,
 )
+from featdsl.render.reach import Team, affected, few, not_hit, verdict
 from featdsl.render.shifts import shift_lines
 
 Paint = Callable[[str, str], str]
@@ -71,7 +72,7 @@ def text(plan: Plan, *, sql: bool = False, width: int = 100, paint: Paint = plai
 def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
     paint = page.paint
     yield paint(title(plan), "bold")
-    said = reach.verdict(plan)
+    said = verdict(plan)
     colour = _VERDICTS.get(said.partition(" ")[0].rstrip(":"))
     yield from (paint(line, colour) if colour else line for line in textwrap.wrap(said, page.width))
     yield from _section("Blocked", page.told(block_lines(plan)), paint)
@@ -150,30 +151,30 @@ class _Page:
 
     def changes(self) -> Iterator[str]:
         """Yield what is declared otherwise, by team."""
-        parts, left = fold.parts(self.plan, _CHANGES)
-        shown = sum(len(part.shown) for part in parts)
-        for part in parts:
+        found, left = parts(self.plan, _CHANGES)
+        shown = sum(len(part.shown) for part in found)
+        for part in found:
             count = f": {counted(part.count, 'change')}" if part.folded else ""
             yield f"{self.paint(part.owner, 'bold')}{count}"
             yield from self._part(part.shown, max(4, min(_LINES, _ALL_LINES // shown)))
         if left:
             yield from self.wrapped(f"{left}: featdsl plan --format json", "", "  ")
 
-    def _part(self, shown: Sequence[fold.Shown], most: int) -> Iterator[str]:
+    def _part(self, shown: Sequence[Shown], most: int) -> Iterator[str]:
         changes = [each.change for each in shown if isinstance(each, PlannedChange)]
         left = max((len(_indent(each)) + len(_name(each)) for each in changes), default=0)
         types = max((len(self._dtype(each)) for each in changes if each.action == "create"), default=0)
         group, indent = "", "  "
         for each in shown:
-            if isinstance(each, fold.Rest):
+            if isinstance(each, Rest):
                 first, *rest = self.wrapped(each.said, f"{indent}  ", f"{indent}    ")
                 yield f"{indent}{self._symbol(each.symbol)}{first[len(indent) + 1 :]}"
                 yield from rest
                 continue
             change, indent = each.change, _indent(each.change)
-            if change.kind == "feature" and fold.group_of(change) != group:
-                yield f"    group {fold.group_of(change)}"
-            group = fold.group_of(change)
+            if change.kind == "feature" and group_of(change) != group:
+                yield f"    group {group_of(change)}"
+            group = group_of(change)
             yield from self._change(change, min(left, self.width // 2), types)
             for reason in change.reasons:
                 yield from self._reason(reason, f"{indent}    ", most)
@@ -223,20 +224,20 @@ class _Page:
 
     def affected(self) -> Iterator[str]:
         """Yield who follows, who is pinned and who adopts, by team, and who is not hit."""
-        teams = reach.affected(self.plan)
+        teams = affected(self.plan)
         for team in teams[:_TEAMS]:
             yield from self.wrapped(f"{team.owner}: {team.counts}", "", "  ")
             yield from self._team(team, _ALIKE if len(teams) <= _FEW_TEAMS else _ALIKE // 2)
         if len(teams) > _TEAMS:
             more = counted(len(teams) - _TEAMS, "more team")
             yield from self.wrapped(f"and {more}: {some([each.owner for each in teams[_TEAMS:]], _ALIKE)}", "", "  ")
-        spared = reach.not_hit(self.plan, _ALIKE)
+        spared = not_hit(self.plan, _ALIKE)
         if spared:
             yield from [] if teams else ["nobody"]
             yield from self.wrapped(f"not hit: {spared}", "", "  ")
 
-    def _team(self, team: reach.Team, most: int) -> Iterator[str]:
-        shown, left = reach.few(team, most)
+    def _team(self, team: Team, most: int) -> Iterator[str]:
+        shown, left = few(team, most)
         width = min(max(len(each.name) for each in shown), self.width // 2)
         for each in shown:
             lines = self._beside(each.name.ljust(width), each.said, 4)
