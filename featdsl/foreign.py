@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from featdsl.declaration import Declaration
-from featdsl.definitions import Catalog, Column, EntityDefinition, FeatureDefinition, SetDefinition
+from featdsl.definitions import Catalog, Column, Definition, EntityDefinition, FeatureDefinition, SetDefinition
 from featdsl.entity import Entity
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.feature import Feature
@@ -30,7 +31,7 @@ class Registry:
 
 @dataclass(frozen=True)
 class Outdated:
-    """Something that is no longer what was pulled: what it is now, in words that follow "uses"."""
+    """Something that is no longer what was pulled from a project: what it is now, in words that follow "uses"."""
 
     project: str
     what: str
@@ -75,7 +76,9 @@ def known(declarations: Iterable[Declaration], registry: Registry, project: str)
                 found.set(each)
             case _:
                 raise AssertionError(f"{each!r} cannot be pulled")
-    return Foreign(found.entities, found.features, found.sets, found.outdated)
+    # Two modules may have an entity, one of them as it was.
+    entities = {name: each for name, each in found.entities.items() if f"entity {name}" not in found.outdated}
+    return Foreign(entities, found.features, found.sets, found.outdated)
 
 
 @dataclass
@@ -94,7 +97,7 @@ class _Found:
         if now is None:
             self._note("entity", pulled, "is gone")
         elif {key.name: key.dtype for key in now.keys} != dict(pulled.keys):
-            self._note("entity", pulled, f"has other keys ({_keys(now.keys)})", now.owner)
+            self._note("entity", pulled, f"has other keys ({_keys(now.keys)})", now)
         elif now.project != self.project:
             self.entities[pulled.name] = now
 
@@ -107,11 +110,11 @@ class _Found:
         if version is not None:
             self.features[pulled.address] = version
         if now is None:
-            self._note("feature", pulled, "is gone", project=group.foreign)
+            self._note("feature", pulled, "is gone", pulled_from=group.foreign)
         elif now.fingerprint != pulled.pulled:
-            self._note("feature", pulled, f"has changed{_how(pulled, version, now)}", now.owner, group.foreign)
+            self._note("feature", pulled, f"has changed{_how(pulled, version, now)}", now, group.foreign)
         elif snapshot.catalog.groups[now.group].access == "private":
-            self._note("feature", pulled, "has become private", now.owner, group.foreign)
+            self._note("feature", pulled, "has become private", now, group.foreign)
 
     def set(self, pulled: FeatureSet) -> None:
         now = self.registry.snapshot.catalog.sets.get(pulled.address)
@@ -120,15 +123,22 @@ class _Found:
         elif now.project != self.project:
             self.sets[pulled.address] = now
 
-    def _note(self, kind: str, pulled: Declaration, what: str, owner: str = "", project: str = "") -> None:
-        project = project or pulled.foreign
-        whose = f"of the project {project}" + (f" (team {owner})" if owner else "")
+    def _note(
+        self, kind: str, pulled: Declaration, what: str, now: Definition | None = None, pulled_from: str = ""
+    ) -> None:
+        source = pulled_from or pulled.foreign
+        owner = now.project if now else source  # the entities of a project may be another one's
+        whose = f"of the project {owner}" + (f" (team {now.owner})" if now else "")
         said = f"the {kind} {pulled.address} {whose}, which {what} since it was pulled"
-        self.outdated[f"{kind} {pulled.address}"] = Outdated(project, said + self._who(kind, pulled.address, project))
+        self.outdated[f"{kind} {pulled.address}"] = Outdated(source, said + self._who(kind, pulled.address, owner))
+
+    @cached_property
+    def _history(self) -> Sequence[HistoryEntry]:
+        return self.registry.history()
 
     def _who(self, kind: str, address: str, project: str) -> str:
         """Return who applied the latest change of a thing, and when."""
-        for entry in self.registry.history():
+        for entry in self._history:
             if entry.project == project and any((each.kind, each.address) == (kind, address) for each in entry.changes):
                 return f", by {entry.user} at state {entry.serial}"
         return ""

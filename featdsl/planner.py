@@ -101,7 +101,7 @@ def _refuse_foreign_names(snapshot: Snapshot, catalog: Catalog, project: str) ->
         other = applied.get((definition.kind, address(definition)))
         if other is not None and other.project != project:
             what = f"The {definition.kind} {address(definition)} belongs to the project {other.project}."
-            mend = "Give yours another name, or use theirs."
+            mend = f"Give yours another name, or use theirs: featdsl pull {other.project}"
             problems.append(Problem("Name of another project", what, definition.origin, mend))
     if problems:
         raise DeclarationError(problems)

@@ -123,7 +123,7 @@ class _Writer:
             keys = ", ".join(f"{_text(key.name)}: {_python(key.dtype)}" for key in entity.keys)
             yield ""
             yield from _call(
-                f"{known_as} = _shared.entity", _text(name), keys=f"{{{keys}}}", project=_text(entity.project),
+                f"{known_as} = _shared.entity", _text(name), keys=f"{{{keys}}}", project=_text(self._project),
                 description=_said(entity.description),
             )  # fmt: skip
         for name in self._classes:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def entity(name: str, *, keys: Mapping[str, type[Any] | str], project: str, description: str = "") -> Entity:
-    """Return an entity that another project declares. Raises DeclarationError as Entity does."""
+    """Return an entity that a pulled project declares or uses. Raises DeclarationError as Entity does."""
     made = Entity(name, keys=keys, description=description)
     made._foreign = project  # noqa: SLF001 - what only this module makes
     return made

@@ -215,7 +215,7 @@ credit_risk_v1 = _shared.feature_set(
     project="risk",
 )
 """)
-    assert 'user = _shared.entity("user", keys={"user_id": int}, project="accounts")' in text
+    assert 'user = _shared.entity("user", keys={"user_id": int}, project="risk")' in text
 
 
 def changed(snapshot: Snapshot, *, group: Definition | None = None, feature: Definition | None = None) -> Snapshot:
@@ -650,8 +650,13 @@ def test_an_entity_with_other_keys_is_out_of_date(applied: Company) -> None:
 
     said = featdsl(applied.risk, "plan", code=1)
 
-    whose = "the entity user of the project accounts (team accounts)"
-    assert f"group loans uses {whose}, which has other keys (user_id VARCHAR) since it was pulled, by " in said
+    whose = "the entity user of the project accounts (team accounts), which has other keys (user_id VARCHAR) since"
+    assert f"group loans uses {whose} it was pulled, by " in said
+    assert "take it: featdsl pull accounts\n" in said
+    featdsl(applied.scoring, "pull", "accounts")
+    said = featdsl(applied.scoring, "plan", code=1)
+    assert f"group score uses {whose} it was pulled, by " in said
+    assert "take it: featdsl pull risk\n" in said
 
 
 def test_a_set_that_is_gone_is_told_to_the_model_that_uses_it(applied: Company) -> None:
