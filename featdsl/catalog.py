@@ -127,6 +127,7 @@ def _add_sets(draft: Draft, sets: Sequence[FeatureSet]) -> None:
             version=feature_set.version,
             description=feature_set.description,
             members=tuple(members),
+            renamed_from=feature_set.renamed_from or "",
             **draft.guards(address, feature_set.protect, feature_set.deprecated),
             **draft.common(feature_set),
         )

@@ -239,12 +239,18 @@ class FeatureDefinition:
     renamed_from: str = ""
     fingerprint: str
     table: str
+    stored: str = ""
     origin: Origin
 
     @property
     def address(self) -> str:
         """Its name for everyone: `user_profile.age`."""
         return f"{self.group}.{self.name}"
+
+    @property
+    def column(self) -> str:
+        """The column of its table, which keeps the name that the feature had when the table was built."""
+        return self.stored or self.name
 
     @property
     def computed(self) -> bool:
@@ -275,13 +281,15 @@ class FeatureDefinition:
 class Member:
     """A feature and its fingerprint, under the name that a group or a set gives it.
 
-    `keys` renames key columns of the entity: `(("airport", "dest"),)` looks the airport up by the column `dest`.
+    `keys` renames key columns of the entity: `(("airport", "dest"),)` looks the airport up by the column `dest`. Where the
+    feature was `renamed` since, the column has the name of before.
     """
 
     column: str
     feature: str
     fingerprint: str
     keys: tuple[tuple[str, str], ...] = ()
+    renamed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,6 +441,22 @@ class Catalog:
     def tables(self) -> set[str]:
         """The stored tables of all current features."""
         return {feature.table for feature in self.features.values() if feature.table}
+
+    @property
+    def former(self) -> dict[str, str]:
+        """The present name for each former name of a group, feature or set version, where nothing else has that now."""
+        names = {group.renamed_from: group.name for group in self.groups.values() if group.renamed_from}
+        for feature in self.features.values():
+            earlier = self.groups[feature.group].renamed_from if feature.group in self.groups else ""
+            if earlier or feature.renamed_from:
+                for group in filter(None, (feature.group, earlier)):
+                    for name in filter(None, (feature.name, feature.renamed_from)):
+                        names[f"{group}.{name}"] = feature.address
+        names |= {
+            f"{each.renamed_from}@{each.version}": each.address for each in self.sets.values() if each.renamed_from
+        }
+        taken = {*self.groups, *self.features, *self.sets}
+        return {old: new for old, new in names.items() if old not in taken}
 
     def of_project(self, project: str) -> Catalog:
         """Return what belongs to one project."""

@@ -16,13 +16,13 @@ _told: set[str] = set()
 
 
 def warn(snapshot: Snapshot, selection: Selection) -> None:
-    """Issue a DeprecatedWarning for the set and the features that are read, once a process each."""
-    for name, deprecation in _deprecated(snapshot, selection):
-        if name not in _told:
-            _told.add(name)
-            where = place()
-            said = f"{name} is deprecated {deprecation}"
-            warnings.warn_explicit(said, DeprecatedWarning, where.file, where.line)
+    """Issue a DeprecatedWarning for the set and the features that are read, and for old names, once a process each."""
+    said = {name: f"{name} is deprecated {deprecation}" for name, deprecation in _deprecated(snapshot, selection)}
+    said |= {old: f"{old} is called {new} now; the old name goes some day" for old, new in selection.former}
+    for name in said.keys() - _told:
+        _told.add(name)
+        where = place()
+        warnings.warn_explicit(said[name], DeprecatedWarning, where.file, where.line)
 
 
 def _deprecated(snapshot: Snapshot, selection: Selection) -> Iterator[tuple[str, Deprecation]]:

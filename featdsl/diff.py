@@ -123,6 +123,7 @@ def _guard_reasons(
 ) -> Iterable[Reason]:
     yield from _if_other("protect", "metadata", "on" if old.protect else "off", "on" if new.protect else "off")
     yield from _if_other("deprecated", "metadata", str(old.deprecated or "no"), str(new.deprecated or "no"))
+    yield from _if_other("renamed from", "metadata", old.renamed_from, new.renamed_from)
 
 
 def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
@@ -250,5 +251,6 @@ def _members(members: Iterable[Member]) -> str:
 def member_text(member: Member) -> str:
     """Return how a set lists a feature: its address, and its other name and role when it has them."""
     role = f" by {_pairs(member.keys)}" if member.keys else ""
-    name = f" as {member.column}" if member.column != member.feature.rpartition(".")[2] else ""
+    other = not member.renamed and member.column != member.feature.rpartition(".")[2]
+    name = f" as {member.column}" if other else ""
     return f"{member.feature}{name}{role}"

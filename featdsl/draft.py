@@ -40,6 +40,8 @@ class Draft:
     groups: dict[str, GroupDefinition] = field(default_factory=dict)
     features: dict[str, FeatureDefinition] = field(default_factory=dict)
     sets: dict[str, SetDefinition] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
+    """The names of all groups, also of those that are not added yet."""
     models: dict[str, ModelDefinition] = field(default_factory=dict)
     deprecated: dict[str, Deprecated] = field(default_factory=dict)
     """What is deprecated, by kind and address: what takes its place is looked up when all is known."""

@@ -23,6 +23,7 @@ from featdsl.window import LIFETIME
 def add_groups(draft: Draft, groups: Sequence[GroupDeclaration]) -> None:
     """Add the groups and their features, each after those that it is derived from."""
     by_name = {group.name: group for group in groups}
+    draft.declared = frozenset(by_name)
     needs = {group.name: groups_needed(group) for group in groups}
     for name in draft.ordered("group", by_name, needs):
         _add_group(draft, by_name[name])
@@ -71,6 +72,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         ttl=scope.ttl,
         access=group.access,
         members=tuple(_member(feature) for feature in features),
+        renamed_from=_former(draft, address, group, {f"group {each}" for each in draft.declared}),
         **draft.guards(address, group.protect, group.deprecated),
         **draft.common(group),
     )
@@ -204,18 +206,33 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         ttl=None if parts else scope.ttl,
         fingerprint="",
         table="",
+        renamed_from=_former(draft, address, feature, {f"feature {group.name}.{each}" for each in group.features}),
         **draft.guards(address, feature.protect, feature.deprecated),
         **draft.common(feature),
     )
-    found = replace(found, fingerprint=_fingerprint(group, found, sql.canonical(tree), scope))
+    found = replace(found, fingerprint=_fingerprint(group, found, tree, scope))
     return replace(found, request=needed(draft, found, feature.origin)) if found.computed else found
 
 
-def _fingerprint(group: GroupDeclaration, feature: FeatureDefinition, canonical: str, scope: _Scope) -> str:
-    if scope.source is None:
-        return fingerprints.derived_feature(
-            dtype=feature.dtype, sql=canonical, keys=scope.keys, inputs=feature.inputs, asks=feature.asks
+def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any], declared: Iterable[str]) -> str:
+    """Return the former name of a thing; refuse one that is declared still."""
+    former = renamed.renamed_from or ""
+    kind, _, name = address.partition(" ")
+    if former and f"{kind} {name.removesuffix(renamed.name)}{former}" in declared:
+        what = f"{address} is renamed from {former}, which is declared still."
+        draft.refuse(
+            address, "Name in use", what, renamed.origin, "Take the other one out, or leave out renamed_from=."
         )
+    return former
+
+
+def _fingerprint(group: GroupDeclaration, feature: FeatureDefinition, tree: sql.Tree, scope: _Scope) -> str:
+    if scope.source is None:
+        # What an input is called means nothing, so that it may be renamed.
+        names = {item.column: fingerprints.input_name(item) for item in feature.inputs}
+        canonical = sql.canonical(sql.with_columns(tree, names))
+        return fingerprints.derived_feature(dtype=feature.dtype, sql=canonical, keys=scope.keys, asks=feature.asks)
+    canonical = sql.canonical(tree)
     return fingerprints.base_feature(
         dtype=feature.dtype,
         sql=canonical,

@@ -24,8 +24,9 @@ class Feature(Declaration, Generic[T]):
     `"STRUCT(a INTEGER, b VARCHAR)"`). `sql` is an expression in DuckDB's dialect over the columns of the group's source,
     or over its `inputs`; left out, the column of the feature's own name. `expect` is a condition, or several, that every
     stored row meets; NULL meets all. Both may use Jinja.
-    `name` is needed only where the feature is not an attribute of a class body. What is `protect`ed is not removed, and
-    `deprecated=Deprecated(...)` warns who uses it.
+    `name` is needed only where the feature is not an attribute of a class body. What is `protect`ed is not removed,
+    `deprecated=Deprecated(...)` warns who uses it, and what was applied as `renamed_from` keeps its values and answers to
+    its old name too.
 
     With a window, `sql` aggregates the rows of the source that lie in it, exactly at each time t that is asked for:
 
@@ -54,6 +55,7 @@ class Feature(Declaration, Generic[T]):
     given_name: Name | None = Field(default=None, alias="name")
     protect: StrictBool = False
     deprecated: InstanceOf[Deprecated] | None = None
+    renamed_from: Name | None = None
     window: Span | None = None
     windows: Spans = None
     closed: Closed = "left"
@@ -80,6 +82,7 @@ class Feature(Declaration, Generic[T]):
         name: str | None = ...,
         protect: bool = ...,
         deprecated: Deprecated | None = ...,
+        renamed_from: str | None = ...,
         window: str | None = ...,
         windows: Sequence[str] | None = ...,
         closed: Closed = ...,
@@ -101,6 +104,7 @@ class Feature(Declaration, Generic[T]):
         name: str | None = ...,
         protect: bool = ...,
         deprecated: Deprecated | None = ...,
+        renamed_from: str | None = ...,
         window: str | None = ...,
         windows: Sequence[str] | None = ...,
         closed: Closed = ...,
@@ -121,6 +125,7 @@ class Feature(Declaration, Generic[T]):
         name: str | None = None,
         protect: bool = False,
         deprecated: Deprecated | None = None,
+        renamed_from: str | None = None,
         window: str | None = None,
         windows: Sequence[str] | None = None,
         closed: Closed = "left",
@@ -132,7 +137,7 @@ class Feature(Declaration, Generic[T]):
     ) -> None:
         given = {
             "dtype": dtype, "sql": sql, "description": description, "expect": expect, "tags": tags, "name": name,
-            "protect": protect, "deprecated": deprecated,
+            "protect": protect, "deprecated": deprecated, "renamed_from": renamed_from,
             "window": window, "windows": tuple(windows) if isinstance(windows, list) else windows, "closed": closed,
             "delay": delay, "offset": offset, "last_n": last_n, "every": every, **unknown,
         }  # fmt: skip
@@ -143,6 +148,8 @@ class Feature(Declaration, Generic[T]):
 
     def _over(self, given: dict[str, object]) -> Feature[T]:
         """Return the feature of this family over one window."""
+        if self.renamed_from:
+            given |= {"renamed_from": f"{self.renamed_from}_{windowing.ending(str(given['window']))}"}
         one: Feature[T] = Feature.__new__(Feature)
         Declaration.__init__(one, given, placed=self.origin)
         return one

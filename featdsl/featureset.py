@@ -60,6 +60,7 @@ class FeatureSet(Declaration):
     description: str = ""
     protect: StrictBool = False
     deprecated: InstanceOf[Deprecated] | None = None
+    renamed_from: Name | None = None
 
     def __init__(  # noqa: PLR0913 - one flat call is what people type
         self,
@@ -70,11 +71,12 @@ class FeatureSet(Declaration):
         description: str = "",
         protect: bool = False,
         deprecated: Deprecated | None = None,
+        renamed_from: str | None = None,
         **unknown: Never,
     ) -> None:
         given = {
             "name": name, "version": version, "features": _chosen(features), "description": description,
-            "protect": protect, "deprecated": deprecated,
+            "protect": protect, "deprecated": deprecated, "renamed_from": renamed_from,
         }  # fmt: skip
         super().__init__({**given, **unknown})
 
@@ -96,7 +98,7 @@ class FeatureSet(Declaration):
         """Return a further version of this set, with features added and removed.
 
         A removed feature is named as it was selected: by object, or by its address or column name. Each version is
-        protected and deprecated for itself.
+        protected and deprecated for itself; `renamed_from` holds for all.
         Raises DeclarationError when a feature to remove is not in the set.
         """
         kept = _usable(self.features)
@@ -114,6 +116,7 @@ class FeatureSet(Declaration):
             description=self.description if description is None else description,
             protect=protect,
             deprecated=deprecated,
+            renamed_from=self.renamed_from if self.valid else None,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from featdsl.definitions import Column, Input, Member, Window
@@ -64,18 +64,20 @@ def base_feature(  # noqa: PLR0913 - every part counts
     })  # fmt: skip
 
 
-def derived_feature(
-    *, dtype: str, sql: str, keys: Iterable[Column], inputs: Sequence[Input], asks: Iterable[Column]
-) -> str:
-    """Return the fingerprint of a feature over others and what it asks of the call; only what it reads counts."""
-    # What is not said leaves the fingerprint as it was before there was a word for it.
-    roles = {item.column: [(role.key, role.column, role.fingerprint) for role in item.keys] for item in inputs}
-    request = {column.name: column.dtype for column in asks}
-    said = {"roles": {column: listed for column, listed in roles.items() if listed}, "request": request}
+def input_name(item: Input) -> str:
+    """Return what an input stands for in the SQL of a feature: its fingerprint, with those of the roles it is read in."""
+    roles = [(role.key, role.column, role.fingerprint) for role in item.keys]
+    return f"#{of({'input': item.fingerprint, 'roles': roles})}"
+
+
+def derived_feature(*, dtype: str, sql: str, keys: Iterable[Column], asks: Iterable[Column]) -> str:
+    """Return the fingerprint of a feature over others and what it asks of the call.
+
+    Its inputs stand in the SQL by what `input_name` calls them.
+    """
     return of({
         "meaning": _MEANING, "dtype": dtype, "sql": sql, "keys": sorted((key.name, key.dtype) for key in keys),
-        "inputs": {item.column: item.fingerprint for item in inputs}, "ttl": None,
-        **{word: value for word, value in said.items() if value},
+        "ttl": None, "request": {column.name: column.dtype for column in asks},
     })  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Never, Self
 
@@ -17,11 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from featdsl.declaration import ColumnName, Declaration, Name, Texts, recall, refuse
+from featdsl.declaration import ColumnName, Declaration, Name, Texts, place, recall, refuse
 from featdsl.deprecated import Deprecated
 from featdsl.durations import checked
 from featdsl.entity import Entity
-from featdsl.errors import FeatureNotFoundError, Problem
+from featdsl.errors import DeprecatedWarning, FeatureNotFoundError, Problem
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, did_you_mean, snake_case
 from featdsl.request import Request
@@ -85,6 +86,18 @@ class _GroupType(type):
             raise FeatureNotFoundError(Problem("Unknown feature", what, mend=did_you_mean(name, declaration.features)))
         return declaration.features[name]
 
+    def __getattr__(cls, name: str) -> Feature[Any]:
+        """Return the feature that was renamed from `name`, and warn of it. Raises AttributeError."""
+        declared: GroupDeclaration | None = cls.__dict__.get("declaration")
+        features: Iterable[Feature[Any]] = declared.features.values() if declared else ()
+        for feature in features:
+            if feature.renamed_from == name:
+                said = f"{cls.__name__}.{name} is called {feature.address} now; the old name goes some day"
+                where = place()
+                warnings.warn_explicit(said, DeprecatedWarning, where.file, where.line)
+                return feature
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
     def __repr__(cls) -> str:
         return f"<FeatureGroup {cls.declaration.name}>" if "declaration" in cls.__dict__ else super().__repr__()
 
@@ -114,6 +127,7 @@ class FeatureGroup(metaclass=_Metaclass):
     - `access`: `"private"` where only the own team may use them;
     - `protect`: whether the group and its features are protected against removal;
     - `deprecated`: a `Deprecated(...)` that warns who uses them;
+    - `renamed_from`: the name that the group was applied with before: it keeps its values, and answers to both names;
     - `shared_by`: the project that computes them, in what `featdsl pull` writes: instead of `source` and `inputs`.
 
     Raises DeclarationError for what does not fit.
@@ -135,6 +149,7 @@ class FeatureGroup(metaclass=_Metaclass):
         access: Literal["public", "private"] = "public",
         protect: bool = False,
         deprecated: Deprecated | None = None,
+        renamed_from: str | None = None,
         shared_by: str = "",
         **unknown: Never,
     ) -> None:
@@ -150,6 +165,7 @@ class FeatureGroup(metaclass=_Metaclass):
             "name": address, "entity": entity, "source": source,
             "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
             "description": _description(cls), "tags": tags, "access": access, "protect": protect, "deprecated": deprecated,
+            "renamed_from": renamed_from,
             "shared_by": shared_by,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
@@ -205,6 +221,7 @@ class GroupDeclaration(Declaration):
     access: Literal["public", "private"] = "public"
     protect: StrictBool = False
     deprecated: InstanceOf[Deprecated] | None = None
+    renamed_from: Name | None = None
     shared_by: str = ""
     features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 

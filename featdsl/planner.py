@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import graph, guards, impact, sql, steps
+from featdsl import graph, guards, impact, renames, sql, steps
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -43,6 +43,8 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     """
     catalog = catalog.of_project(project)
     _refuse_foreign_names(snapshot, catalog, project)
+    written = snapshot
+    snapshot = renames.follow(written, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
     before = _own(snapshot.catalog, target, project)
     _refuse_shared_views(snapshot, before, target)
@@ -50,7 +52,8 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     older = earlier.versions if earlier else {}
     versions = {**older, **steps.versions_of(snapshot, target)}
     planned = _planned(changes, before, target, versions, _of_others(snapshot, before, target))
-    todo = tuple(steps.derive(snapshot, before, target, changes, drift=drift, older=older))
+    sides = steps.Sides(written, _own(written.catalog, target, project), snapshot, before, target)
+    todo = tuple(steps.derive(sides, changes, drift=drift, older=older))
     held_by = steps.holders(snapshot, before, target)
     live = steps.live_versions(held_by, versions)
     at = guards.sides(snapshot, before, target)
@@ -62,7 +65,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
         policy=guards.policy(snapshot, target, project),
         blocks=guards.blocks(at, planned, today or datetime.now(UTC).date()),
         approvals=guards.approvals(at, planned),
-        notices=guards.notices(at),
+        notices=(*guards.notices(at), *renames.probable(changes, before, target)),
         changes=planned,
         untouched=impact.untouched(before, target, planned),
         kept=impact.kept(held_by, live, snapshot.tables),
@@ -139,6 +142,7 @@ def _tables_behind(snapshot: Snapshot, feature_set: str) -> set[str]:
 def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefinition]]:
     yield from ((group.name, group) for group in catalog.groups.values())
     yield from ((each.view, each) for each in catalog.sets.values())
+    yield from steps.former_views(catalog).items()
 
 
 def _of_others(snapshot: Snapshot, before: Catalog, target: Catalog) -> Catalog:
@@ -169,15 +173,20 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     features = dict(catalog.features)
     for name, feature in catalog.features.items():
         if applied := snapshot.versions.get((name, feature.fingerprint)):
+            same = {each.column for each in applied.inputs} == {each.column for each in feature.inputs}
             features[name] = replace(
-                feature, sql=applied.sql, function=applied.function, expect=_same_or(applied.expect, feature.expect)
+                feature,
+                sql=applied.sql if same else feature.sql,
+                function=applied.function,
+                expect=_same_or(applied.expect, feature.expect),
             )
     sources = dict(catalog.sources)
     for name, source in catalog.sources.items():
         earlier = snapshot.catalog.sources.get(name)
         if earlier and earlier.fingerprint == source.fingerprint:
             sources[name] = replace(source, sql=earlier.sql, function=earlier.function)
-    return replace(catalog, features=features, sources=sources)
+    catalog = replace(catalog, features=features, sources=sources)
+    return replace(catalog, features={**catalog.features, **renames.in_place(snapshot, catalog)})
 
 
 def _same_or(applied: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:

@@ -292,7 +292,7 @@ def _beside(
     """
     before = len(query.layers) - 1
     name = name if before == 0 else f"{name}l{before}"  # no other layer's
-    columns = [time.name for time in features[0].times] + [feature.name for feature in features]
+    columns = dict.fromkeys([*(time.name for time in features[0].times), *(each.column for each in features)])
     listed = ", ".join(f"{alias}.{quote(column)}" for column in columns)
     join = f"JOIN {_stored_as(query, alias, keys, features, by_span=True)}"
     found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n  {join}"
@@ -306,7 +306,7 @@ def _stored_as(
     """Return what stands after JOIN: a stored table, and the condition that its row holds."""
     timed = features[0].timed
     columns = [*keys] + [time.name for time in features[0].times] + [UNTIL] * by_span
-    columns += [feature.name for feature in features]
+    columns += dict.fromkeys(feature.column for feature in features)
     stored = f"(SELECT {', '.join(quote(column) for column in columns)} FROM tables.{quote(features[0].table)}"
     if query.spine.few and keys:
         key, given = next(iter(keys.items()))
@@ -325,7 +325,7 @@ def _time(query: _Layers, feature: FeatureDefinition) -> str:
 
 
 def _value(query: _Layers, alias: str, feature: FeatureDefinition) -> str:
-    value = f"{alias}.{quote(feature.name)}"
+    value = f"{alias}.{quote(feature.column)}"
     if feature.ttl is None or not feature.timed:
         return value
     own = f"{alias}.{feature.times[-1].name}"

@@ -46,6 +46,7 @@ def python_feature(
     name: str | None = ...,
     protect: bool = ...,
     deprecated: Deprecated | None = ...,
+    renamed_from: str | None = ...,
 ) -> Callable[[Callable[..., Any]], Feature[T]]: ...
 
 
@@ -59,6 +60,7 @@ def python_feature(
     name: str | None = ...,
     protect: bool = ...,
     deprecated: Deprecated | None = ...,
+    renamed_from: str | None = ...,
 ) -> Callable[[Callable[..., Any]], Feature[Any]]: ...
 
 
@@ -71,6 +73,7 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     name: str | None = None,
     protect: bool = False,
     deprecated: Deprecated | None = None,
+    renamed_from: str | None = None,
 ) -> Callable[[Callable[..., Any]], Feature[Any]]:
     """Make a function a feature of the group in whose body it stands; the options are those of Feature.
 
@@ -93,7 +96,7 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
         plain = function.__func__ if isinstance(function, staticmethod) else function
         return PythonFeature(
             dtype, plain, description=description, expect=expect, tags=tags, name=name, protect=protect,
-            deprecated=deprecated,
+            deprecated=deprecated, renamed_from=renamed_from,
         )  # fmt: skip
 
     return made

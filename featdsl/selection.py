@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from featdsl import requested
-from featdsl.definitions import Definition, SetDefinition, address
+from featdsl.definitions import Definition, FeatureDefinition, SetDefinition, address
 from featdsl.errors import AmbiguousFeatureError, FeatureNotFoundError, Problem, RequestError
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.featureset import FeatureSet
@@ -25,6 +25,8 @@ class Selection:
 
     wants: tuple[Want, ...]
     name: str = ""
+    former: tuple[tuple[str, str], ...] = ()
+    """What was asked for by a former name, and its name by now."""
 
     @property
     def columns(self) -> list[str]:
@@ -70,21 +72,25 @@ def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selecta
         raise RequestError(Problem("Nothing asked for", "The list of features is empty."))
     single = [one for each in listed for one in (each.each() if isinstance(each, Feature) else (each,))]
     wants = [_want(snapshot, each) for each in single]
+    former = [
+        (each, want.feature.address) for each, want in zip(single, wants, strict=True) if _is_former(each, want.feature)
+    ]
     _refuse_shared_columns(wants)
     if said := requested.clash(wants):
         mend = "Ask for them one after the other, or give one another name: .alias(...)."
         raise RequestError(Problem("Requests clash", f"{said}.", mend=mend))
-    return Selection(tuple(wants))
+    return Selection(tuple(wants), former=tuple(former))
 
 
 def _of_set(snapshot: Snapshot, address: str) -> Selection:
-    found = snapshot.catalog.sets.get(address)
+    found = snapshot.catalog.sets.get(address) or snapshot.catalog.sets.get(snapshot.catalog.former.get(address, ""))
     if found is None:
         known = snapshot.catalog.sets
         raise FeatureNotFoundError(
             Problem("Unknown feature set", f'No set version "{address}" has been applied.', mend=_hint(address, known))
         )
-    return Selection(tuple(members(snapshot, found)), address)
+    former = ((address, found.address),) if address != found.address else ()
+    return Selection(tuple(members(snapshot, found)), found.address, former)
 
 
 def members(snapshot: Snapshot, feature_set: SetDefinition) -> list[Want]:
@@ -106,15 +112,25 @@ def _want(snapshot: Snapshot, asked: Selectable) -> Want:
         return Want(asked.name, feature, tuple(sorted(asked.keys.items())))
     address = resolve(snapshot, asked if isinstance(asked, str) else asked.address)
     feature = snapshot.catalog.features[address]
-    return Want(feature.name, feature)
+    name = asked.rpartition(".")[2] if isinstance(asked, str) else asked.name
+    return Want(name if name == feature.renamed_from else feature.name, feature)
+
+
+def _is_former(asked: Selectable, found: FeatureDefinition) -> TypeGuard[str]:
+    return isinstance(asked, str) and asked not in {found.address, found.name}
 
 
 def resolve(snapshot: Snapshot, name: str) -> str:
-    """Return the address of an applied feature by its address or its bare name."""
+    """Return the address of an applied feature by its address or its bare name, the former one where nothing else has it."""
     features = snapshot.catalog.features
     if name in features:
         return name
     candidates = [known for known in sorted(features) if known.endswith(f".{name}")]
+    if not candidates:
+        former = snapshot.catalog.former
+        candidates = sorted(
+            {new for old, new in former.items() if old == name or old.endswith(f".{name}")} & features.keys()
+        )
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
@@ -133,6 +149,8 @@ def find(snapshot: Snapshot, name: str) -> Definition:
             return mapping[name]
     if any(known.endswith(f".{name}") for known in catalog.features):
         return catalog.features[resolve(snapshot, name)]
+    if new := next((new for old, new in catalog.former.items() if name in {old, old.rpartition(".")[2]}), ""):
+        return find(snapshot, new)
     known = {address(definition) for definition in catalog if definition.kind != "policy"}
     what = f'Nothing called "{name}" has been applied.'
     raise FeatureNotFoundError(Problem("Unknown name", what, mend=_hint(name, known)))

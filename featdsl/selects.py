@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from featdsl import instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, UNTIL, quote
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, SOURCE_TIMESTAMP, UNTIL, quote
 from featdsl.pointintime import Read, Roles, Spine, Versions, Want, Ways, cast, compile_sql, reads, sliding, tables_of
 from featdsl.windows.family import Call, call_of, stored
 from featdsl.windows.totals import columns_of, count_column
@@ -30,10 +30,10 @@ def columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
     return (*features[0].keys, *times, *(Column(name=each.name, dtype=each.dtype) for each in features))
 
 
-def stored_columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
-    """Return the columns of the table of a group over a source."""
-    until = Column(name=UNTIL, dtype=features[0].clock)
-    return (*columns(features), *([until] if features[0].timed else []))
+def stored_columns(features: Sequence[FeatureDefinition], *, until: bool) -> tuple[Column, ...]:
+    """Return the columns of the table of a group's values, with the one of a group over a source or without."""
+    hidden = [Column(name=UNTIL, dtype=features[0].clock)] if until and features[0].timed else []
+    return (*columns([replace(each, name=each.column) for each in features]), *hidden)
 
 
 def event_columns(features: Sequence[FeatureDefinition], source: SourceDefinition) -> tuple[Column, ...]:
@@ -124,7 +124,7 @@ def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], so
     times = [instants.in_clock(quote(name), source.dtype(name), clock) for name in source.times]
     told = [*([_KNOWN] if source.available_at else []), *times]
     listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=False)]
-    listed += [f"{cast(feature.sql, feature.dtype)} AS {quote(feature.name)}" for feature in features]
+    listed += [f"{cast(feature.sql, feature.dtype)} AS {quote(feature.column)}" for feature in features]
     rows = "\n".join(["SELECT", _lines(listed), *_answers(source, keys, times)])
     if source.timestamp:
         order = _window([quote(key.name) for key in features[0].keys], [EVENT_TIMESTAMP])
@@ -163,7 +163,7 @@ def _window(by: Sequence[str], order: Sequence[str]) -> str:
 def derived_table(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     """Return the query of a derived group: its values at every time at which one of its inputs changes."""
     spine = _own_times(_changes(features, versions), features)
-    wants = [Want(feature.name, feature) for feature in features]
+    wants = [Want(feature.column, feature) for feature in features]
     computed = compile_sql(wants, spine, versions, sliding(wants, versions))
     return "\n".join([f"SELECT *\nFROM (\n{computed}\n)", *_sorted(features)])
 
@@ -292,8 +292,12 @@ def violations(features: Sequence[FeatureDefinition], versions: Versions, condit
 
 
 def group_view(features: Sequence[FeatureDefinition], versions: Versions) -> str:
-    """Return the view of a group: its values at every time for which it has a row."""
-    return f"SELECT {', '.join(quote(column.name) for column in columns(features))} FROM {values(features, versions)}"
+    """Return the view of a group: its values at every time for which it has a row, those of renamed features twice."""
+    listed = [quote(column.name) for column in columns(features)]
+    names = {each.name for each in features}
+    former = {each.renamed_from: each.name for each in features if each.renamed_from and each.renamed_from not in names}
+    listed += [f"{quote(name)} AS {quote(old)}" for old, name in former.items()]
+    return f"SELECT {', '.join(listed)} FROM {values(features, versions)}"
 
 
 def values(features: Sequence[FeatureDefinition], versions: Versions, *, most: int | None = None) -> str:
@@ -303,7 +307,12 @@ def values(features: Sequence[FeatureDefinition], versions: Versions, *, most: i
     """
     windowed = [feature for feature in features if feature.window]
     if not windowed:
-        return f"tables.{quote(features[0].table)}"
+        table = f"tables.{quote(features[0].table)}"
+        if all(each.column == each.name for each in features):
+            return table
+        around = [quote(column) for column in [*identity(features), *([SOURCE_TIMESTAMP] if features[0].late else [])]]
+        named = [f"{quote(each.column)} AS {quote(each.name)}" for each in features]
+        return f"(SELECT {', '.join([*around, *named])} FROM {table})"
     at = ", ".join(quote(column) for column in identity(features))
     tables = sorted({feature.table for feature in features})
     times = " UNION ".join(f"SELECT {at} FROM tables.{quote(table)}" for table in tables)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import sqlglot
@@ -14,6 +14,8 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from featdsl.names import SOURCE_SCHEMA
 
 DIALECT = "duckdb"
+Tree = exp.Expr
+"""A syntax tree."""
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it cannot read is told in our words
 
 _CHANGING = frozenset({
@@ -81,6 +83,16 @@ def columns(tree: exp.Expr) -> tuple[str, ...]:
     """Return the columns that an expression reads, in lower case, sorted; `a.b` of a struct reads `a`."""
     bound = {each.name.lower() for found in tree.find_all(exp.Comprehension) for each in _variables(found)}
     return tuple(sorted({str(column.parts[0].name).lower() for column in tree.find_all(exp.Column)} - bound))
+
+
+def with_columns(tree: exp.Expr, names: Mapping[str, str]) -> exp.Expr:
+    """Return an expression in which the columns that it reads have other names; those are taken as they are written."""
+    other = tree.copy()
+    for column in other.find_all(exp.Column):
+        first = column.parts[0]
+        if first.name.lower() in names:
+            first.replace(exp.to_identifier(names[first.name.lower()], quoted=True))
+    return other
 
 
 def _variables(comprehension: exp.Expression) -> Iterator[exp.Expression]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from featdsl import graph, impact, selects, uses
 from featdsl.definitions import (
@@ -23,19 +23,28 @@ from featdsl.snapshot import Drift, Snapshot
 _NOWHERE = Origin("", 0)
 
 
-def derive(  # noqa: PLR0913 - the two sides, what differs, and what is beside them
-    snapshot: Snapshot,
-    before: Catalog,
-    target: Catalog,
-    changes: Iterable[Change],
-    *,
-    drift: Drift,
-    older: Mapping[tuple[str, str], FeatureDefinition],
+@dataclass(frozen=True)
+class Sides:
+    """The two sides of a plan: what is applied, and the target.
+
+    What is applied stands here twice: as it is `written`, and under the names that the target has for it.
+    """
+
+    written: Snapshot
+    written_own: Catalog
+    snapshot: Snapshot
+    before: Catalog
+    target: Catalog
+
+
+def derive(
+    sides: Sides, changes: Iterable[Change], *, drift: Drift, older: Mapping[tuple[str, str], FeatureDefinition]
 ) -> Iterator[Step]:
-    """Yield the steps that take the registry from `before` to `target`: build, check, publish, record, let go.
+    """Yield the steps that take the registry to the target: build, check, publish, record, let go.
 
     `older` holds versions of features that the target pins and the registry may have let go of.
     """
+    snapshot, target, written = sides.snapshot, sides.target, sides.written.versions
     versions = {**older, **versions_of(snapshot, target)}
     stale = [(name, table) for name in _in_order(target) for table in _to_build(snapshot, target, name, drift)]
     yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
@@ -46,13 +55,14 @@ def derive(  # noqa: PLR0913 - the two sides, what differs, and what is beside t
         if features[0].window is None:
             yield from _uniqueness(target.groups[name], features)
     yield from _expectations(snapshot, target, versions, {name for name, _ in stale})
-    live = live_versions(holders(snapshot, before, target), versions)
-    yield from _views(snapshot, before, target, versions, drift)
-    yield from _records(before, target)
+    live = live_versions(holders(snapshot, sides.before, target), versions)
+    yield from _views(sides, versions, drift)
+    yield from _records(sides.written_own, target)
     current = {(feature.address, feature.fingerprint) for feature in target.features.values()}
-    for key in sorted(live.keys() - snapshot.versions.keys() - current):
-        yield Record(definition=live[key])
-    for key in sorted(snapshot.versions.keys() - live.keys()):
+    for key in sorted(live.keys() - current):
+        if live[key] != written.get(key):
+            yield Record(definition=live[key])
+    for key in sorted(written.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
 
 
@@ -97,10 +107,10 @@ def _build_table(
     reason: str,
 ) -> BuildTable:
     if group.source is None:
-        select, columns = selects.derived_table(features, versions), selects.columns(features)
+        select, columns = selects.derived_table(features, versions), selects.stored_columns(features, until=False)
     elif features[0].window is None:
         select = selects.base_table(group, features, catalog.sources[group.source])
-        columns = selects.stored_columns(features)
+        columns = selects.stored_columns(features, until=True)
     else:
         select = selects.events_table(group, features, catalog.sources[group.source])
         columns = selects.event_columns(features, catalog.sources[group.source])
@@ -178,19 +188,26 @@ def live_versions(
 
 
 def _views(
-    snapshot: Snapshot,
-    before: Catalog,
-    target: Catalog,
-    versions: Mapping[tuple[str, str], FeatureDefinition],
-    drift: Drift,
+    sides: Sides, versions: Mapping[tuple[str, str], FeatureDefinition], drift: Drift
 ) -> Iterator[PutView | DropView]:
-    wanted, had = _select_of_each(target, versions), snapshot.views
-    own = {group.name for group in before.groups.values()} | {each.view for each in before.sets.values()}
+    wanted, had = _select_of_each(sides.target, versions), sides.snapshot.views
+    groups, sets = sides.written_own.groups.values(), sides.written_own.sets.values()
+    own = {*(group.name for group in groups), *(each.view for each in sets), *former_views(sides.written_own)}
     for name in sorted((own & had.keys()) - wanted.keys()):
         yield DropView(name=name)
     for name in sorted(wanted):
         if wanted[name] != had.get(name) or name in drift.views:
             yield PutView(name=name, sql=wanted[name])
+
+
+def former_views(catalog: Catalog) -> dict[str, GroupDefinition | SetDefinition]:
+    """Return the views under the former names of groups and set versions, as long as nothing else has these."""
+    former: dict[str, GroupDefinition | SetDefinition] = {
+        group.renamed_from: group for group in catalog.groups.values() if group.renamed_from
+    }
+    former |= {replace(each, name=each.renamed_from).view: each for each in catalog.sets.values() if each.renamed_from}
+    taken = {*catalog.groups, *(each.view for each in catalog.sets.values())}
+    return {name: each for name, each in former.items() if name not in taken}
 
 
 def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition]) -> dict[str, str]:
@@ -199,10 +216,15 @@ def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], Feature
     sets = {
         s.view: [m for m in s.members if not versions[m.feature, m.fingerprint].request] for s in catalog.sets.values()
     }
-    return {
+    views = {
         **{name: selects.group_view(features, versions) for name, features in groups.items() if features},
         **{view: selects.set_view(members, versions) for view, members in sets.items() if members},
     }
+    former = {
+        old: each.name if isinstance(each, GroupDefinition) else each.view
+        for old, each in former_views(catalog).items()
+    }
+    return {**views, **{old: views[new] for old, new in former.items() if new in views}}
 
 
 def _records(before: Catalog, target: Catalog) -> Iterator[Record | Forget]:

@@ -50,6 +50,7 @@ LAYERS = {
         "environments",
         "gc",
         "impact",
+        "renames",
         "steps",
         "planner",
         "planfile",

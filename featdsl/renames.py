@@ -1,0 +1,217 @@
+"""Names that change: what was applied under its new names, where it is stored, and what looks like a rename."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from featdsl import fingerprints, sql
+from featdsl.definitions import (
+    Catalog,
+    Definition,
+    FeatureDefinition,
+    GroupDefinition,
+    Input,
+    Member,
+    ModelDefinition,
+    SetDefinition,
+)
+from featdsl.diff import Change
+from featdsl.plan import Notice
+from featdsl.snapshot import Snapshot
+
+Versions = Mapping[tuple[str, str], FeatureDefinition]
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The new name of each group, feature and set that the code calls otherwise than the registry does."""
+
+    groups: Mapping[str, str]
+    features: Mapping[str, str]
+    sets: Mapping[str, str]
+
+    def feature(self, address: str) -> str:
+        """Return the address of a feature by now; one that is gone from a renamed group lies in that group."""
+        group, _, name = address.partition(".")
+        return self.features.get(address) or f"{self.groups.get(group, group)}.{name}"
+
+    def set(self, address: str) -> str:
+        """Return the address of a set version by now."""
+        name, _, version = address.partition("@")
+        return f"{self.sets.get(name, name)}@{version}"
+
+
+def follow(snapshot: Snapshot, catalog: Catalog, project: str) -> Snapshot:
+    """Return what is applied, with what the catalogue has renamed under its new names, as if it had always had them.
+
+    A feature's values stay in the column that they were stored in. What other projects refer to by old names is there
+    under these as well.
+    """
+    names = _renamed(snapshot.catalog, catalog, project)
+    if not (names.groups or names.features or names.sets):
+        return snapshot
+    moved = [_moved(each, names) if each.project == project else each for each in _other_than_features(snapshot)]
+    own = [_moved(each, names) if each.project == project else each for each in snapshot.versions.values()]
+    versions = {(each.address, each.fingerprint): each for each in own if isinstance(each, FeatureDefinition)}
+    groups = [each for each in moved if isinstance(each, GroupDefinition)]
+    current = [versions[member.feature, member.fingerprint] for group in groups for member in group.members]
+    return replace(snapshot, catalog=Catalog.of([*moved, *current]), versions={**snapshot.versions, **versions})
+
+
+def _other_than_features(snapshot: Snapshot) -> Iterator[Definition]:
+    yield from (each for each in snapshot.catalog if each.kind != "feature")
+
+
+def _renamed(applied: Catalog, declared: Catalog, project: str) -> _Names:
+    groups = {
+        each.renamed_from: each.name
+        for each in declared.groups.values()
+        if _moves(each.renamed_from, each.name, applied.groups, declared.groups, project)
+    }
+    before = {new: old for old, new in groups.items()}
+    features = {}
+    for each in declared.features.values():
+        old = f"{before.get(each.group, each.group)}.{each.renamed_from or each.name}"
+        if _moves(old, each.address, applied.features, declared.features, project):
+            features[old] = each.address
+    sets = {}
+    for each_set in declared.sets.values():
+        old, new = f"{each_set.renamed_from}@{each_set.version}", each_set.address
+        if each_set.renamed_from and _moves(old, new, applied.sets, declared.sets, project):
+            sets[each_set.renamed_from] = each_set.name
+    return _Names(groups, features, sets)
+
+
+def _moves(
+    old: str, new: str, applied: Mapping[str, Definition], declared: Mapping[str, Definition], project: str
+) -> bool:
+    return old != new and old in applied and applied[old].project == project and not (new in applied or old in declared)
+
+
+def _moved(definition: Definition, names: _Names) -> Definition:
+    match definition:
+        case FeatureDefinition():
+            return _moved_feature(definition, names)
+        case GroupDefinition():
+            members = tuple(_moved_member(each, names, own=True) for each in definition.members)
+            return replace(definition, name=names.groups.get(definition.name, definition.name), members=members)
+        case SetDefinition():
+            members = tuple(_moved_member(each, names, own=False) for each in definition.members)
+            return replace(definition, name=names.sets.get(definition.name, definition.name), members=members)
+        case ModelDefinition():
+            return replace(definition, features=names.set(definition.features))
+        case _:
+            return definition
+
+
+def _moved_feature(feature: FeatureDefinition, names: _Names) -> FeatureDefinition:
+    group, _, name = names.feature(feature.address).partition(".")
+    return replace(
+        feature,
+        name=name,
+        group=group,
+        stored="" if feature.column == name else feature.column,
+        expect=tuple(sql.renamed(each, feature.name, name) for each in feature.expect)
+        if name != feature.name
+        else feature.expect,
+        inputs=tuple(_moved_input(each, names) for each in feature.inputs),
+    )
+
+
+def _moved_input(item: Input, names: _Names) -> Input:
+    keys = tuple(replace(role, feature=names.feature(role.feature)) if role.feature else role for role in item.keys)
+    return replace(item, feature=names.feature(item.feature), keys=keys)
+
+
+def _moved_member(member: Member, names: _Names, *, own: bool) -> Member:
+    """Return a member under its feature's new name: a group's takes it as its column, a set's keeps the one it has."""
+    address = names.feature(member.feature)
+    was, now = member.feature.partition(".")[2], address.partition(".")[2]
+    if own:
+        return replace(member, feature=address, column=now)
+    named = member.renamed or (member.column == was != now)
+    return replace(member, feature=address, renamed=named)
+
+
+# What is stored already
+
+
+def in_place(snapshot: Snapshot, catalog: Catalog) -> dict[str, FeatureDefinition]:
+    """Return the features whose values are stored in a table and a column of another name, by address.
+
+    A table is taken when it holds exactly the features that the group declares, and is laid out as it would be now.
+    """
+    found: dict[str, FeatureDefinition] = {}
+    for group in catalog.groups.keys() & snapshot.catalog.groups.keys():
+        stored = snapshot.catalog.tables_of(group)
+        for table, features in catalog.tables_of(group).items():
+            if table in snapshot.tables:
+                continue
+            for name, there in stored.items():
+                if name in snapshot.tables and _same(features, there, table, name):
+                    columns = {each.address: each.column for each in there}
+                    found |= {each.address: _placed(each, name, columns[each.address]) for each in features}
+    return found
+
+
+def _placed(feature: FeatureDefinition, table: str, column: str) -> FeatureDefinition:
+    return replace(feature, table=table, stored="" if column == feature.name else column)
+
+
+def _same(features: list[FeatureDefinition], there: list[FeatureDefinition], wanted: str, name: str) -> bool:
+    if {(each.address, each.fingerprint) for each in features} != {(e.address, e.fingerprint) for e in there}:
+        return False
+    if features[0].window:
+        return _hash(wanted) == _hash(name)
+    members = [Member(column=each.column, feature="", fingerprint=each.fingerprint) for each in there]
+    return fingerprints.table(members, keys=features[0].keys, timed=features[0].timed)[:8] == _hash(name)
+
+
+def _hash(table: str) -> str:
+    return table.rpartition("_")[2]
+
+
+# What looks like one
+
+
+def probable(changes: Iterable[Change], before: Catalog, after: Catalog) -> Iterator[Notice]:
+    """Yield where something goes and something equal comes under another name, and nobody said that it is a rename."""
+    listed = list(changes)
+    gone = {kind: [c.address for c in listed if (c.kind, c.action) == (kind, "remove")] for kind in _CONTENTS}
+    new = {kind: [c.address for c in listed if (c.kind, c.action) == (kind, "create")] for kind in _CONTENTS}
+    told: set[str] = set()
+    for kind, contents in _CONTENTS.items():
+        was = {contents(before, name): name for name in gone[kind]}
+        for name in new[kind]:
+            old = was.get(contents(after, name))
+            if old and name.partition(".")[0] not in told:
+                told.add(name)
+                yield _notice(kind, old, name)
+
+
+def _notice(kind: str, old: str, new: str) -> Notice:
+    said = old.partition(".")[2] if kind == "feature" else old.partition("@")[0]
+    what = f"The {kind} {new} is what {old} was, which goes."
+    return Notice(
+        code="probable rename",
+        address=new,
+        what=what,
+        mend=f'If that is a rename, say renamed_from="{said}": then its history, its pins and its old name go on.',
+    )
+
+
+def _of_group(catalog: Catalog, name: str) -> object:
+    return frozenset((each.name, each.fingerprint) for each in catalog.members_of(name))
+
+
+def _of_feature(catalog: Catalog, name: str) -> object:
+    return catalog.features[name].fingerprint
+
+
+def _of_set(catalog: Catalog, name: str) -> object:
+    feature_set = catalog.sets[name]
+    return feature_set.version, frozenset((each.column, each.fingerprint) for each in feature_set.members)
+
+
+_CONTENTS = {"group": _of_group, "feature": _of_feature, "set": _of_set}
