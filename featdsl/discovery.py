@@ -226,7 +226,8 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
                 "expect": list(definition.expect), "tags": list(definition.tags),
                 "ttl": durations.written(definition.ttl) if definition.ttl else None,
                 "window": str(definition.window) if definition.window else None,
-                "fingerprint": definition.fingerprint, "protect": snapshot.catalog.protects(definition), **_function(definition.function),
+                "fingerprint": definition.fingerprint, "renamed_from": definition.renamed_from,
+                "protect": snapshot.catalog.protects(definition), **_function(definition.function),
             }  # fmt: skip
         case GroupDefinition():
             features = snapshot.catalog.members_of(definition.name)
@@ -234,10 +235,12 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
                 "entity": definition.entity, "source": definition.source, "tags": list(definition.tags),
                 "features": {feature.name: feature.dtype for feature in features},
                 "view": _view(snapshot, definition.name), "access": definition.access, "protect": definition.protect,
+                "renamed_from": definition.renamed_from,
             }  # fmt: skip
         case SetDefinition():
             return {"members": [_member(snapshot, member) for member in definition.members],
-                    "view": _view(snapshot, definition.view), "protect": definition.protect}  # fmt: skip
+                    "view": _view(snapshot, definition.view), "protect": definition.protect,
+                    "renamed_from": definition.renamed_from}  # fmt: skip
         case ModelDefinition():
             return {"features": definition.features}
         case SourceDefinition():

@@ -83,6 +83,8 @@ def reason_line(reason: Reason) -> str:
     """Return a reason whose two sides are short."""
     if reason.code == "upstream":
         return f"because {reason.after} changes"
+    if reason.code == "renamed from":
+        return f"renamed from {reason.after}" if reason.after else f"no longer called {reason.before} as well"
     if reason.before and reason.after:
         return f"{reason.code}: {reason.before} → {reason.after}"
     return f"{reason.code}: {f'+ {reason.after}' if reason.after else f'- {reason.before}'}"

@@ -150,7 +150,7 @@ def _row(change: Change, definitions: Mapping[tuple[str, str], Definition]) -> s
 def _reason(reason: Reason) -> str:
     if _is_long(reason):
         return f"{reason.code}, below"
-    if reason.code == "upstream":
+    if reason.code in {"upstream", "renamed from"}:
         return _cell(reason_line(reason))
     sides = [_code(side) for side in (reason.before, reason.after) if side]
     lead = "" if len(sides) > 1 else "+ " if reason.after else "- "
