@@ -48,4 +48,4 @@ def draw(edited: tuple[str, str, str]) -> str:
 
 if __name__ == "__main__":
     weather = "features/weather/__init__.py"
-    Path(sys.argv[1]).write_text(draw((weather, "wind_speed < 200 THEN", "wind_speed < 100 THEN")))
+    Path(sys.argv[1]).write_text(draw((weather, "wind_speed < 200 THEN", "wind_speed < 30 THEN")))
