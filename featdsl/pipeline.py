@@ -48,19 +48,25 @@ def make_plan(project: Project, store: Store, environment: str = PROD) -> Planne
     """Return the plan that brings an environment to what the project's features package declares."""
     snapshot = store.read(environments.checked(environment))
     declared = _declared(project, foreign.Registry(snapshot, store.history))
+    bound = _bind(project, store, snapshot, declared.catalog, declared.rows)
+    return _planned(project, declared, bound, store.drift(snapshot))
+
+
+def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any]) -> Planned:
+    """Return the plan that brings prod to a catalogue."""
+    snapshot = store.read()
+    bound = _bind(project, store, snapshot, desired, rows)
+    return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
+
+
+def _bind(project: Project, store: Store, snapshot: Snapshot, desired: Catalog, rows: Mapping[str, Any]) -> Catalog:
     connection = engine.connect(project)
     try:
-        bound = binding.bind(
-            declared.catalog,
-            connection,
-            root=project.root,
-            frame_folder=store.frames,
-            rows=declared.rows,
-            applied=snapshot,
+        return binding.bind(
+            desired, connection, root=project.root, frame_folder=store.frames, rows=rows, applied=snapshot
         )
     finally:
         connection.close()
-    return _planned(project, declared, bound, store.drift(snapshot))
 
 
 def make_plan_against(project: Project, exported: Exported) -> Planned:
