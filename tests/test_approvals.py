@@ -127,7 +127,7 @@ def test_without_a_policy_nobody_has_to_agree(applied: Workspace, edit: Edit) ->
     """The plan tells whom it reaches all the same."""
     edit(TEAM, 'sql="annual_income"', 'sql="annual_income * 2"')
 
-    assert "Should agree\n  lending: feature affordability.monthly\n" in featdsl(applied, "apply", "--yes")
+    assert "Touches lending (1 feature changes)." in featdsl(applied, "apply", "--yes")
 
 
 def test_a_policy_stops_what_is_not_approved(strict: Workspace) -> None:
