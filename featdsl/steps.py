@@ -184,13 +184,31 @@ def _views(
     versions: Mapping[tuple[str, str], FeatureDefinition],
     drift: Drift,
 ) -> Iterator[PutView | DropView]:
-    wanted, had = _select_of_each(target, versions), snapshot.views
+    wanted, had = _select_of_each(target, versions) | _moved(snapshot, before, target, versions), snapshot.views
     own = {group.name for group in before.groups.values()} | {each.view for each in before.sets.values()}
     for name in sorted((own & had.keys()) - wanted.keys()):
         yield DropView(name=name)
     for name in sorted(wanted):
         if wanted[name] != had.get(name) or name in drift.views:
             yield PutView(name=name, sql=wanted[name])
+
+
+def _moved(
+    snapshot: Snapshot,
+    before: Catalog,
+    target: Catalog,
+    versions: Mapping[tuple[str, str], FeatureDefinition],
+) -> dict[str, str]:
+    """Return the SQL of other projects' set views that read a feature whose values stand in another table from now on.
+
+    It means what it meant; but the table of before may go once no definition names it.
+    """
+    now = live_versions(holders(snapshot, before, target), versions)
+    moved = {key for key, was in snapshot.versions.items() if key in now and now[key].table != was.table}
+    own = {address(each) for each in [*before.sets.values(), *target.sets.values()]}
+    others = [each for name, each in snapshot.catalog.sets.items() if moved and name not in own]
+    reading = [each for each in others if moved & live_versions([each], versions).keys()]
+    return _select_of_each(Catalog.of(reading), versions)
 
 
 def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition]) -> dict[str, str]:
