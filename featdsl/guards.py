@@ -30,9 +30,8 @@ from featdsl.snapshot import Snapshot
 _SUMMARIES = {
     "protected": "Protected against removal",
     "deprecated": "Removed before its day",
-    "pinned": "Pinned by another team",
+    "pinned": "Still pinned",
     "used": "Still used",
-    "pulled": "Belongs to another store",
 }
 
 
@@ -68,8 +67,21 @@ def policy(snapshot: Snapshot, target: Catalog, project: str) -> Policy:
 def blocks(at: Sides, changes: Iterable[PlannedChange], today: date) -> tuple[Block, ...]:
     """Return why the plan cannot be applied, in the order of its changes; nothing when it can."""
     applied = {(d.kind, address(d)): d for d in at.before}
-    removed = [applied[c.change.kind, c.change.address] for c in changes if c.change.action == "remove"]
-    return tuple(block for definition in removed for block in _blocks_of(at, definition, today))
+    found: list[Block] = []
+    for change in (each.change for each in changes):
+        was = applied.get((change.kind, change.address))
+        if was is not None and change.action == "remove":
+            found += _blocks_of(at, was, today)
+        elif was is not None and was.kind == "entity" and any(reason.code == "keys" for reason in change.reasons):
+            found += _blocks_of_keys(at, was)
+    return tuple(found)
+
+
+def _blocks_of_keys(at: Sides, was: Definition) -> Iterator[Block]:
+    """Yield that an entity gets other keys under groups that this plan does not make anew."""
+    if users := list(_users(at.others, was)):
+        what = f"{_named(was)} is used with the keys that it has by {_by_owner(users, was)}."
+        yield _block("used", was, what, "Leave its keys, and declare another entity for what has others.")
 
 
 def _blocks_of(at: Sides, gone: Definition, today: date) -> Iterator[Block]:
@@ -80,10 +92,10 @@ def _blocks_of(at: Sides, gone: Definition, today: date) -> Iterator[Block]:
         what = f"{_named(gone)} is promised to stay until {deprecation.remove_after}."
         yield _block("deprecated", gone, what, f"Put it back, and remove it from {deprecation.remove_after} on.")
     if pins := _pins(at, gone):
-        what = f"{_named(gone)} is pinned by {_by_owner(pins)}."
+        what = f"{_named(gone)} is pinned by {_by_owner(pins, gone)}."
         yield _block("pinned", gone, what, "Put it back until they have moved to a version without it.")
     if users := list(_users(at.others, gone)):
-        what = f"{_named(gone)} is used by {_by_owner(users)}."
+        what = f"{_named(gone)} is used by {_by_owner(users, gone)}."
         yield _block("used", gone, what, "Put it back until they use it no longer.")
 
 
@@ -111,11 +123,14 @@ def _goes_with_group(at: Sides, gone: Definition) -> bool:
 
 
 def _pins(at: Sides, gone: Definition) -> list[Definition]:
-    """Return the set versions of other teams that go on to pin a feature, and the models that train on them."""
+    """Return the set versions of other teams and projects that go on to pin a feature, and the models that train on them."""
+    if gone.kind != "feature":
+        return []
+    whose = (gone.project, gone.owner)
     holders: list[Definition] = [
         each
         for each in at.after.sets.values()
-        if gone.kind == "feature" and each.owner != gone.owner and any(m.feature == address(gone) for m in each.members)
+        if (each.project, each.owner) != whose and any(member.feature == address(gone) for member in each.members)
     ]
     return [*holders, *(model for each in holders for model in _users(at.after, each))]
 
@@ -142,7 +157,7 @@ def refuse_private(at: Sides) -> None:
         taken = {member.feature for member in group.members} if group.access == "private" else set()
         users = [each for each in _takers(at.others, taken) if each.owner != group.owner]
         if users:
-            what = f"group {group.name} is private to {group.owner}, but it is used by {_by_owner(users)}."
+            what = f"group {group.name} is private to {group.owner}, but it is used by {_by_owner(users, group)}."
             problems.append(
                 Problem("Private group in use", what, group.origin, "Leave it public until they have left.")
             )
@@ -216,7 +231,7 @@ def _deprecations(at: Sides) -> Iterator[Notice]:
         users = list(dict.fromkeys(_readers(after, thing)))
         fresh = key in own and was.get(key) is None
         if fresh or any(key in own or (user.kind, address(user)) in own for user in users):
-            said = f"It is used by {_by_owner(users)}." if users else "Nobody uses it."
+            said = f"It is used by {_by_owner(users, thing)}." if users else "Nobody uses it."
             yield Notice(
                 code="deprecated",
                 address=address(thing),
@@ -244,12 +259,18 @@ def _named(definition: Definition) -> str:
     return f"{definition.kind} {address(definition)}"
 
 
-def _by_owner(definitions: Sequence[Definition]) -> str:
-    """Return things under their teams: `lending: set credit_risk@1, model loan_default; risk: ...`."""
-    teams: dict[str, list[str]] = defaultdict(list)
+def _by_owner(definitions: Sequence[Definition], thing: Definition) -> str:
+    """Return who uses a thing, under their teams, and under their project where that is another one than the thing's.
+
+    It reads `lending (set credit_risk@1, model loan_default); risk of project loans (model scorecard)`.
+    """
+    teams: dict[tuple[str, str], list[str]] = defaultdict(list)
     for each in definitions:
-        teams[each.owner].append(_named(each))
-    return "; ".join(f"{team} ({', '.join(teams[team])})" for team in sorted(teams))
+        teams[each.owner, each.project if each.project != thing.project else ""].append(_named(each))
+    told = (
+        (f"{team} of project {project}" if project else team, teams[team, project]) for team, project in sorted(teams)
+    )
+    return "; ".join(f"{who} ({', '.join(names)})" for who, names in told)
 
 
 # At the door

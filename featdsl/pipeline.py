@@ -44,29 +44,38 @@ class Planned:
     functions: Functions = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Declared:
+    """What is declared beside a registry, with rows in memory by hash and functions by fingerprint."""
+
+    snapshot: Snapshot
+    catalog: Catalog
+    foreign: Foreign = field(default_factory=Foreign)
+    rows: Mapping[str, Any] = field(default_factory=dict)
+    functions: Functions = field(default_factory=dict)
+
+
 def make_plan(project: Project, store: Store, environment: str = PROD) -> Planned:
     """Return the plan that brings an environment to what the project's features package declares."""
     snapshot = store.read(environments.checked(environment))
-    declared = _declared(project, foreign.Registry(snapshot, store.history))
-    bound = _bind(project, store, snapshot, declared.catalog, declared.rows)
-    return _planned(project, declared, bound, store.drift(snapshot))
+    return plan_for(project, store, _declared(project, foreign.Registry(snapshot, store.history)))
 
 
-def plan_for(project: Project, store: Store, desired: Catalog, rows: Mapping[str, Any]) -> Planned:
-    """Return the plan that brings prod to a catalogue."""
-    snapshot = store.read()
-    bound = _bind(project, store, snapshot, desired, rows)
-    return Planned(planner.build(snapshot, bound, project.name, drift=store.drift(snapshot)), rows)
-
-
-def _bind(project: Project, store: Store, snapshot: Snapshot, desired: Catalog, rows: Mapping[str, Any]) -> Catalog:
+def plan_for(project: Project, store: Store, declared: Declared) -> Planned:
+    """Return the plan that brings an environment from what a snapshot tells of it to what is declared beside that."""
     connection = engine.connect(project)
     try:
-        return binding.bind(
-            desired, connection, root=project.root, frame_folder=store.frames, rows=rows, applied=snapshot
+        bound = binding.bind(
+            declared.catalog,
+            connection,
+            root=project.root,
+            frame_folder=store.frames,
+            rows=declared.rows,
+            applied=declared.snapshot,
         )
     finally:
         connection.close()
+    return _planned(project, declared, bound, store.drift(declared.snapshot))
 
 
 def make_plan_against(project: Project, exported: Exported) -> Planned:
@@ -89,18 +98,7 @@ def make_plan_against(project: Project, exported: Exported) -> Planned:
     return _planned(project, declared, bound, exported.drift, notices)
 
 
-@dataclass(frozen=True)
-class _Declared:
-    """What the features package declares beside a registry, with rows in memory by hash and functions by fingerprint."""
-
-    snapshot: Snapshot
-    catalog: Catalog
-    foreign: Foreign
-    rows: Mapping[str, Any]
-    functions: Functions
-
-
-def _declared(project: Project, registry: foreign.Registry) -> _Declared:
+def _declared(project: Project, registry: foreign.Registry) -> Declared:
     loaded = loader.load(project)
     rows = _rows(project, loaded.declarations)
     hashes = {name: digest for name, (digest, _) in rows.items()}
@@ -114,11 +112,11 @@ def _declared(project: Project, registry: foreign.Registry) -> _Declared:
         foreign=known,
     )
     foreign.refuse_outdated(desired, known, registry.snapshot, project.name)
-    return _Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))
+    return Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))
 
 
 def _planned(
-    project: Project, declared: _Declared, bound: Catalog, drift: Drift, notices: tuple[Notice, ...] = ()
+    project: Project, declared: Declared, bound: Catalog, drift: Drift, notices: tuple[Notice, ...] = ()
 ) -> Planned:
     plan = planner.build(declared.snapshot, bound, project.name, drift=drift)
     kept = foreign.notices(bound, declared.foreign, project.name)

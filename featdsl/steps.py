@@ -190,7 +190,7 @@ def live_versions(
 def _views(
     sides: Sides, versions: Mapping[tuple[str, str], FeatureDefinition], drift: Drift
 ) -> Iterator[PutView | DropView]:
-    wanted, had = _select_of_each(sides.target, versions), sides.snapshot.views
+    wanted, had = _select_of_each(sides.target, versions) | _moved(sides, versions), sides.snapshot.views
     groups, sets = sides.written_own.groups.values(), sides.written_own.sets.values()
     own = {*(group.name for group in groups), *(each.view for each in sets), *former_views(sides.written_own)}
     for name in sorted((own & had.keys()) - wanted.keys()):
@@ -198,6 +198,19 @@ def _views(
     for name in sorted(wanted):
         if wanted[name] != had.get(name) or name in drift.views:
             yield PutView(name=name, sql=wanted[name])
+
+
+def _moved(sides: Sides, versions: Mapping[tuple[str, str], FeatureDefinition]) -> dict[str, str]:
+    """Return the SQL of other projects' set views that read a feature whose values stand in another table from now on.
+
+    It means what it meant; but the table of before may go once no definition names it.
+    """
+    now = live_versions(holders(sides.snapshot, sides.before, sides.target), versions)
+    moved = {key for key, was in sides.snapshot.versions.items() if key in now and now[key].table != was.table}
+    own = {address(each) for each in [*sides.before.sets.values(), *sides.target.sets.values()]}
+    others = [each for name, each in sides.snapshot.catalog.sets.items() if moved and name not in own]
+    reading = [each for each in others if moved & live_versions([each], versions).keys()]
+    return _select_of_each(Catalog.of(reading), versions)
 
 
 def former_views(catalog: Catalog) -> dict[str, GroupDefinition | SetDefinition]:

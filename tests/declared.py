@@ -23,13 +23,8 @@ def applied(root: Path, declare: Callable[[], object]) -> FeatureStore:
     hashes = {name: digest for name, (digest, _) in rows.items()}
     desired = catalog.build(collector.declarations, here, problems=collector.problems, frames=hashes)
     store = open_store(here)
-    planned = pipeline.plan_for(here, store, desired, dict(rows.values()))
-    runner.apply(
-        planned.plan,
-        here,
-        store,
-        listen=events.ignore,
-        rows=planned.rows,
-        functions=pipeline.declared_functions(collector.declarations),
-    )
+    functions = pipeline.declared_functions(collector.declarations)
+    declared = pipeline.Declared(store.read(), desired, rows=dict(rows.values()), functions=functions)
+    planned = pipeline.plan_for(here, store, declared)
+    runner.apply(planned.plan, here, store, listen=events.ignore, rows=planned.rows, functions=planned.functions)
     return FeatureStore(root)

@@ -422,11 +422,9 @@ def test_a_feature_that_another_teams_set_pins_is_not_removed(applied: Workspace
     text = (applied.root / TEAM).read_text()
     applied.write({TEAM: text[: text.index("    income")]})
 
-    said = (
-        "feature user_profile.income is pinned by mortgages (set credit_risk@1, set credit_risk@2, model loan_default)."
-    )
+    said = "feature user_profile.income is pinned by mortgages of project loans (set credit_risk@1, set credit_risk@2, model loan_default)."
     assert blocks(applied) == [("pinned", "feature user_profile.income", said)]
-    assert "Pinned by another team" in featdsl(applied, "apply", "--yes", code=3)
+    assert "Still pinned" in featdsl(applied, "apply", "--yes", code=3)
 
 
 def test_a_whole_group_is_not_removed_while_a_feature_of_it_is_pinned(applied: Workspace) -> None:
@@ -435,19 +433,18 @@ def test_a_whole_group_is_not_removed_while_a_feature_of_it_is_pinned(applied: W
     text = (applied.root / USERS).read_text()
     applied.write({USERS: text[: text.index("class")] + "\n".join([SETS.splitlines()[0], SETS.splitlines()[2], ""])})
 
-    said = "feature affordability.monthly is pinned by mortgages (set credit_risk@2)."
+    said = "feature affordability.monthly is pinned by mortgages of project loans (set credit_risk@2)."
     assert blocks(applied) == [("pinned", "feature affordability.monthly", said)]
 
 
-def test_ones_own_pin_is_no_block(applied: Workspace) -> None:
-    """What a team pins elsewhere is its own affair, and keeps its values."""
+def test_a_pin_of_ones_own_team_in_another_project_counts_as_well(applied: Workspace) -> None:
+    """Its code names the feature, and the next pull would no longer have it."""
     hand_over(applied, "set credit_risk@2", owner="lending")
     text = (applied.root / USERS).read_text()
     applied.write({USERS: text[: text.index("class")] + "\n".join([SETS.splitlines()[0], SETS.splitlines()[2], ""])})
 
-    featdsl(applied, "apply", "--yes")
-
-    assert applied.store.get_features("credit_risk@2", user_id=3)["monthly"] == 19000 / 12
+    said = "feature affordability.monthly is pinned by lending of project loans (set credit_risk@2)."
+    assert blocks(applied) == [("pinned", "feature affordability.monthly", said)]
 
 
 def test_a_set_version_that_a_model_elsewhere_uses_is_not_removed(applied: Workspace, edit: Edit) -> None:
@@ -455,7 +452,7 @@ def test_a_set_version_that_a_model_elsewhere_uses_is_not_removed(applied: Works
     hand_over(applied, "model loan_default", owner="lending")
     edit(USERS, SETS, SETS.splitlines()[0].replace("version=1", "version=3") + "\n")
 
-    said = "set credit_risk@1 is used by lending (model loan_default)."
+    said = "set credit_risk@1 is used by lending of project loans (model loan_default)."
     assert blocks(applied) == [("used", "set credit_risk@1", said)]
 
 
@@ -465,8 +462,8 @@ def test_a_feature_a_source_and_an_entity_that_others_build_on_are_not_removed(a
     applied.write({TEAM: "", USERS: ""})
 
     assert blocks(applied) == [
-        ("used", "entity user", "entity user is used by mortgages (group affordability)."),
-        ("used", "feature user_profile.income", "feature user_profile.income is used by mortgages (feature affordability.monthly)."),
+        ("used", "entity user", "entity user is used by mortgages of project loans (group affordability)."),
+        ("used", "feature user_profile.income", "feature user_profile.income is used by mortgages of project loans (feature affordability.monthly)."),
     ]  # fmt: skip
 
 
@@ -551,7 +548,7 @@ def test_a_group_that_others_use_elsewhere_does_not_become_private(applied: Work
 
     assert featdsl(applied, "plan", code=1) == (
         "Private group in use\n"
-        "  group user_profile is private to accounts, but it is used by mortgages (set credit_risk@1, model loan_default).\n"
+        "  group user_profile is private to accounts, but it is used by mortgages of project loans (set credit_risk@1, model loan_default).\n"
         "  features/accounts/__init__.py:8\n"
         "  Leave it public until they have left.\n"
     )

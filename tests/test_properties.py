@@ -159,9 +159,10 @@ def a_store() -> Iterator[tuple[Project, Store]]:
         yield project, open_store(project)
 
 
-def planned(described: Described, project: Project, store: Store) -> Plan:
-    """Return the plan that takes the store to a random project."""
-    return pipeline.plan_for(project, store, desired(described, project), {}).plan
+def planned(described: Described, project: Project, store: Store, environment: str = "prod") -> Plan:
+    """Return the plan that takes an environment of the store to a random project."""
+    declared = pipeline.Declared(store.read(environment), desired(described, project))
+    return pipeline.plan_for(project, store, declared).plan
 
 
 def applied(described: Described, project: Project, store: Store) -> Snapshot:

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -93,6 +95,23 @@ def edit(workspace: Workspace, name: str, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def blocks(workspace: Workspace) -> list[tuple[str, str]]:
+    """Return why the plan cannot be applied."""
+    found = json.loads(featdsl(workspace, "plan", "--format", "json", code=3))["blocks"]
+    return [(each["code"], each["what"]) for each in found]
+
+
+def published(company: Company, query: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query that an analyst runs on the store file."""
+    with duckdb.connect(str(company.accounts.root.parent / "store" / "store.duckdb"), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def keeps_the_old(said: str, user: str, used: str) -> bool:
+    """Return whether a plan says that something goes on with the old definition of what it uses."""
+    return f"= {user} keeps the old {used}" in " ".join(said.split())
 
 
 def double_income(company: Company) -> None:
@@ -489,7 +508,7 @@ def test_a_change_shows_who_reads_it_in_every_project_and_breaks_none(applied: C
         ("set", "credit_risk@1", "lending", "keeps"),
     ]
     assert not [step for step in plan["steps"] if step["step"] in {"forget", "release_table", "drop_view"}]
-    assert "affordability.monthly  lending  keeps the old user_profile.income" in featdsl(applied.accounts, "plan")
+    assert keeps_the_old(featdsl(applied.accounts, "plan"), "affordability.monthly", "user_profile.income")
 
 
 def test_a_consumer_reads_the_old_definition_until_it_pulls_and_plans_again(applied: Company) -> None:
@@ -504,8 +523,9 @@ def test_a_consumer_reads_the_old_definition_until_it_pulls_and_plans_again(appl
     said = featdsl(applied.risk, "plan", "--check", code=2)
     featdsl(applied.risk, "apply", "--yes")
 
-    assert "because feature user_profile.income changes" in said
-    assert "feature score.score  scores   keeps the old affordability.monthly" in said
+    assert "Safe: nobody's values change but lending's own." in said
+    assert "↻ affordability.monthly follows user_profile.income" in " ".join(said.split())
+    assert keeps_the_old(said, "score.score", "affordability.monthly")
     assert applied.risk.store.get_features(["monthly"], user_id=3) == {"monthly": 38000.0 / 12}
     assert applied.scoring.store.get_features(["score"], user_id=3) == pytest.approx({"score": 19000.0 / 12 / 33})
     pinned = applied.risk.store.get_features("credit_risk@1", user_id=3, partner_id=3)
@@ -543,6 +563,8 @@ def test_what_is_no_longer_needed_of_an_old_definition_is_forgotten(applied: Com
         featdsl(each, "apply", "--yes")
 
     assert len([key for key in applied.snapshot.versions if key[0] == "user_profile.income"]) == 1
+    time.sleep(1.1)
+    featdsl(applied.accounts, "gc", "--keep", "1 second", "--yes")
     assert len(applied.snapshot.tables) == 1
 
 
@@ -610,21 +632,32 @@ def test_another_type_is_told(applied: Company) -> None:
     assert "which has changed from DOUBLE to DECIMAL(18,2) since it was pulled, by " in said
 
 
-def test_what_was_removed_lives_on_for_those_who_read_it(applied: Company) -> None:
-    """The owner's plan shows them; they keep it, new uses are refused, and the next pull has it no more."""
+def test_what_another_project_uses_is_not_removed(applied: Company) -> None:
+    """Its owner's plan names the features, sets and models, with their teams and projects; nothing happens."""
+    before = applied.snapshot
     path = applied.accounts.root / "features/accounts/__init__.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text[: text.index("    income = Feature")], encoding="utf-8")
-    assert "affordability.monthly  lending  keeps the old user_profile.income" in featdsl(applied.accounts, "plan")
-    featdsl(applied.accounts, "apply", "--yes")
 
-    assert applied.risk.store.get_features(["monthly"], user_id=3) == {"monthly": 19000.0 / 12}
-    assert "which is gone since it was pulled" in " ".join(featdsl(applied.risk, "plan", "--check").split())
-    assert "affordability.monthly (lending)" in featdsl(applied.risk, "lineage", "affordability.monthly")
-    edit(applied.risk, "features/lending/__init__.py", "income / 12", "income / 13")
-    assert "which is gone since it was pulled, by " in featdsl(applied.risk, "plan", code=1)
-    featdsl(applied.risk, "pull", "accounts")
-    assert "type object 'UserProfile' has no attribute 'income'" in featdsl(applied.risk, "plan", code=1)
+    assert blocks(applied.accounts) == [
+        ("pinned", "feature user_profile.income is pinned by lending of project risk (set credit_risk@1, model loan_default); "
+                   "scores of project scoring (model scorecard)."),
+        ("used", "feature user_profile.income is used by lending of project risk (feature affordability.monthly)."),
+    ]  # fmt: skip
+    assert "Still pinned" in featdsl(applied.accounts, "apply", "--yes", code=3)
+    assert applied.snapshot == before
+
+
+def test_what_is_only_pulled_can_be_removed(company: Company) -> None:
+    """Nothing of it is applied; the pulled module is out of date, and the next pull has it no more."""
+    path = company.accounts.root / "features/accounts/__init__.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("    income = Feature")], encoding="utf-8")
+    featdsl(company.accounts, "apply", "--yes")
+
+    assert "which is gone since it was pulled, by " in featdsl(company.risk, "plan", code=1)
+    featdsl(company.risk, "pull", "accounts")
+    assert "type object 'UserProfile' has no attribute 'income'" in featdsl(company.risk, "plan", code=1)
 
 
 def test_what_nobody_held_is_gone_for_good(company: Company) -> None:
@@ -641,33 +674,76 @@ def test_what_nobody_held_is_gone_for_good(company: Company) -> None:
     assert company.risk.store.get_features(["monthly"], user_id=3) == {"monthly": 38000.0 / 12}
 
 
-def test_an_entity_with_other_keys_is_out_of_date(applied: Company) -> None:
-    """Groups of it name the entity, its owner, and the pull that mends it."""
-    edit(applied.accounts, "features/accounts/__init__.py", '{"user_id": int}', '{"user_id": str}')
-    edit(applied.accounts, "features/accounts/__init__.py", "source=accounts)", "source=texts)")  # fmt: skip
-    edit(applied.accounts, "features/accounts/__init__.py", "\n\n\nclass", '\ntexts = Source("texts", sql="SELECT * REPLACE (user_id::VARCHAR AS user_id) FROM {{ accounts }}", timestamp="updated_at")\n\n\nclass')  # fmt: skip
-    featdsl(applied.accounts, "apply", "--yes")
+def rekey(accounts: Workspace) -> None:
+    """Let the accounts team identify users by text."""
+    edit(accounts, "features/accounts/__init__.py", '{"user_id": int}', '{"user_id": str}')
+    edit(accounts, "features/accounts/__init__.py", "source=accounts)", "source=texts)")
+    edit(accounts, "features/accounts/__init__.py", "\n\n\nclass", '\ntexts = Source("texts", sql="SELECT * REPLACE (user_id::VARCHAR AS user_id) FROM {{ accounts }}", timestamp="updated_at")\n\n\nclass')  # fmt: skip
 
-    said = featdsl(applied.risk, "plan", code=1)
+
+def test_an_entity_of_other_projects_keeps_its_keys(applied: Company) -> None:
+    """And stays: the owner's plan names the groups that describe it."""
+    users = "lending of project risk (group affordability, group loans); scores of project scoring (group score)."
+    rekey(applied.accounts)
+    assert blocks(applied.accounts) == [("used", f"entity user is used with the keys that it has by {users}")]
+    featdsl(applied.accounts, "apply", "--yes", code=3)
+
+    applied.accounts.write({"features/accounts/__init__.py": ""})
+    assert ("used", f"entity user is used by {users}") in blocks(applied.accounts)
+
+
+def test_an_entity_with_other_keys_is_out_of_date(company: Company) -> None:
+    """Groups of it name the entity, its owner, and the pull that mends it."""
+    rekey(company.accounts)
+    featdsl(company.accounts, "apply", "--yes")
+
+    said = featdsl(company.risk, "plan", code=1)
 
     whose = "the entity user of the project accounts (team accounts), which has other keys (user_id VARCHAR) since"
     assert f"group loans uses {whose} it was pulled, by " in said
     assert "take it: featdsl pull accounts\n" in said
-    featdsl(applied.scoring, "pull", "accounts")
-    said = featdsl(applied.scoring, "plan", code=1)
-    assert f"group score uses {whose} it was pulled, by " in said
-    assert "take it: featdsl pull risk\n" in said
+
+
+def test_a_set_that_another_projects_model_uses_is_not_removed(applied: Company) -> None:
+    """The model would name what is gone."""
+    edit(applied.risk, "features/lending/__init__.py", 'loan_default = Model("loan_default", features=credit_risk_v1)\n', "")  # fmt: skip
+    edit(applied.risk, "features/lending/__init__.py", 'FeatureSet("credit_risk"', 'FeatureSet("credit_danger"')
+
+    assert blocks(applied.risk) == [
+        ("used", "set credit_risk@1 is used by scores of project scoring (model scorecard).")
+    ]
+    featdsl(applied.risk, "apply", "--yes", code=3)
 
 
 def test_a_set_that_is_gone_is_told_to_the_model_that_uses_it(applied: Company) -> None:
-    """A model here on a version there."""
+    """A model here, not applied yet, on a version there."""
+    applied.scoring.write({"features/scores/__init__.py": ""})
+    featdsl(applied.scoring, "apply", "--yes")
     edit(applied.risk, "features/lending/__init__.py", 'loan_default = Model("loan_default", features=credit_risk_v1)\n', "")  # fmt: skip
     edit(applied.risk, "features/lending/__init__.py", 'FeatureSet("credit_risk"', 'FeatureSet("credit_danger"')
     featdsl(applied.risk, "apply", "--yes")
+    applied.scoring.write({"features/scores/__init__.py": SCORING})
 
     said = featdsl(applied.scoring, "plan", code=1)
 
     assert "model scorecard uses the set credit_risk@1 of the project risk, which is gone since it was pulled" in said
+
+
+def test_a_view_of_another_project_goes_where_the_values_go(applied: Company) -> None:
+    """A set elsewhere pins what has not changed, of a group whose table is built anew: its view outlives the old table."""
+    edit(applied.risk, "features/lending/__init__.py", "loan_default = Model", 'ages = FeatureSet("ages", version=1, features=[UserProfile.age])\nloan_default = Model')  # fmt: skip
+    featdsl(applied.risk, "apply", "--yes")
+    view = "SELECT * FROM prod.ages_v1 ORDER BY ALL"
+    before = published(applied, view)
+    edit(applied.accounts, "features/accounts/__init__.py", "    income = Feature", "    born = Feature(int, sql='year(birth_date)')\n    income = Feature")  # fmt: skip
+    featdsl(applied.accounts, "apply", "--yes")
+    time.sleep(1.1)
+    featdsl(applied.accounts, "gc", "--keep", "1 second", "--yes")
+
+    assert len([name for name in applied.snapshot.tables if name.startswith("user_profile_")]) == 1
+    assert published(applied, view) == before
+    for each in applied:
+        assert "Nothing to do" in featdsl(each, "plan", "--check")
 
 
 def test_a_name_that_was_pulled_cannot_be_declared_as_well(company: Company) -> None:

@@ -37,7 +37,7 @@ def verdict(plan: Plan) -> str:
 
 
 def _why_safe(plan: Plan) -> str:
-    causes = list(_causes(plan))
+    causes = list(_causes(plan)) or [each for each in plan.changes if each.change.action == "recompute"]
     own = sorted({each.change.owner for each in causes if not reads_columns(each.change)})
     if own:
         whose = _listed([*own[:-1], f"{own[-1]}'" if own[-1].endswith("s") else f"{own[-1]}'s"])
@@ -148,7 +148,7 @@ def affected(plan: Plan) -> list[Team]:
             row = rows[each.owner, each.kind, each.address]
             if reads_columns(change):
                 row.reads.append(_column_of(change))
-            elif change.kind == "feature" and each.kind in {"set", "model"}:
+            elif change.kind == "feature" and (each.kind in {"set", "model"} or each.effect == "keeps"):
                 (row.keeps if each.effect == "keeps" else row.adopts).append(change.address)
     teams: dict[str, list[Met]] = defaultdict(list)
     for (owner, kind, address), row in sorted(rows.items(), key=lambda item: (item[0][0], _order(*item[0][1:]))):
