@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from featdsl.durations import Length
 from featdsl.errors import Origin
@@ -372,6 +372,7 @@ Definition = (
     | ModelDefinition
     | PolicyDefinition
 )
+D = TypeVar("D", bound=Definition)
 KINDS = ("entity", "source", "group", "feature", "set", "model", "policy")
 """Every kind, those that others are made of first."""
 
@@ -445,6 +446,16 @@ class Catalog:
         for definition in definitions:
             catalog[_MAPPINGS[definition.kind]][address(definition)] = definition
         return cls(**catalog)
+
+
+def revised(definition: D, **fields: object) -> D:
+    """Return a definition with other values of some fields, as `dataclasses.replace` does.
+
+    That calls `__init__` with every field, which is most of the time of a plan over many definitions.
+    """
+    found = object.__new__(type(definition))
+    found.__dict__.update(definition.__dict__, **fields)
+    return found
 
 
 _MAPPINGS = {

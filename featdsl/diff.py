@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from featdsl import durations, sql
+from featdsl import durations
 from featdsl.definitions import (
     KINDS,
     Catalog,
@@ -137,7 +137,7 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
         *_if_other("available_at", "definition", old.available_at or "none", new.available_at or "none"),
         *_if_other("tie_break", "definition", old.tie_break or "none", new.tie_break or "none"),
     ]
-    if _meaning(old.sql, query=True) != _meaning(new.sql, query=True):
+    if old.sql != new.sql and _meaning(old.sql, query=True) != _meaning(new.sql, query=True):
         own.append(Reason(code="sql", change_class="definition", before=old.sql, after=new.sql))
     own += _function_reasons(old, new)
     yield from own
@@ -177,7 +177,7 @@ def _feature_reasons(
         yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
         if old.function or new.function:
             yield from _function_reasons(old, new)
-        elif _meaning(old.sql) != _meaning(new.sql):
+        elif old.sql != new.sql and _meaning(old.sql) != _meaning(new.sql):
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
@@ -219,6 +219,8 @@ def _upstream_reasons(
 def _meaning(text: str, *, query: bool = False) -> str:
     if not text:
         return ""
+    from featdsl import sql
+
     return sql.canonical(sql.query(text) if query else sql.expression(text))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
@@ -28,6 +29,7 @@ from featdsl.definitions import Catalog
 from featdsl.errors import DeclarationError, PlanFileError, Problem, StoreError
 from featdsl.export import Exported
 from featdsl.foreign import Foreign
+from featdsl.memory import Memory
 from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
 from featdsl.project import Project
 from featdsl.snapshot import PROD, Drift, Snapshot
@@ -46,8 +48,34 @@ class Planned:
 
 def make_plan(project: Project, store: Store, environment: str = PROD) -> Planned:
     """Return the plan that brings an environment to what the project's features package declares."""
+    with uncollected():
+        memory = _memory(project)
+        planned = _made(project, store, environment, memory)
+        memory.save()
+        return planned
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: a plan makes many things and drops few, and looking at all of them again costs as much."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _memory(project: Project) -> Memory:
+    """Return what earlier plans of a project found out, beside its store."""
+    return Memory(project.store / f"memory-{project.name}.json")
+
+
+def _made(project: Project, store: Store, environment: str, memory: Memory) -> Planned:
     snapshot = store.read(environments.checked(environment))
-    declared = _declared(project, foreign.Registry(snapshot, store.history))
+    declared = _declared(project, foreign.Registry(snapshot, store.history), memory)
     connection = engine.connect(project)
     try:
         bound = binding.bind(
@@ -57,6 +85,7 @@ def make_plan(project: Project, store: Store, environment: str = PROD) -> Planne
             frame_folder=store.frames,
             rows=declared.rows,
             applied=snapshot,
+            memory=memory,
         )
     finally:
         connection.close()
@@ -68,7 +97,8 @@ def make_plan_against(project: Project, exported: Exported) -> Planned:
 
     No store is opened, and no source read that is as it was. What could not be checked is among the plan's notices.
     """
-    declared = _declared(project, foreign.Registry(exported.snapshot))
+    memory = _memory(project)
+    declared = _declared(project, foreign.Registry(exported.snapshot), memory)
     connection = engine.connect(project)
     try:
         bound, notices = binding.bind_exported(
@@ -77,9 +107,11 @@ def make_plan_against(project: Project, exported: Exported) -> Planned:
             root=project.root,
             rows=declared.rows,
             exported=exported.snapshot,
+            memory=memory,
         )
     finally:
         connection.close()
+    memory.save()
     return _planned(project, declared, bound, exported.drift, notices)
 
 
@@ -94,7 +126,7 @@ class _Declared:
     functions: Functions
 
 
-def _declared(project: Project, registry: foreign.Registry) -> _Declared:
+def _declared(project: Project, registry: foreign.Registry, memory: Memory) -> _Declared:
     loaded = loader.load(project)
     rows = _rows(project, loaded.declarations)
     hashes = {name: digest for name, (digest, _) in rows.items()}
@@ -106,6 +138,7 @@ def _declared(project: Project, registry: foreign.Registry) -> _Declared:
         frames=hashes,
         macro_files=loaded.macro_files,
         foreign=known,
+        memory=memory,
     )
     foreign.refuse_outdated(desired, known, registry.snapshot, project.name)
     return _Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))

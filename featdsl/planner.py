@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import graph, guards, impact, sql, steps
+from featdsl import graph, guards, impact, steps
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -17,6 +17,7 @@ from featdsl.definitions import (
     SetDefinition,
     SourceDefinition,
     address,
+    revised,
 )
 from featdsl.diff import Change, compare, member_text
 from featdsl.errors import DeclarationError, Problem
@@ -169,7 +170,7 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     features = dict(catalog.features)
     for name, feature in catalog.features.items():
         if applied := snapshot.versions.get((name, feature.fingerprint)):
-            features[name] = replace(
+            features[name] = revised(
                 feature, sql=applied.sql, function=applied.function, expect=_same_or(applied.expect, feature.expect)
             )
     sources = dict(catalog.sources)
@@ -181,6 +182,10 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
 
 
 def _same_or(applied: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:
+    if applied == declared:
+        return applied
+    from featdsl import sql
+
     was, now = ([sql.canonical(sql.expression(text)) for text in each] for each in (applied, declared))
     return applied if was == now else declared
 

@@ -13,6 +13,7 @@ from featdsl.definitions import (
     GroupDefinition,
     SetDefinition,
     address,
+    revised,
 )
 from featdsl.diff import Change
 from featdsl.errors import Origin
@@ -214,9 +215,9 @@ def _records(before: Catalog, target: Catalog) -> Iterator[Record | Forget]:
             yield Forget(kind=key[0], address=key[1])
     for key in sorted(declared):
         was, now = applied.get(key), declared[key]
-        if was is None or _placeless(was) != _placeless(now):
+        if was is None or (was != now and _placeless(was) != _placeless(now)):
             yield Record(definition=now)
 
 
 def _placeless(definition: Definition) -> Definition:
-    return replace(definition, origin=_NOWHERE)
+    return revised(definition, origin=_NOWHERE)
