@@ -12,7 +12,6 @@ from featdsl.definitions import (
     FeatureDefinition,
     GroupDefinition,
     SetDefinition,
-    address,
     revised,
 )
 from featdsl.diff import Change
@@ -47,7 +46,7 @@ def derive(  # noqa: PLR0913 - the two sides, what differs, and what is beside t
         if features[0].window is None:
             yield from _uniqueness(target.groups[name], features)
     yield from _expectations(snapshot, target, versions, {name for name, _ in stale})
-    live = live_versions(holders(snapshot, before, target), versions)
+    live = live_versions(holders(snapshot.catalog.without(before, target), target), versions)
     yield from _views(snapshot, before, target, versions, drift)
     yield from _records(before, target)
     current = {(feature.address, feature.fingerprint) for feature in target.features.values()}
@@ -157,11 +156,9 @@ def versions_of(snapshot: Snapshot, target: Catalog) -> dict[tuple[str, str], Fe
     return {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
 
 
-def holders(snapshot: Snapshot, before: Catalog, target: Catalog) -> list[GroupDefinition | SetDefinition]:
+def holders(others: Catalog, target: Catalog) -> list[GroupDefinition | SetDefinition]:
     """Return the groups and sets of every project that hold versions of features once the target is applied."""
-    gone = {(d.kind, address(d)) for d in [*before, *target]}
-    others = [d for d in snapshot.catalog if (d.kind, address(d)) not in gone]
-    return [d for d in [*target, *others] if isinstance(d, GroupDefinition | SetDefinition)]
+    return [*target.groups.values(), *target.sets.values(), *others.groups.values(), *others.sets.values()]
 
 
 def live_versions(
@@ -208,8 +205,7 @@ def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], Feature
 
 def _records(before: Catalog, target: Catalog) -> Iterator[Record | Forget]:
     """Yield what the registry must hold differently; where something is written is noted only along with a change."""
-    applied = {(d.kind, address(d)): d for d in before}
-    declared = {(d.kind, address(d)): d for d in target}
+    applied, declared = before.by_key, target.by_key
     for key in sorted(applied.keys() - declared.keys()):
         if key[0] != "feature":
             yield Forget(kind=key[0], address=key[1])
