@@ -11,7 +11,8 @@ from sqlglot import Token, TokenType
 
 from featdsl import sql
 from featdsl.definitions import ORDER, Aggregate, Merge
-from featdsl.sql import DIALECT, SqlProblem
+from featdsl.errors import SqlProblem
+from featdsl.sql import DIALECT
 
 NAMES = frozenset({
     "any_value", "approx_count_distinct", "approx_quantile", "approx_top_k", "arbitrary", "arg_max", "arg_max_null",

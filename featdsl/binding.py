@@ -12,18 +12,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import calls, engine, fingerprints, frames, graph, impact, instants, sql, tracing, uses
+from featdsl import calls, engine, expressions, fingerprints, frames, graph, impact, instants, uses
 from featdsl.definitions import (
     Aggregate,
     Catalog,
     Column,
     FeatureDefinition,
     GroupDefinition,
+    Merge,
     SourceDefinition,
+    revised,
 )
 from featdsl.dtypes import family, gives, is_instant
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.instants import Clock
+from featdsl.memory import Memory
 from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
 from featdsl.plan import Notice
 from featdsl.snapshot import Snapshot
@@ -58,6 +61,11 @@ class _Check:
     """The sources as they were applied, where those of their fingerprint need not be read and others may be out of reach."""
     unchecked: dict[str, str] = field(default_factory=dict)
     """Sources out of reach, and why: what reads them cannot be checked."""
+    memory: Memory = field(default_factory=Memory)
+    found: dict[str, Sequence[Column]] = field(default_factory=dict)
+    """The columns of sources in the order in which they were found, which a star in a query goes by."""
+    opened: set[str] = field(default_factory=set)
+    """Sources that the session knows: only what something is bound over needs to be there."""
 
     def refuse(self, summary: str, what: str, where: Origin, mend: str = "") -> None:
         self.problems.append(Problem(summary, what, where, mend))
@@ -71,30 +79,33 @@ def bind(  # noqa: PLR0913 - what there is to look at
     frame_folder: Path,
     rows: Mapping[str, Any],
     applied: Snapshot = Snapshot(),  # noqa: B008 - frozen
+    memory: Memory | None = None,
 ) -> Catalog:
     """Return the catalogue with the schemas and the column lineage that were found.
 
     `rows` holds frames by their hash; those of before are files in `frame_folder`; `applied` knows which columns there
-    were. Raises DeclarationError with every column that does not exist, type that does not fit and SQL that does not
+    were, `memory` what was bound before. Raises DeclarationError with every column that does not exist, type that does not fit and SQL that does not
     bind.
     """
-    return _bound(_Check(connection, root, frame_folder, rows, catalog, applied))
+    return _bound(_Check(connection, root, frame_folder, rows, catalog, applied, memory=memory or Memory()))
 
 
-def bind_exported(
+def bind_exported(  # noqa: PLR0913 - what there is to look at
     catalog: Catalog,
     connection: DuckDBPyConnection,
     *,
     root: Path,
     rows: Mapping[str, Any],
     exported: Snapshot,
+    memory: Memory | None = None,
 ) -> tuple[Catalog, tuple[Notice, ...]]:
     """Return the catalogue bound as far as can be without all data, and a notice for each source that was out of reach.
 
     A source that has the fingerprint of its applied definition in `exported` takes its columns from there, unread. Raises
     DeclarationError as `bind` does.
     """
-    check = _Check(connection, root, root, rows, catalog, exported, exported=exported.catalog.sources)
+    sources = exported.catalog.sources
+    check = _Check(connection, root, root, rows, catalog, exported, exported=sources, memory=memory or Memory())
     return _bound(check), tuple(_not_checked(check, name) for name in sorted(check.unchecked))
 
 
@@ -139,6 +150,8 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
     applied = (check.exported or {}).get(source.name)
     if applied is not None and applied.fingerprint == source.fingerprint:
         _define_stub(check.connection, source.name, applied.columns)
+        check.opened.add(source.name)
+        check.found[source.name] = applied.columns
         check.sources[source.name] = replace(source, columns=applied.columns, lineage=applied.lineage)
         return
     if unread := [name for name in source.inputs if name in check.unchecked]:
@@ -161,16 +174,57 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
             what = f"source {source.name}: its {role} {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
             mend = f"Cast it in a Source(sql=...), such as: SELECT * REPLACE ({wanted}::TIMESTAMP AS {wanted}) FROM ..."
             check.refuse("Wrong type", what, source.origin, mend)
+    check.found[source.name] = columns
     in_order = tuple(sorted(columns, key=lambda column: column.name))  # the order of a file's columns means nothing
     check.sources[source.name] = replace(source, columns=in_order, lineage=_lineage(check, source, columns))
 
 
 def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
-    import duckdb
-
     if source.format == "python":
         return _declared_schema(check, source)
+    key = _schema_key(check, source)
+    known = check.memory.recall("schema", key) if key else None
+    if known is not None:
+        return tuple(Column(name=name, dtype=dtype) for name, dtype in known)
+    columns = _schema_found(check, source)
+    if columns and key:
+        check.memory.keep("schema", key, [(column.name, column.dtype) for column in columns])
+    return columns
+
+
+def _schema_key(check: _Check, source: SourceDefinition) -> str:
+    """Return what a source's columns depend on, or nothing where that cannot be told without reading it."""
+    if source.format == "sql":
+        inputs = {name: [(column.name, column.dtype) for column in check.found[name]] for name in source.inputs}
+        return fingerprints.of({"sql": source.sql, "inputs": inputs})
+    if source.format in {"parquet", "csv", "json"}:
+        state = engine.state(check.connection, source, check.root)
+        return (
+            fingerprints.of({"read": engine.reading(source, check.root, check.root), "files": state}) if state else ""
+        )
+    return ""
+
+
+def _open(check: _Check, name: str) -> None:
+    """Let SQL name a source, and those that it reads."""
+    if name in check.opened:
+        return
+    check.opened.add(name)
+    source = check.sources[name]
+    if source.format != "sql":
+        _define_stub(check.connection, name, check.found[name])
+        return
+    for each in source.inputs:
+        _open(check, each)
+    engine.define(check.connection, source, source.sql)
+
+
+def _schema_found(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
+    import duckdb
+
     select = engine.reading(source, check.root, check.frame_folder)
+    for name in source.inputs:
+        _open(check, name)
     try:
         engine.attach(check.connection, source, check.root)
         frame = check.rows.get(source.location[0]) if source.format == "frame" else None
@@ -182,14 +236,9 @@ def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | Non
         else:
             check.problems.append(_source_problem(check, source, error))
         return None
-    columns = tuple(
+    return tuple(
         Column(name=name, dtype=str(dtype)) for name, dtype in zip(relation.columns, relation.types, strict=True)
     )
-    if source.format == "sql":
-        engine.define(check.connection, source, select)
-    else:
-        _define_stub(check.connection, source.name, columns)
-    return columns
 
 
 def _is_out_of_reach(check: _Check, source: SourceDefinition, error: Exception) -> bool:
@@ -213,9 +262,7 @@ def _declared_schema(check: _Check, source: SourceDefinition) -> tuple[Column, .
     known = [_has_type(check, f"{address} {each.name}", each.dtype, source.origin) for each in source.columns]
     if not all(known):
         return None
-    columns = tuple(Column(name=each.name, dtype=_dtype(check, each.dtype)) for each in source.columns)
-    _define_stub(check.connection, source.name, columns)
-    return columns
+    return tuple(Column(name=each.name, dtype=_dtype(check, each.dtype)) for each in source.columns)
 
 
 def _define_stub(connection: DuckDBPyConnection, name: str, columns: Sequence[Column]) -> None:
@@ -264,22 +311,57 @@ def _lineage(
         return ()
     schemas = {name: {column.name: column.dtype for column in check.sources[name].columns} for name in source.inputs}
     outputs = [column.name.lower() for column in columns]
-    return tuple(sorted(tracing.trace(sql.query(source.sql), schemas, outputs).items()))
+    return tuple(sorted(expressions.lineage(source.sql, schemas, outputs, check.memory).items()))
 
 
 # Groups
 
 
+Sum = Sequence[tuple[str, Merge | None]]
+"""Of each aggregate of a feature the type of its running total, and what it merges as."""
+
+
 def _check_group(check: _Check, group: GroupDefinition) -> None:
     clock = _clock(check, group)
-    members = [replace(each, clock=clock) for each in check.catalog.members_of(group.name)]
+    members = [revised(each, clock=clock) for each in check.catalog.members_of(group.name)]
     if group.source in check.unchecked:
-        check.features.update({each.address: replace(each, roots=_roots(check, group, each)) for each in members})
+        check.features.update({each.address: revised(each, roots=_roots(check, group, each)) for each in members})
         return
     scope = _scope(check, group, members)
     if scope is None or group.entity in check.keyless:
         return
+    before = len(check.problems)
     _check_keys(check, group, scope)
+    key = _group_key(group, members, scope)
+    summed = check.memory.recall("group", key)
+    known = members if summed is not None else _bound_members(check, group, members, scope)
+    if summed is None:
+        summed = [[(each.dtype, each.merges) for each in _summed(check, feature, scope)] for feature in known]
+        if len(check.problems) == before:
+            check.memory.keep("group", key, summed)
+    rooted = [revised(each, roots=_roots(check, group, each)) for each in known]
+    for feature in _with_totals(rooted, summed):
+        check.features[feature.address] = feature
+
+
+def _group_key(group: GroupDefinition, members: Sequence[FeatureDefinition], scope: _Scope) -> str:
+    """Return all that decides whether the features of a group bind, and to what."""
+    return fingerprints.of({
+        "columns": [(column.name, column.dtype) for column in scope.columns],
+        "entity": [(key.name, key.dtype) for key in members[0].keys] if members else [],
+        "times": [(column.name, column.dtype) for column in members[0].times] if members else [],
+        "derived": group.source is None,
+        "members": [(each.name, each.fingerprint, each.sql, each.dtype, each.expect) for each in members],
+        "request": [(column.name, column.dtype) for each in members for column in each.request],
+    })  # fmt: skip
+
+
+def _bound_members(
+    check: _Check, group: GroupDefinition, members: Sequence[FeatureDefinition], scope: _Scope
+) -> Sequence[FeatureDefinition]:
+    """Bind the features of a group, and return those whose types there are."""
+    if group.source is not None:
+        _open(check, group.source)
     known = [each for each in members if _has_type(check, f"feature {each.address}", each.dtype, each.origin)]
     called = uses.of(known, check.sources[group.source]) if group.source is not None else ()
     with calls.declared(check.connection, called):
@@ -289,9 +371,7 @@ def _check_group(check: _Check, group: GroupDefinition) -> None:
                     _check_feature(check, feature, scope)
     if known == members:
         _check_expectations(check, [each for each in members if not each.request])
-    rooted = [replace(each, roots=_roots(check, group, each)) for each in known]
-    for feature in _with_totals(check, rooted, scope):
-        check.features[feature.address] = feature
+    return known
 
 
 def _clock(check: _Check, group: GroupDefinition) -> Clock:
@@ -416,6 +496,8 @@ def _dtype(check: _Check, dtype: str) -> str:
 
 def _is_misused(feature: FeatureDefinition) -> bool:
     """Return whether a feature without a window aggregates, as far as the parser knows."""
+    from featdsl import sql
+
     return feature.window is None and sql.is_aggregate(sql.expression(feature.sql))
 
 
@@ -424,14 +506,25 @@ def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
     return Problem("Aggregate misused", what, feature.origin, "Give it one, such as window='30 days' or 'lifetime'.")
 
 
-def _with_totals(check: _Check, features: Sequence[FeatureDefinition], scope: _Scope) -> list[FeatureDefinition]:
+def _with_totals(features: Sequence[FeatureDefinition], summed: Sequence[Sum]) -> list[FeatureDefinition]:
     """Return features of which those with windows know which running totals their table has: it goes by their types."""
-    typed = [replace(each, aggregates=_summed(check, each, scope)) for each in features]
+    if not any(each.window for each in features):
+        return list(features)
+    typed = [
+        revised(
+            feature,
+            aggregates=tuple(
+                replace(each, dtype=dtype, merges=merges)
+                for each, (dtype, merges) in zip(feature.aggregates, pairs, strict=True)
+            ),
+        )
+        for feature, pairs in zip(features, summed, strict=True)
+    ]
     calls = [call_of(each, aggregate) for each in typed for aggregate in each.aggregates]
     totals = sorted({name for call in calls for name in columns_of(call) or ()})
     clock = typed[0].clock if typed else ""
     return [
-        replace(each, table=fingerprints.renamed(each.table, totals, clock)) if each.window else each for each in typed
+        revised(each, table=fingerprints.renamed(each.table, totals, clock)) if each.window else each for each in typed
     ]
 
 

@@ -16,6 +16,7 @@ from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.featureset import FeatureSet, Model
 from featdsl.foreign import Foreign
 from featdsl.group import GroupDeclaration
+from featdsl.memory import Memory
 from featdsl.names import did_you_mean
 from featdsl.pointintime import Want
 from featdsl.project import FILE, Project
@@ -32,15 +33,19 @@ def build(  # noqa: PLR0913 - what declarations alone do not tell
     frames: Mapping[str, str] | None = None,
     macro_files: Mapping[str, str] | None = None,
     foreign: Foreign | None = None,
+    memory: Memory | None = None,
 ) -> Catalog:
     """Return the catalogue of `declarations`, and in it what they pulled from other projects, under those names.
 
     `problems` are mistakes found before, told together with those found here; `frames` maps each source that is
     rows in memory to the hash of its rows, `macro_files` the path of each macro file to its text, `foreign` is what
-    the registry holds of what was pulled. Raises DeclarationError with all mistakes.
+    the registry holds of what was pulled, `memory` what is known of SQL texts. Raises DeclarationError with all mistakes.
     """
     library = macros.library(macro_files or {}, _places(declarations, project))
-    draft = Draft(project, frames or {}, library, foreign=foreign or Foreign(), problems=[*problems, *library.problems])
+    found = [*problems, *library.problems]
+    draft = Draft(
+        project, frames or {}, library, foreign=foreign or Foreign(), memory=memory or Memory(), problems=found
+    )
     _add_entities(draft, _unique(draft, declarations, Entity, "entities"))
     add_sources(draft, _unique(draft, declarations, Source, "sources"))
     add_groups(draft, _unique(draft, declarations, GroupDeclaration, "groups"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from featdsl.durations import Length
 from featdsl.errors import Origin
@@ -260,6 +260,8 @@ class FeatureDefinition:
     @property
     def upstream(self) -> tuple[tuple[str, str], ...]:
         """The address and fingerprint of each feature that it is derived from, those that give keys included."""
+        if not self.inputs:
+            return ()
         direct = [(item.feature, item.fingerprint) for item in self.inputs]
         keys = [(role.feature, role.fingerprint) for item in self.inputs for role in item.keys if role.feature]
         return tuple(dict.fromkeys([*direct, *keys]))
@@ -380,6 +382,7 @@ Definition = (
     | ModelDefinition
     | PolicyDefinition
 )
+D = TypeVar("D", bound=Definition)
 KINDS = ("entity", "source", "group", "feature", "set", "model", "policy")
 """Every kind, those that others are made of first."""
 
@@ -401,10 +404,19 @@ class Catalog:
 
     def __iter__(self) -> Iterator[Definition]:
         """Yield every definition, by kind and then by address."""
-        for mapping in fields(self):
-            by_address: Mapping[str, Definition] = getattr(self, mapping.name)
-            for name in sorted(by_address):
-                yield by_address[name]
+        return iter(self.by_key.values())
+
+    @cached_property
+    def by_key(self) -> Mapping[tuple[str, str], Definition]:
+        """Every definition by its kind and address, in the order of both."""
+        return {
+            (kind, name): by_address[name]
+            for kind, by_address in self._by_kind().items()
+            for name in sorted(by_address)
+        }
+
+    def _by_kind(self) -> dict[str, Mapping[str, Definition]]:
+        return {kind: getattr(self, name) for kind, name in _MAPPINGS.items()}
 
     def members_of(self, group: str) -> list[FeatureDefinition]:
         """Return the features of a group, in its order."""
@@ -460,15 +472,45 @@ class Catalog:
 
     def of_project(self, project: str) -> Catalog:
         """Return what belongs to one project."""
-        return self.of(definition for definition in self if definition.project == project)
+        return self.only(lambda definition: definition.project == project)
+
+    def only(self, wanted: Callable[[Definition], bool]) -> Catalog:
+        """Return what is wanted of it."""
+        return self._of_keys({key: each for key, each in self.by_key.items() if wanted(each)})
+
+    def without(self, *others: Catalog) -> Catalog:
+        """Return what none of the others has."""
+        taken: set[tuple[str, str]] = set().union(*(other.by_key for other in others))
+        return self._of_keys({key: each for key, each in self.by_key.items() if key not in taken})
+
+    def updated(self, other: Catalog) -> Catalog:
+        """Return this with all that another has, which goes first."""
+        return self._of_keys({**self.by_key, **other.by_key})
+
+    @classmethod
+    def _of_keys(cls, by_key: Mapping[tuple[str, str], Definition]) -> Catalog:
+        catalog: dict[str, dict[str, Any]] = {name: {} for name in _MAPPINGS.values()}
+        for kind, name in sorted(by_key):
+            catalog[_MAPPINGS[kind]][name] = by_key[kind, name]
+        return cls(**catalog)
 
     @classmethod
     def of(cls, definitions: Iterable[Definition]) -> Catalog:
         """Return the catalogue of these definitions."""
-        catalog: dict[str, dict[str, Any]] = {mapping.name: {} for mapping in fields(cls)}
+        catalog: dict[str, dict[str, Any]] = {name: {} for name in _MAPPINGS.values()}
         for definition in definitions:
             catalog[_MAPPINGS[definition.kind]][address(definition)] = definition
         return cls(**catalog)
+
+
+def revised(definition: D, **fields: object) -> D:
+    """Return a definition with other values of some fields, as `dataclasses.replace` does.
+
+    That calls `__init__` with every field, which is most of the time of a plan over many definitions.
+    """
+    found = object.__new__(type(definition))
+    found.__dict__.update(definition.__dict__, **fields)
+    return found
 
 
 _MAPPINGS = {
@@ -489,6 +531,13 @@ def _adapter() -> TypeAdapter[Definition]:
     return TypeAdapter(Annotated[Union[Definition], Field(discriminator="kind")])  # noqa: UP007 - pydantic reads it
 
 
+@cache
+def _adapter_of_many() -> TypeAdapter[list[Definition]]:
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(list[Annotated[Union[Definition], Field(discriminator="kind")]])  # noqa: UP007 - pydantic reads it
+
+
 def to_json(definition: Definition) -> str:
     """Return a definition as JSON text."""
     return _adapter().dump_json(definition).decode()
@@ -497,3 +546,8 @@ def to_json(definition: Definition) -> str:
 def from_json(text: str | bytes) -> Definition:
     """Return the definition that `to_json` wrote. Raises pydantic.ValidationError for anything else."""
     return _adapter().validate_json(text)
+
+
+def all_from_json(texts: Iterable[str]) -> Sequence[Definition]:
+    """Return the definitions that `to_json` wrote. Raises pydantic.ValidationError for anything else."""
+    return _adapter_of_many().validate_json(f"[{','.join(texts)}]")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from featdsl import durations, sql
+from featdsl import durations
 from featdsl.definitions import (
     KINDS,
     Catalog,
@@ -56,8 +56,7 @@ class Change:
 
 def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
     """Return every difference, by kind and then in address order. Equal definitions yield nothing."""
-    applied = {(definition.kind, address(definition)): definition for definition in before}
-    declared = {(definition.kind, address(definition)): definition for definition in after}
+    applied, declared = before.by_key, after.by_key
     keys = sorted(applied.keys() | declared.keys(), key=lambda key: (KINDS.index(key[0]), key[1]))
     found = (_change(before, after, applied.get(key), declared.get(key)) for key in keys)
     return tuple(change for change in found if change is not None)
@@ -66,6 +65,8 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
 def _change(before: Catalog, after: Catalog, old: Definition | None, new: Definition | None) -> Change | None:
     if old is None:
         return _made("create", new, "additive") if new is not None else None
+    if old == new:
+        return None
     if new is None:
         return _made("remove", old, "metadata" if isinstance(old, PolicyDefinition) else "breaking")
     reasons = tuple(_reasons(before, after, old, new))
@@ -138,7 +139,7 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
         *_if_other("available_at", "definition", old.available_at or "none", new.available_at or "none"),
         *_if_other("tie_break", "definition", old.tie_break or "none", new.tie_break or "none"),
     ]
-    if _meaning(old.sql, query=True) != _meaning(new.sql, query=True):
+    if old.sql != new.sql and _meaning(old.sql, query=True) != _meaning(new.sql, query=True):
         own.append(Reason(code="sql", change_class="definition", before=old.sql, after=new.sql))
     own += _function_reasons(old, new)
     yield from own
@@ -178,7 +179,7 @@ def _feature_reasons(
         yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
         if old.function or new.function:
             yield from _function_reasons(old, new)
-        elif _meaning(old.sql) != _meaning(new.sql):
+        elif old.sql != new.sql and _meaning(old.sql) != _meaning(new.sql):
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
@@ -220,6 +221,8 @@ def _upstream_reasons(
 def _meaning(text: str, *, query: bool = False) -> str:
     if not text:
         return ""
+    from featdsl import sql
+
     return sql.canonical(sql.query(text) if query else sql.expression(text))
 
 

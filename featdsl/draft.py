@@ -24,6 +24,7 @@ from featdsl.errors import Origin, Problem
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.foreign import Foreign
 from featdsl.group import Reference
+from featdsl.memory import Memory
 from featdsl.names import did_you_mean
 from featdsl.project import Project
 
@@ -46,6 +47,7 @@ class Draft:
     deprecated: dict[str, Deprecated] = field(default_factory=dict)
     """What is deprecated, by kind and address: what takes its place is looked up when all is known."""
     foreign: Foreign = field(default_factory=Foreign)
+    memory: Memory = field(default_factory=Memory)
     problems: list[Problem] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     """Addresses with a mistake of their own: what refers to them is not to blame."""
@@ -88,6 +90,8 @@ class Draft:
 
     def rendered(self, address: str, text: str, where: Origin, names: Mapping[str, str]) -> str | None:
         """Return a text with its Jinja filled; a mistake inside a macro is told at its line, and names who called it."""
+        if not templates.is_template(text):
+            return text.strip()
         file = where.relative_to(self.project.root)
         seen = self.library.seen_from(file.file)
         try:
@@ -140,8 +144,10 @@ class Draft:
     def _refuse_private(self, address: str, feature: FeatureDefinition, where: Origin) -> None:
         """Refuse what another team takes from a private group."""
         group = self.groups.get(feature.group)
+        if group is None or group.access != "private":
+            return
         team = self.project.team_of(where.relative_to(self.project.root).file)
-        if group is not None and group.access == "private" and group.owner != team:
+        if group.owner != team:
             what = (
                 f"{address} of {team} uses {feature.address}, but the group {group.name} is private to {group.owner}."
             )

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from featdsl import aggregates, fingerprints, sql
-from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Input, Member, SourceDefinition, Window
+from featdsl import expressions, fingerprints
+from featdsl.definitions import (
+    Column,
+    FeatureDefinition,
+    GroupDefinition,
+    Input,
+    Member,
+    SourceDefinition,
+    Window,
+    revised,
+)
 from featdsl.draft import Draft, key_columns
 from featdsl.draft_functions import call, feature_function
 from featdsl.draft_inputs import groups_needed, inputs_of, needed, requested
 from featdsl.durations import length, seconds
+from featdsl.errors import SqlProblem
 from featdsl.feature import Feature
 from featdsl.group import GroupDeclaration
+from featdsl.memory import Memory
 from featdsl.names import did_you_mean
 from featdsl.pointintime import reads
 from featdsl.pythonfeature import PythonFeature
@@ -57,11 +68,11 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     events = _events_table(group, scope, stored)
     for feature in stored:
         table = events if feature.window else values
-        draft.features[feature.address] = replace(feature, table=table, timed=timed, late=late)
+        draft.features[feature.address] = revised(feature, table=table, timed=timed, late=late)
     for feature in features:
         if feature.request:
             timed = any(each.timed for each in _read(draft, [feature]))
-            draft.features[feature.address] = replace(feature, timed=timed)
+            draft.features[feature.address] = revised(feature, timed=timed)
     draft.groups[group.name] = GroupDefinition(
         name=group.name,
         description=group.description,
@@ -162,11 +173,10 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
     if text is None or len(conditions) < len(expect):
         return None
     try:
-        tree = sql.expression(text)
-        parts, formula = aggregates.split(text) if feature.is_windowed else ((), "")
+        said = (expressions.windowed if feature.is_windowed else expressions.expression)(text, draft.memory)
         for condition in conditions:
-            sql.expression(condition)
-    except sql.SqlProblem as problem:
+            expressions.expression(condition, draft.memory)
+    except SqlProblem as problem:
         draft.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.mend)
         return None
     if feature.is_windowed and (scope.source is None or not scope.source.timestamp):
@@ -174,7 +184,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         what = f"{address} has a window, but {lacks}, so nothing tells which rows lie in it."
         draft.refuse(address, "Window without times", what, feature.origin, "Give it a source with timestamp=.")
         return None
-    reads = sql.columns(tree)
+    reads = said.columns
     inputs = {*(item.column for item in scope.inputs), *(column.name for column in scope.request)}
     missing = [column for column in reads if column not in inputs] if group.source is None else []
     if missing:
@@ -196,22 +206,22 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         reads=reads,
         inputs=used if group.source is None else (),
         window=_window(feature),
-        aggregates=parts,
-        formula=formula,
-        order=(scope.source.tie_break.lower(),) if parts and scope.source and scope.source.tie_break else (),
+        aggregates=said.aggregates,
+        formula=said.formula,
+        order=(scope.source.tie_break.lower(),) if said.aggregates and scope.source and scope.source.tie_break else (),
         request=asked,
         entity=group.entity.name if group.entity else None,
         keys=scope.keys,
         timed=False,
-        ttl=None if parts else scope.ttl,
+        ttl=None if said.aggregates else scope.ttl,
         fingerprint="",
         table="",
         renamed_from=_former(draft, address, feature, {f"feature {group.name}.{each}" for each in group.features}),
         **draft.guards(address, feature.protect, feature.deprecated),
         **draft.common(feature),
     )
-    found = replace(found, fingerprint=_fingerprint(group, found, tree, scope))
-    return replace(found, request=needed(draft, found, feature.origin)) if found.computed else found
+    found = revised(found, fingerprint=_fingerprint(group, found, said.canonical, scope, draft.memory))
+    return revised(found, request=needed(draft, found, feature.origin)) if found.computed else found
 
 
 def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any], declared: Iterable[str]) -> str:
@@ -226,13 +236,14 @@ def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any]
     return former
 
 
-def _fingerprint(group: GroupDeclaration, feature: FeatureDefinition, tree: sql.Tree, scope: _Scope) -> str:
+def _fingerprint(
+    group: GroupDeclaration, feature: FeatureDefinition, canonical: str, scope: _Scope, memory: Memory
+) -> str:
     if scope.source is None:
         # What an input is called means nothing, so that it may be renamed.
         names = {item.column: fingerprints.input_name(item) for item in feature.inputs}
-        canonical = sql.canonical(sql.with_columns(tree, names))
-        return fingerprints.derived_feature(dtype=feature.dtype, sql=canonical, keys=scope.keys, asks=feature.asks)
-    canonical = sql.canonical(tree)
+        over = expressions.over(feature.sql, names, memory)
+        return fingerprints.derived_feature(dtype=feature.dtype, sql=over, keys=scope.keys, asks=feature.asks)
     return fingerprints.base_feature(
         dtype=feature.dtype,
         sql=canonical,
@@ -258,4 +269,4 @@ def _window(feature: Feature[Any]) -> Window | None:
 
 def _of_itself(condition: str, feature: Feature[Any]) -> str:
     """Return a condition of a family with the name of one of its features in place of the family's."""
-    return sql.renamed(condition, feature.family_name, feature.name) if feature.family_name else condition
+    return expressions.renamed(condition, feature.family_name, feature.name) if feature.family_name else condition

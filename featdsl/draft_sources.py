@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from featdsl import fingerprints, sql, templates
+from featdsl import expressions, fingerprints, templates
 from featdsl.definitions import FunctionDefinition, SourceDefinition, SourceFormat
 from featdsl.draft import Draft, key_columns
 from featdsl.draft_functions import function_of
+from featdsl.errors import SqlProblem
 from featdsl.names import did_you_mean
 from featdsl.source import Source
 
@@ -38,8 +39,8 @@ def _rendered_query(draft: Draft, source: Source, names: Mapping[str, str]) -> s
 def _source_inputs(draft: Draft, source: Source, text: str, known: Mapping[str, Source]) -> tuple[str, ...]:
     address = f"source {source.name}"
     try:
-        inputs = sql.source_inputs(sql.query(text))
-    except sql.SqlProblem as problem:
+        inputs = expressions.query(text, draft.memory).inputs
+    except SqlProblem as problem:
         draft.refuse(address, "Invalid SQL", f"{address}: {problem}", source.origin, problem.mend)
         return ()
     return _known(draft, source, inputs, known)
@@ -84,7 +85,7 @@ def _add_source(
             format=place[0],
             location=place[1],
             options=options,
-            sql=sql.canonical(sql.query(text)) if text else "",
+            sql=expressions.query(text, draft.memory).canonical if text else "",
             inputs={name: draft.sources[name].fingerprint for name in inputs},
             time=(source.timestamp, source.tie_break),
             available_at=source.available_at,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions import SourceDefinition
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from featdsl.project import Project
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
+_A_MOMENT = 2
+"""Seconds that the clocks of file systems are coarse by, at most."""
 
 
 def connect(project: Project) -> DuckDBPyConnection:
@@ -55,6 +59,31 @@ def files(source: SourceDefinition, root: Path, frames: Path) -> list[str]:
     if source.format == "frame":
         return [str(frames / f"{source.location[0]}.parquet")]
     return [str(root / path) for path in source.location]
+
+
+def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[tuple[str, int, int, int]]:
+    """Return the path, the size and the times of change of each file that a source reads.
+
+    Returns nothing where that does not tell what they hold: a file is not there, or was written a moment ago, so that it
+    could be written again within the same tick of its clock.
+    """
+    found = []
+    for pattern in files(source, root, root):
+        globbed = any(mark in pattern for mark in "*?[")
+        paths = (
+            connection.execute("SELECT file FROM glob(?) ORDER BY file", [pattern]).fetchall()
+            if globbed
+            else [(pattern,)]
+        )
+        for (path,) in paths:
+            try:
+                stat = Path(path).stat()
+            except OSError:
+                return []
+            if not S_ISREG(stat.st_mode) or time.time() - max(stat.st_mtime, stat.st_ctime) < _A_MOMENT:
+                return []
+            found.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    return found
 
 
 def reading(source: SourceDefinition, root: Path, frames: Path) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,8 +36,13 @@ class Origin:
 
     def relative_to(self, root: Path) -> Origin:
         """Return the same place, seen from `root` when it lies below it."""
-        path = Path(self.file)
-        return replace(self, file=path.relative_to(root).as_posix()) if path.is_relative_to(root) else self
+        return Origin(_relative(self.file, root), self.line)
+
+
+@lru_cache(maxsize=100_000)
+def _relative(file: str, root: Path) -> str:
+    path = Path(file)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
 
 
 @dataclass(frozen=True)
@@ -124,3 +130,11 @@ class ConfirmationError(FeatdslError):
 
 class DeprecatedWarning(FutureWarning):
     """What is read should be used no longer; it may go."""
+
+
+class SqlProblem(ValueError):
+    """SQL that cannot be used, for whoever knows where it stands to tell; `mend` says what to do."""
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(what)
+        self.mend = mend

@@ -199,17 +199,18 @@ class Feature(Declaration, Generic[T]):
     @property
     def name(self) -> str:
         """Its name within its group."""
-        return self._name or self.given_name or ""
+        return self._private["_name"] or self.given_name or ""
 
     @property
     def address(self) -> str:
         """Its name for everyone: `user_profile.age`."""
-        return f"{self._group.address}.{self.name}" if self._group else self.name
+        group = self._private["_group"]
+        return f"{group.address}.{self.name}" if group else self.name
 
     @property
     def joined(self) -> bool:
         """Whether it belongs to a group, which is for good."""
-        return self._group is not None
+        return self._private["_group"] is not None
 
     @property
     def family_name(self) -> str:

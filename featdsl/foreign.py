@@ -195,7 +195,7 @@ def _users(
         for name, feature in foreign.features.items()
         if f"feature {name}" in foreign.outdated
     }
-    for definition in catalog:
+    for definition in catalog if stale else ():
         if definition.project != project or not isinstance(definition, FeatureDefinition | SetDefinition):
             continue
         if names := [name for name, fingerprint in _made_of(definition) if (name, fingerprint) in stale]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -62,16 +63,33 @@ def upstream(graph: Graph, start: str) -> list[str]:
 
 def ordered(needs: Mapping[str, Iterable[str]]) -> list[str]:
     """Return the keys so that each stands after what it needs, names alphabetical otherwise. Raises CycleProblem."""
+    waiting = {name: {need for need in wanted if need in needs} for name, wanted in needs.items()}
+    follow: dict[str, list[str]] = {}
+    for name, wanted in waiting.items():
+        for need in wanted:
+            follow.setdefault(need, []).append(name)
+    ready = sorted(name for name, wanted in waiting.items() if not wanted)
+    order = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for name in follow.get(order[-1], ()):
+            waiting[name].discard(order[-1])
+            if not waiting[name]:
+                heapq.heappush(ready, name)
+    if len(order) < len(waiting):
+        raise _cycle({name: needs[name] for name, wanted in waiting.items() if wanted})
+    return order
+
+
+def _cycle(needs: Mapping[str, Iterable[str]]) -> CycleProblem:
+    """Return the cycle through the first of the names that are in one."""
     import networkx as nx
 
     graph: Graph = nx.DiGraph()
     graph.add_nodes_from(needs)
     graph.add_edges_from((need, name) for name, wanted in needs.items() for need in wanted if need in needs)
-    try:
-        return list(nx.lexicographical_topological_sort(graph))
-    except nx.NetworkXUnfeasible:
-        edges = nx.find_cycle(graph, min(min(cycle) for cycle in nx.simple_cycles(graph)))
-        raise CycleProblem([edges[0][0], *(edge[1] for edge in edges)]) from None
+    edges = nx.find_cycle(graph, min(min(cycle) for cycle in nx.simple_cycles(graph)))
+    return CycleProblem([edges[0][0], *(edge[1] for edge in edges)])
 
 
 def _upstream(catalog: Catalog, feature: FeatureDefinition) -> Iterable[str]:

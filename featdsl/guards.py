@@ -46,13 +46,7 @@ class Sides:
     @property
     def after(self) -> Catalog:
         """Everything that will be there."""
-        return Catalog.of([*self.others, *self.target])
-
-
-def sides(snapshot: Snapshot, before: Catalog, target: Catalog) -> Sides:
-    """Return both sides of a plan; what it leaves alone stands on neither."""
-    own = {(d.kind, address(d)) for d in [*before, *target]}
-    return Sides(before, target, Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in own))
+        return self.others.updated(self.target)
 
 
 def policy(snapshot: Snapshot, target: Catalog, project: str) -> Policy:
@@ -66,7 +60,7 @@ def policy(snapshot: Snapshot, target: Catalog, project: str) -> Policy:
 
 def blocks(at: Sides, changes: Iterable[PlannedChange], today: date) -> tuple[Block, ...]:
     """Return why the plan cannot be applied, in the order of its changes; nothing when it can."""
-    applied = {(d.kind, address(d)): d for d in at.before}
+    applied = at.before.by_key
     found: list[Block] = []
     for change in (each.change for each in changes):
         was = applied.get((change.kind, change.address))
@@ -184,7 +178,7 @@ def approvals(at: Sides, changes: Iterable[PlannedChange]) -> tuple[Approval, ..
     take it over does not silence who had it.
     """
     reached: dict[str, set[str]] = defaultdict(set)
-    applied = {(d.kind, address(d)): d for d in at.before}
+    applied = at.before.by_key
     for planned in changes:
         change = planned.change
         was = applied.get((change.kind, change.address))
@@ -221,15 +215,13 @@ def notices(at: Sides) -> tuple[Notice, ...]:
 
 def _deprecations(at: Sides) -> Iterator[Notice]:
     after = at.after
-    own = {(d.kind, address(d)) for d in at.target}
-    was = {(d.kind, address(d)): getattr(d, "deprecated", None) for d in at.before}
-    for thing in after:
+    own, was = at.target.by_key, at.before.by_key
+    for key, thing in after.by_key.items():
         deprecation: Deprecation | None = getattr(thing, "deprecated", None)
-        key = (thing.kind, address(thing))
         if deprecation is None:
             continue
         users = list(dict.fromkeys(_readers(after, thing)))
-        fresh = key in own and was.get(key) is None
+        fresh = key in own and getattr(was.get(key), "deprecated", None) is None
         if fresh or any(key in own or (user.kind, address(user)) in own for user in users):
             said = f"It is used by {_by_owner(users, thing)}." if users else "Nobody uses it."
             yield Notice(

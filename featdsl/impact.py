@@ -121,6 +121,8 @@ def untouched(before: Catalog, after: Catalog, planned: Sequence[PlannedChange])
     the sets and models of either.
     """
     telling = [each for each in planned if changes_values(each.change)]
+    if not telling:
+        return ()
     hit = {node(each.change.kind, each.change.address) for each in planned}
     hit |= {node(each.kind, each.address) for change in telling for each in change.downstream}
     starts = {_table_node(each.change) for each in telling} - {""}

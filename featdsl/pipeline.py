@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
@@ -28,6 +29,7 @@ from featdsl.definitions import Catalog
 from featdsl.errors import DeclarationError, PlanFileError, Problem, StoreError
 from featdsl.export import Exported
 from featdsl.foreign import Foreign
+from featdsl.memory import Memory
 from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
 from featdsl.project import Project
 from featdsl.snapshot import PROD, Drift, Snapshot
@@ -57,11 +59,38 @@ class Declared:
 
 def make_plan(project: Project, store: Store, environment: str = PROD) -> Planned:
     """Return the plan that brings an environment to what the project's features package declares."""
+    with uncollected():
+        memory = _memory(project)
+        planned = _made(project, store, environment, memory)
+        memory.save()
+        return planned
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: a plan makes many things and drops few, and looking at all of them again costs as much."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _memory(project: Project) -> Memory:
+    """Return what earlier plans of a project found out, beside its store."""
+    return Memory(project.store / f"memory-{project.name}.json")
+
+
+def _made(project: Project, store: Store, environment: str, memory: Memory) -> Planned:
     snapshot = store.read(environments.checked(environment))
-    return plan_for(project, store, _declared(project, foreign.Registry(snapshot, store.history)))
+    declared = _declared(project, foreign.Registry(snapshot, store.history), memory)
+    return plan_for(project, store, declared, memory)
 
 
-def plan_for(project: Project, store: Store, declared: Declared) -> Planned:
+def plan_for(project: Project, store: Store, declared: Declared, memory: Memory | None = None) -> Planned:
     """Return the plan that brings an environment from what a snapshot tells of it to what is declared beside that."""
     connection = engine.connect(project)
     try:
@@ -72,6 +101,7 @@ def plan_for(project: Project, store: Store, declared: Declared) -> Planned:
             frame_folder=store.frames,
             rows=declared.rows,
             applied=declared.snapshot,
+            memory=memory or Memory(),
         )
     finally:
         connection.close()
@@ -83,7 +113,8 @@ def make_plan_against(project: Project, exported: Exported) -> Planned:
 
     No store is opened, and no source read that is as it was. What could not be checked is among the plan's notices.
     """
-    declared = _declared(project, foreign.Registry(exported.snapshot))
+    memory = _memory(project)
+    declared = _declared(project, foreign.Registry(exported.snapshot), memory)
     connection = engine.connect(project)
     try:
         bound, notices = binding.bind_exported(
@@ -92,13 +123,15 @@ def make_plan_against(project: Project, exported: Exported) -> Planned:
             root=project.root,
             rows=declared.rows,
             exported=exported.snapshot,
+            memory=memory,
         )
     finally:
         connection.close()
+    memory.save()
     return _planned(project, declared, bound, exported.drift, notices)
 
 
-def _declared(project: Project, registry: foreign.Registry) -> Declared:
+def _declared(project: Project, registry: foreign.Registry, memory: Memory) -> Declared:
     loaded = loader.load(project)
     rows = _rows(project, loaded.declarations)
     hashes = {name: digest for name, (digest, _) in rows.items()}
@@ -110,6 +143,7 @@ def _declared(project: Project, registry: foreign.Registry) -> Declared:
         frames=hashes,
         macro_files=loaded.macro_files,
         foreign=known,
+        memory=memory,
     )
     foreign.refuse_outdated(desired, known, registry.snapshot, project.name)
     return Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))

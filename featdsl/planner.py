@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import graph, guards, impact, renames, sql, steps
+from featdsl import graph, guards, impact, renames, steps
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -17,6 +17,7 @@ from featdsl.definitions import (
     SetDefinition,
     SourceDefinition,
     address,
+    revised,
 )
 from featdsl.diff import Change, compare, member_text
 from featdsl.errors import DeclarationError, Problem
@@ -47,16 +48,17 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     snapshot = renames.follow(written, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
     before = _own(snapshot.catalog, target, project)
-    _refuse_shared_views(snapshot, before, target)
+    others = snapshot.catalog.without(before, target)
+    _refuse_shared_views(others, target)
     changes = compare(before, target)
     older = earlier.versions if earlier else {}
     versions = {**older, **steps.versions_of(snapshot, target)}
-    planned = _planned(changes, before, target, versions, _of_others(snapshot, before, target))
-    sides = steps.Sides(written, _own(written.catalog, target, project), snapshot, before, target)
+    planned = _planned(changes, before, target, versions, others)
+    sides = steps.Sides(written, _own(written.catalog, target, project), snapshot, before, target, others)
     todo = tuple(steps.derive(sides, changes, drift=drift, older=older))
-    held_by = steps.holders(snapshot, before, target)
+    held_by = steps.holders(others, target)
     live = steps.live_versions(held_by, versions)
-    at = guards.sides(snapshot, before, target)
+    at = guards.Sides(before, target, others)
     guards.refuse_private(at)
     return Plan(
         project=project,
@@ -79,7 +81,11 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
 
 def _own(applied: Catalog, target: Catalog, project: str) -> Catalog:
     """Return what this plan may change: the project's own definitions, ad hoc ones only once code declares them."""
-    return Catalog.of(d for d in applied if d.project == project and not _stays(d, applied, target))
+    if not any(group.adhoc for group in applied.groups.values()) and not any(
+        f.adhoc for f in applied.features.values()
+    ):
+        return applied.of_project(project)
+    return applied.only(lambda d: d.project == project and not _stays(d, applied, target))
 
 
 def _stays(definition: Definition, applied: Catalog, target: Catalog) -> bool:
@@ -98,10 +104,9 @@ def _stays(definition: Definition, applied: Catalog, target: Catalog) -> bool:
 
 
 def _refuse_foreign_names(snapshot: Snapshot, catalog: Catalog, project: str) -> None:
-    applied = {(definition.kind, address(definition)): definition for definition in snapshot.catalog}
     problems = []
-    for definition in catalog:
-        other = applied.get((definition.kind, address(definition)))
+    for key, definition in catalog.by_key.items():
+        other = snapshot.catalog.by_key.get(key)
         if other is not None and other.project != project:
             what = f"The {definition.kind} {address(definition)} belongs to the project {other.project}."
             mend = f"Give yours another name, or use theirs: featdsl pull {other.project}"
@@ -145,15 +150,9 @@ def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefi
     yield from steps.former_views(catalog).items()
 
 
-def _of_others(snapshot: Snapshot, before: Catalog, target: Catalog) -> Catalog:
-    """Return what is applied and not this plan's to change."""
-    own = {(d.kind, address(d)) for d in [*before, *target]}
-    return Catalog.of(d for d in snapshot.catalog if (d.kind, address(d)) not in own)
-
-
-def _refuse_shared_views(snapshot: Snapshot, before: Catalog, target: Catalog) -> None:
+def _refuse_shared_views(others: Catalog, target: Catalog) -> None:
     """Refuse a group and a set version, of any project, whose views would have one name."""
-    taken = dict(_views_of(_of_others(snapshot, before, target)))
+    taken = dict(_views_of(others))
     problems = []
     for view, definition in _views_of(target):
         other = taken.setdefault(view, definition)
@@ -174,7 +173,7 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     for name, feature in catalog.features.items():
         if applied := snapshot.versions.get((name, feature.fingerprint)):
             same = {each.column for each in applied.inputs} == {each.column for each in feature.inputs}
-            features[name] = replace(
+            features[name] = revised(
                 feature,
                 sql=applied.sql if same else feature.sql,
                 function=applied.function,
@@ -190,6 +189,10 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
 
 
 def _same_or(applied: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:
+    if applied == declared:
+        return applied
+    from featdsl import sql
+
     was, now = ([sql.canonical(sql.expression(text)) for text in each] for each in (applied, declared))
     return applied if was == now else declared
 
@@ -222,12 +225,14 @@ def _edited(applied: SetDefinition, declared: SetDefinition, catalog: Catalog) -
 
 
 def _planned(
-    changes: Iterable[Change], before: Catalog, after: Catalog, versions: impact.Versions, others: Catalog
+    changes: Sequence[Change], before: Catalog, after: Catalog, versions: impact.Versions, others: Catalog
 ) -> tuple[PlannedChange, ...]:
     """Return the changes with everyone downstream, in whatever project."""
+    if not changes:
+        return ()
     import networkx as nx
 
-    before, after = Catalog.of([*others, *before]), Catalog.of([*others, *after])
+    before, after = others.updated(before), others.updated(after)
     whole = nx.compose(graph.build(before), graph.build(after))
     planned = []
     for change in changes:

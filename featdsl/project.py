@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,11 +129,24 @@ class Project:
 
     def team_of(self, file: str) -> str:
         """Return the team that owns a file: the one whose folder is nearest, else the folder's own name."""
-        path = self.root / file
-        owners = {self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders}
+        if file not in self._teams:
+            self._teams[file] = self._nearest_team(self.root / file)
+        return self._teams[file]
+
+    @cached_property
+    def _teams(self) -> dict[str, str]:
+        """The teams of the files that were asked for."""
+        return {}
+
+    @cached_property
+    def _folders(self) -> dict[Path, str]:
+        """The folders of teams."""
+        return {self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders}
+
+    def _nearest_team(self, path: Path) -> str:
         for parent in path.parents:
-            if parent in owners:
-                return owners[parent]
+            if parent in self._folders:
+                return self._folders[parent]
         if path.is_relative_to(self.features) and len(inside := path.relative_to(self.features).parts) > 1:
             return inside[0]
         return self.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from featdsl import fingerprints, sql
+from featdsl import expressions, fingerprints
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -112,7 +112,7 @@ def _moved_feature(feature: FeatureDefinition, names: _Names) -> FeatureDefiniti
         name=name,
         group=group,
         stored="" if feature.column == name else feature.column,
-        expect=tuple(sql.renamed(each, feature.name, name) for each in feature.expect)
+        expect=tuple(expressions.renamed(each, feature.name, name) for each in feature.expect)
         if name != feature.name
         else feature.expect,
         inputs=tuple(_moved_input(each, names) for each in feature.inputs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from featdsl.definitions import Catalog, Column, Definition, FeatureDefinition
 
@@ -120,8 +120,10 @@ def assemble(
     known = list(definitions)
     versions = {(d.address, d.fingerprint): d for d in known if isinstance(d, FeatureDefinition)}
     others = Catalog.of(d for d in known if not isinstance(d, FeatureDefinition))
-    current = [
-        versions[member.feature, member.fingerprint] for group in others.groups.values() for member in group.members
-    ]
-    catalog = Catalog.of([*others, *current])
+    current = {
+        member.feature: versions[member.feature, member.fingerprint]
+        for group in others.groups.values()
+        for member in group.members
+    }
+    catalog = replace(others, features={name: current[name] for name in sorted(current)})
     return Snapshot(head, catalog, versions, {table.name: table for table in tables}, views)

@@ -11,6 +11,7 @@ from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
+from featdsl.errors import SqlProblem
 from featdsl.names import SOURCE_SCHEMA
 
 DIALECT = "duckdb"
@@ -29,14 +30,6 @@ _NAMES = (TokenType.VAR, TokenType.IDENTIFIER)
 _VALUES = (
     exp.Condition, exp.Interval, exp.Tuple, exp.AtTimeZone, exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls,
 )  # fmt: skip
-
-
-class SqlProblem(ValueError):
-    """SQL that cannot be used; `mend` says what to do."""
-
-    def __init__(self, what: str, mend: str = "") -> None:
-        super().__init__(what)
-        self.mend = mend
 
 
 @lru_cache(maxsize=100_000)

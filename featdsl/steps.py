@@ -12,7 +12,7 @@ from featdsl.definitions import (
     FeatureDefinition,
     GroupDefinition,
     SetDefinition,
-    address,
+    revised,
 )
 from featdsl.diff import Change
 from featdsl.errors import Origin
@@ -27,7 +27,8 @@ _NOWHERE = Origin("", 0)
 class Sides:
     """The two sides of a plan: what is applied, and the target.
 
-    What is applied stands here twice: as it is `written`, and under the names that the target has for it.
+    What is applied stands here twice: as it is `written`, and under the names that the target has for it. `others` is
+    what is applied and not this plan's to change.
     """
 
     written: Snapshot
@@ -35,6 +36,7 @@ class Sides:
     snapshot: Snapshot
     before: Catalog
     target: Catalog
+    others: Catalog
 
 
 def derive(
@@ -55,7 +57,7 @@ def derive(
         if features[0].window is None:
             yield from _uniqueness(target.groups[name], features)
     yield from _expectations(snapshot, target, versions, {name for name, _ in stale})
-    live = live_versions(holders(snapshot, sides.before, target), versions)
+    live = live_versions(holders(sides.others, target), versions)
     yield from _views(sides, versions, drift)
     yield from _records(sides.written_own, target)
     current = {(feature.address, feature.fingerprint) for feature in target.features.values()}
@@ -166,11 +168,9 @@ def versions_of(snapshot: Snapshot, target: Catalog) -> dict[tuple[str, str], Fe
     return {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
 
 
-def holders(snapshot: Snapshot, before: Catalog, target: Catalog) -> list[GroupDefinition | SetDefinition]:
+def holders(others: Catalog, target: Catalog) -> list[GroupDefinition | SetDefinition]:
     """Return the groups and sets of every project that hold versions of features once the target is applied."""
-    gone = {(d.kind, address(d)) for d in [*before, *target]}
-    others = [d for d in snapshot.catalog if (d.kind, address(d)) not in gone]
-    return [d for d in [*target, *others] if isinstance(d, GroupDefinition | SetDefinition)]
+    return [*target.groups.values(), *target.sets.values(), *others.groups.values(), *others.sets.values()]
 
 
 def live_versions(
@@ -205,10 +205,9 @@ def _moved(sides: Sides, versions: Mapping[tuple[str, str], FeatureDefinition]) 
 
     It means what it meant; but the table of before may go once no definition names it.
     """
-    now = live_versions(holders(sides.snapshot, sides.before, sides.target), versions)
+    now = live_versions(holders(sides.others, sides.target), versions)
     moved = {key for key, was in sides.snapshot.versions.items() if key in now and now[key].table != was.table}
-    own = {address(each) for each in [*sides.before.sets.values(), *sides.target.sets.values()]}
-    others = [each for name, each in sides.snapshot.catalog.sets.items() if moved and name not in own]
+    others = sides.others.sets.values() if moved else ()
     reading = [each for each in others if moved & live_versions([each], versions).keys()]
     return _select_of_each(Catalog.of(reading), versions)
 
@@ -242,16 +241,15 @@ def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], Feature
 
 def _records(before: Catalog, target: Catalog) -> Iterator[Record | Forget]:
     """Yield what the registry must hold differently; where something is written is noted only along with a change."""
-    applied = {(d.kind, address(d)): d for d in before}
-    declared = {(d.kind, address(d)): d for d in target}
+    applied, declared = before.by_key, target.by_key
     for key in sorted(applied.keys() - declared.keys()):
         if key[0] != "feature":
             yield Forget(kind=key[0], address=key[1])
     for key in sorted(declared):
         was, now = applied.get(key), declared[key]
-        if was is None or _placeless(was) != _placeless(now):
+        if was is None or (was != now and _placeless(was) != _placeless(now)):
             yield Record(definition=now)
 
 
 def _placeless(definition: Definition) -> Definition:
-    return replace(definition, origin=_NOWHERE)
+    return revised(definition, origin=_NOWHERE)

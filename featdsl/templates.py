@@ -55,7 +55,7 @@ def render(
     `{{ var("name") }}` is a variable, `{{ source_name }}` or `{{ ref("source_name") }}` another source, and
     `{{ macro_name(...) }}` what a macro of these files makes.
     """
-    if not any(mark in text for mark in ("{{", "{%", "{#")):
+    if not is_template(text):
         return text
     known = {**sources, **_lookups(variables, sources)}
     files = {file.name for file in macros}
@@ -66,6 +66,11 @@ def render(
         raise TemplateProblem(str(problem), problem.mend, _place(problem, files)) from None
     except Exception as error:  # noqa: BLE001 - a template may divide by zero, or call itself without end
         raise _problem(error, {*known, *(name for file in macros for name, _ in file.macros)}, files) from None
+
+
+def is_template(text: str) -> bool:
+    """Return whether there is anything to fill."""
+    return "{" in text and any(mark in text for mark in ("{{", "{%", "{#"))
 
 
 def source_names(names: Mapping[str, object]) -> dict[str, str]:

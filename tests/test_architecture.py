@@ -30,7 +30,18 @@ LAYERS = {
     | {"request", "shared"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
-    | {"aggregates", "functions", "macros", "requested", "shifts", "templates", "tracing", "windows"}
+    | {
+        "aggregates",
+        "expressions",
+        "functions",
+        "macros",
+        "memory",
+        "requested",
+        "shifts",
+        "templates",
+        "tracing",
+        "windows",
+    }
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
     "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock", "stores.registry"},
     "from files to a plan": {

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featdsl import sql, tracing
+from featdsl.errors import SqlProblem
 from tests.conftest import Workspace
 
 
@@ -162,7 +163,7 @@ def test_the_columns_of_an_expression_are_known(text: str, columns: tuple[str, .
 )
 def test_what_is_no_expression_is_refused(text: str, said: str, mend: str) -> None:
     """Each with its reason and the way to mend it."""
-    with pytest.raises(sql.SqlProblem) as raised:
+    with pytest.raises(SqlProblem) as raised:
         sql.expression(text)
 
     assert (str(raised.value), raised.value.mend) == (said, mend)
@@ -171,15 +172,15 @@ def test_what_is_no_expression_is_refused(text: str, said: str, mend: str) -> No
 @pytest.mark.parametrize("text", ["now()", "current_date", "CURRENT_TIMESTAMP", "today()", "random()", "uuid()"])
 def test_what_changes_by_the_run_is_refused(text: str) -> None:
     """In features and in sources."""
-    with pytest.raises(sql.SqlProblem, match="gives another value at each run"):
+    with pytest.raises(SqlProblem, match="gives another value at each run"):
         sql.expression(f"date_diff('day', born, {text})")
-    with pytest.raises(sql.SqlProblem, match="gives another value at each run"):
+    with pytest.raises(SqlProblem, match="gives another value at each run"):
         sql.query(f"SELECT a FROM source.b WHERE a < {text}")
 
 
 def test_a_sample_needs_a_seed() -> None:
     """Other rows at each run would be other values."""
-    with pytest.raises(sql.SqlProblem, match="A sample has other rows at each run"):
+    with pytest.raises(SqlProblem, match="A sample has other rows at each run"):
         sql.query("FROM source.a USING SAMPLE 10")
 
     assert sql.source_inputs(sql.query("FROM source.a USING SAMPLE reservoir(10 ROWS) REPEATABLE (7)")) == ("a",)
@@ -188,7 +189,7 @@ def test_a_sample_needs_a_seed() -> None:
 @pytest.mark.parametrize("text", ["INSERT INTO a VALUES (1)", "DROP TABLE a", "ATTACH 'a'", "a + 1", "COPY a TO 'b'"])
 def test_a_source_is_one_query(text: str) -> None:
     """Nothing that writes is one."""
-    with pytest.raises(sql.SqlProblem, match="It is not a query"):
+    with pytest.raises(SqlProblem, match="It is not a query"):
         sql.query(text)
 
 
@@ -222,7 +223,7 @@ def test_the_sources_of_a_query_are_known(text: str, inputs: tuple[str, ...]) ->
 @pytest.mark.parametrize("table", ["a", "main.a", "'a.parquet'", "read_csv('a.csv')", "glob('*')", "q"])
 def test_a_query_reads_nothing_past_its_sources(table: str) -> None:
     """A table or file that no source declares would be in no plan."""
-    with pytest.raises(sql.SqlProblem, match="which is no source"):
+    with pytest.raises(SqlProblem, match="which is no source"):
         sql.source_inputs(sql.query(f"SELECT * FROM {table}"))
 
 

@@ -493,7 +493,7 @@ def _lost_views(connection: DuckDBPyConnection, snapshot: Snapshot) -> Iterator[
     lacking = [f"tables.{quote(name)}" for name in snapshot.tables if ("tables", name) not in there]
     for name, sql in snapshot.views.items():
         found, wanted = there.get((snapshot.environment, name), ""), made.get(name) or ""
-        if _words(found) != _words(wanted) or any(table in sql for table in lacking):
+        if (found != wanted and _words(found) != _words(wanted)) or any(table in sql for table in lacking):
             yield name
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from featdsl.definitions import from_json
+from featdsl.definitions import all_from_json
 from featdsl.snapshot import PROD, Environment, Head, HistoryEntry, Snapshot, StoredTable, assemble
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Registry:
         )
         found = assemble(
             head,
-            (from_json(body) for (body,) in bodies),
-            (_adapter(StoredTable).validate_json(body) for (body,) in tables),
+            all_from_json(body for (body,) in bodies),
+            _adapter(list[StoredTable]).validate_json(f"[{','.join(body for (body,) in tables)}]"),
             dict(views.fetchall()),
         )
         return replace(found, environment=environment, is_new=environment not in {PROD, *known})

@@ -1,0 +1,104 @@
+"""What the SQL of features and sources says, as plain data that a memory keeps: a text is parsed once, not at each plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from featdsl import fingerprints
+from featdsl.definitions import Aggregate
+from featdsl.memory import Memory
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression: its one text, the columns that it reads, sorted, and its aggregates with the formula over them."""
+
+    canonical: str
+    columns: tuple[str, ...]
+    aggregates: tuple[Aggregate, ...] = ()
+    formula: str = ""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query: its one text, and the sources that it reads, sorted."""
+
+    canonical: str
+    inputs: tuple[str, ...]
+
+
+def expression(text: str, memory: Memory) -> Expression:
+    """Return what an expression over one row says. Raises SqlProblem."""
+    found = memory.recall("expression", text)
+    if found is not None:
+        return Expression(found[0], tuple(found[1]))
+    from featdsl import sql
+
+    tree = sql.expression(text)
+    read = Expression(sql.canonical(tree), sql.columns(tree))
+    memory.keep("expression", text, [read.canonical, read.columns])
+    return read
+
+
+def windowed(text: str, memory: Memory) -> Expression:
+    """Return what an expression over the rows of a window says. Raises SqlProblem."""
+    found = memory.recall("windowed", text)
+    if found is not None:
+        return Expression(found[0], tuple(found[1]), tuple(Aggregate(**each) for each in found[2]), found[3])
+    from featdsl import aggregates
+
+    row = expression(text, memory)
+    read = Expression(row.canonical, row.columns, *aggregates.split(text))
+    memory.keep(
+        "windowed", text, [read.canonical, read.columns, [asdict(each) for each in read.aggregates], read.formula]
+    )
+    return read
+
+
+def over(text: str, names: Mapping[str, str], memory: Memory) -> str:
+    """Return the one text of an expression in which the columns that it reads stand by other names."""
+    found: str | None = memory.recall("over", text)
+    if found is None:
+        from featdsl import sql
+
+        tree = sql.expression(text)
+        found = sql.canonical(sql.with_columns(tree, {column: f"#{column}#" for column in sql.columns(tree)}))
+        memory.keep("over", text, found)
+    for column, name in names.items():
+        found = found.replace(f'"#{column}#"', f'"{name}"')
+    return found
+
+
+def query(text: str, memory: Memory) -> Query:
+    """Return what a query over sources says. Raises SqlProblem."""
+    found = memory.recall("query", text)
+    if found is not None:
+        return Query(found[0], tuple(found[1]))
+    from featdsl import sql
+
+    tree = sql.query(text)
+    read = Query(inputs=sql.source_inputs(tree), canonical=sql.canonical(tree))
+    memory.keep("query", text, [read.canonical, read.inputs])
+    return read
+
+
+def renamed(text: str, old: str, new: str) -> str:
+    """Return a text in which the column `old` is called `new`."""
+    from featdsl import sql
+
+    return sql.renamed(text, old, new)
+
+
+def lineage(
+    text: str, schemas: Mapping[str, Mapping[str, str]], outputs: Sequence[str], memory: Memory
+) -> dict[str, tuple[str, ...]]:
+    """Return for each output column of a query the columns of its sources that decide it, as `tracing.trace` does."""
+    key = fingerprints.of({"sql": text, "schemas": schemas, "outputs": outputs})
+    found = memory.recall("lineage", key)
+    if found is None:
+        from featdsl import sql, tracing
+
+        found = tracing.trace(sql.query(text), schemas, outputs)
+        memory.keep("lineage", key, found)
+    return {column: tuple(leaves) for column, leaves in found.items()}
