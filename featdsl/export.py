@@ -100,7 +100,7 @@ def _parsed(text: str, name: str) -> Mapping[str, Any]:
         raise PlanFileError(Problem("Not an export", f"{name} is no JSON: {error}.", mend=_MEND)) from None
     version = found.pop("format", None) if isinstance(found, dict) else None
     digest = found.pop("digest", None) if isinstance(found, dict) else None
-    if not isinstance(version, int) or not isinstance(digest, str):
+    if not isinstance(version, int) or not isinstance(digest, str) or "definitions" not in found:
         what = f"{name} has no format and digest, which every export of a registry has."
         raise PlanFileError(Problem("Not an export", what, mend=_MEND))
     if version > FORMAT:

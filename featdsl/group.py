@@ -229,11 +229,11 @@ class GroupDeclaration(Declaration):
 
     def __init__(self, given: Mapping[str, object]) -> None:
         super().__init__(given)
+        self._foreign = self.shared_by
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.shared_by:
-            self._foreign = self.shared_by
             return self
         if (self.source is None) == (self.inputs is None):
             raise ValueError("give source= (rows to compute from) or inputs= (features to derive from), one of them")
