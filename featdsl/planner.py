@@ -168,9 +168,10 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     features = dict(catalog.features)
     for name, feature in catalog.features.items():
         if applied := snapshot.versions.get((name, feature.fingerprint)):
-            features[name] = revised(
+            kept = revised(
                 feature, sql=applied.sql, function=applied.function, expect=_same_or(applied.expect, feature.expect)
             )
+            features[name] = applied if kept == applied else kept  # so that those who compare need look no further
     sources = dict(catalog.sources)
     for name, source in catalog.sources.items():
         earlier = snapshot.catalog.sources.get(name)
