@@ -65,7 +65,7 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
 def _change(before: Catalog, after: Catalog, old: Definition | None, new: Definition | None) -> Change | None:
     if old is None:
         return _made("create", new, "additive") if new is not None else None
-    if old == new:
+    if old is new or old == new:
         return None
     if new is None:
         return _made("remove", old, "metadata" if isinstance(old, PolicyDefinition) else "breaking")

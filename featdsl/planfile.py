@@ -23,8 +23,10 @@ def to_json(plan: Plan) -> str:
     """Return the plan as JSON text, with a digest of all of it; `from_json` gives an equal plan back."""
     import json
 
+    import pydantic_core  # Python's own encoder indents ten times as slowly
+
     found = json.loads(_adapter().dump_json(plan))
-    return json.dumps({**found, "digest": _digest(found)}, indent=2, ensure_ascii=False) + "\n"
+    return pydantic_core.to_json({**found, "digest": _digest(found)}, indent=2).decode() + "\n"
 
 
 def _digest(found: dict[str, Any]) -> str:
@@ -33,19 +35,14 @@ def _digest(found: dict[str, Any]) -> str:
     import json
 
     rest = {name: value for name, value in found.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(_plain(rest), sort_keys=True).encode()).hexdigest()
+    plain = json.loads(json.dumps(rest), parse_float=_number)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """Return a value with whole numbers as integers: some formatters write 1 for 1.0."""
-    match value:
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case float() if value.is_integer():
-            return int(value)
-    return value
+def _number(text: str) -> int | float:
+    """Return a number, a whole one as an integer: some formatters write 1 for 1.0."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def from_json(text: str, *, name: str) -> Plan:

@@ -173,12 +173,13 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     for name, feature in catalog.features.items():
         if applied := snapshot.versions.get((name, feature.fingerprint)):
             same = {each.column for each in applied.inputs} == {each.column for each in feature.inputs}
-            features[name] = revised(
+            kept = revised(
                 feature,
                 sql=applied.sql if same else feature.sql,
                 function=applied.function,
                 expect=_same_or(applied.expect, feature.expect),
             )
+            features[name] = applied if kept == applied else kept  # so that those who compare need look no further
     sources = dict(catalog.sources)
     for name, source in catalog.sources.items():
         earlier = snapshot.catalog.sources.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import sqlglot
@@ -38,21 +38,22 @@ def expression(text: str) -> exp.Expr:
     tree = _one_statement(text)
     if isinstance(tree, exp.Alias):
         raise SqlProblem("AS gives it a second name.", "Leave AS out: the feature's name is the column's.")
-    if tree.find(exp.Query):
+    nodes = list(tree.walk())
+    if _any(nodes, exp.Query):
         raise SqlProblem(
             "It holds a query; a feature is an expression over the columns of its source.",
             "Put the query into a Source(sql=...).",
         )
     if not isinstance(tree, _VALUES):
         raise SqlProblem("It is no expression.", "Write what could stand between SELECT and FROM.")
-    if tree.find(exp.Window):
+    if _any(nodes, exp.Window):
         raise SqlProblem(
             "OVER looks at other rows; a feature is an expression over one row.",
             "Compute it in a Source(sql=...).",
         )
-    if tree.find(exp.Star) and not tree.find(exp.AggFunc):
+    if _any(nodes, exp.Star) and not _any(nodes, exp.AggFunc):
         raise SqlProblem("A star is not one value.")
-    _refuse_changing(tree)
+    _refuse_changing(nodes)
     return tree
 
 
@@ -62,7 +63,7 @@ def query(text: str) -> exp.Query:
     tree = _one_statement(text)
     if not isinstance(tree, exp.Query):
         raise SqlProblem("It is not a query.", "Write one SELECT.")
-    _refuse_changing(tree)
+    _refuse_changing(list(tree.walk()))
     return tree
 
 
@@ -142,15 +143,20 @@ def _first_error(error: SqlglotError) -> str:
     return f"{str(first['description']).rstrip('.')}, after {near!r}."
 
 
-def _calls(tree: exp.Expr) -> Iterator[str]:
-    for call in tree.find_all(exp.Func):
-        yield call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+def _any(nodes: Iterable[exp.Expr], kind: type) -> bool:
+    return any(isinstance(node, kind) for node in nodes)
 
 
-def _refuse_changing(tree: exp.Expr) -> None:
-    if any(sample.args.get("seed") is None for sample in tree.find_all(exp.TableSample)):
+def _calls(nodes: Iterable[exp.Expr]) -> Iterator[str]:
+    for call in nodes:
+        if isinstance(call, exp.Func):
+            yield call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+
+
+def _refuse_changing(nodes: Sequence[exp.Expr]) -> None:
+    if any(isinstance(node, exp.TableSample) and node.args.get("seed") is None for node in nodes):
         raise SqlProblem("A sample has other rows at each run.", "Say which one: USING SAMPLE ... REPEATABLE (1).")
-    changing = sorted(_CHANGING.intersection(_calls(tree)))
+    changing = sorted(_CHANGING.intersection(_calls(nodes)))
     if changing:
         raise SqlProblem(
             f"{changing[0]}() gives another value at each run, so past values could not be told.",

@@ -247,7 +247,7 @@ def _records(before: Catalog, target: Catalog) -> Iterator[Record | Forget]:
             yield Forget(kind=key[0], address=key[1])
     for key in sorted(declared):
         was, now = applied.get(key), declared[key]
-        if was is None or (was != now and _placeless(was) != _placeless(now)):
+        if was is None or (was is not now and _placeless(was) != _placeless(now)):
             yield Record(definition=now)
 
 
