@@ -47,10 +47,9 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     before = _own(snapshot.catalog, target, project)
     _refuse_shared_views(snapshot, before, target)
     changes = compare(before, target)
-    older = earlier.versions if earlier else {}
-    versions = {**older, **steps.versions_of(snapshot, target)}
+    versions = steps.versions_of(snapshot, target, project, earlier)
     planned = _planned(changes, before, target, versions, _of_others(snapshot, before, target))
-    todo = tuple(steps.derive(snapshot, before, target, changes, drift=drift, older=older))
+    todo = tuple(steps.derive(snapshot, before, target, changes, drift=drift, versions=versions))
     held_by = steps.holders(snapshot, before, target)
     live = steps.live_versions(held_by, versions)
     at = guards.sides(snapshot, before, target)

@@ -30,13 +30,12 @@ def derive(  # noqa: PLR0913 - the two sides, what differs, and what is beside t
     changes: Iterable[Change],
     *,
     drift: Drift,
-    older: Mapping[tuple[str, str], FeatureDefinition],
+    versions: Mapping[tuple[str, str], FeatureDefinition],
 ) -> Iterator[Step]:
     """Yield the steps that take the registry from `before` to `target`: build, check, publish, record, let go.
 
-    `older` holds versions of features that the target pins and the registry may have let go of.
+    `versions` holds every feature that the target has and pins, also such as the registry has let go of.
     """
-    versions = {**older, **versions_of(snapshot, target)}
     stale = [(name, table) for name in _in_order(target) for table in _to_build(snapshot, target, name, drift)]
     yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
     for name, table in stale:
@@ -50,8 +49,10 @@ def derive(  # noqa: PLR0913 - the two sides, what differs, and what is beside t
     yield from _views(snapshot, before, target, versions, drift)
     yield from _records(before, target)
     current = {(feature.address, feature.fingerprint) for feature in target.features.values()}
-    for key in sorted(live.keys() - snapshot.versions.keys() - current):
-        yield Record(definition=live[key])
+    for key in sorted(live.keys() - current):
+        was = snapshot.versions.get(key)
+        if was is None or _placeless(was) != _placeless(live[key]):
+            yield Record(definition=live[key])
     for key in sorted(snapshot.versions.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
 
@@ -151,9 +152,16 @@ def _expectations(
                     )
 
 
-def versions_of(snapshot: Snapshot, target: Catalog) -> dict[tuple[str, str], FeatureDefinition]:
-    """Return every known feature by address and fingerprint: those that are applied, and those of the target."""
-    return {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
+def versions_of(
+    snapshot: Snapshot, target: Catalog, project: str, earlier: Snapshot | None = None
+) -> dict[tuple[str, str], FeatureDefinition]:
+    """Return every known feature by address and fingerprint: those that are applied, and those of the target.
+
+    Those of an `earlier` state are as they were then; other projects' only where they are known no more.
+    """
+    then = earlier.versions if earlier else {}
+    own = {key: each for key, each in then.items() if each.project == project}
+    return {**then, **snapshot.versions, **own, **{(f.address, f.fingerprint): f for f in target.features.values()}}
 
 
 def holders(snapshot: Snapshot, before: Catalog, target: Catalog) -> list[GroupDefinition | SetDefinition]:
