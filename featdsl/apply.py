@@ -91,6 +91,11 @@ def _refuse_stale(plan: Plan, snapshot: Snapshot) -> None:
         what = f"The plan was made for state {plan.base.serial} of the store, which is now at {snapshot.head.serial}"
         what += f", {ahead} applies later." if ahead > 1 else ", one apply later." if ahead == 1 else "."
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
+    # An apply elsewhere does not touch this environment's state, but gc lets go of tables for all of them.
+    gone = sorted({each.table for each in plan.reused} - snapshot.tables.keys())
+    if gone:
+        what = f"The plan goes on with {', '.join(gone)}, which the store has let go of since."
+        raise StalePlanError(Problem("Stale plan", what, mend="Plan again, to have it built: featdsl plan"))
 
 
 def _refuse_other_functions(plan: Plan, functions: calls.Functions) -> None:

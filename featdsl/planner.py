@@ -51,11 +51,10 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     others = snapshot.catalog.without(before, target)
     _refuse_shared_views(others, target)
     changes = compare(before, target)
-    older = earlier.versions if earlier else {}
-    versions = {**older, **steps.versions_of(snapshot, target)}
+    versions = steps.versions_of(snapshot, target, project, earlier)
     planned = _planned(changes, before, target, versions, others)
     sides = steps.Sides(written, _own(written.catalog, target, project), snapshot, before, target, others)
-    todo = tuple(steps.derive(sides, changes, drift=drift, older=older))
+    todo = tuple(steps.derive(sides, changes, drift=drift, versions=versions))
     held_by = steps.holders(others, target)
     live = steps.live_versions(held_by, versions)
     at = guards.Sides(before, target, others)

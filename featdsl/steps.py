@@ -40,14 +40,13 @@ class Sides:
 
 
 def derive(
-    sides: Sides, changes: Iterable[Change], *, drift: Drift, older: Mapping[tuple[str, str], FeatureDefinition]
+    sides: Sides, changes: Iterable[Change], *, drift: Drift, versions: Mapping[tuple[str, str], FeatureDefinition]
 ) -> Iterator[Step]:
     """Yield the steps that take the registry to the target: build, check, publish, record, let go.
 
-    `older` holds versions of features that the target pins and the registry may have let go of.
+    `versions` holds every feature that the target has and pins, also such as the registry has let go of.
     """
     snapshot, target, written = sides.snapshot, sides.target, sides.written.versions
-    versions = {**older, **versions_of(snapshot, target)}
     stale = [(name, table) for name in _in_order(target) for table in _to_build(snapshot, target, name, drift)]
     yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
     for name, table in stale:
@@ -62,7 +61,8 @@ def derive(
     yield from _records(sides.written_own, target)
     current = {(feature.address, feature.fingerprint) for feature in target.features.values()}
     for key in sorted(live.keys() - current):
-        if live[key] != written.get(key):
+        was = written.get(key)
+        if was is None or (was != live[key] and _placeless(was) != _placeless(live[key])):
             yield Record(definition=live[key])
     for key in sorted(written.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
@@ -163,9 +163,16 @@ def _expectations(
                     )
 
 
-def versions_of(snapshot: Snapshot, target: Catalog) -> dict[tuple[str, str], FeatureDefinition]:
-    """Return every known feature by address and fingerprint: those that are applied, and those of the target."""
-    return {**snapshot.versions, **{(f.address, f.fingerprint): f for f in target.features.values()}}
+def versions_of(
+    snapshot: Snapshot, target: Catalog, project: str, earlier: Snapshot | None = None
+) -> dict[tuple[str, str], FeatureDefinition]:
+    """Return every known feature by address and fingerprint: those that are applied, and those of the target.
+
+    Those of an `earlier` state are as they were then; other projects' only where they are known no more.
+    """
+    then = earlier.versions if earlier else {}
+    own = {key: each for key, each in then.items() if each.project == project}
+    return {**then, **snapshot.versions, **own, **{(f.address, f.fingerprint): f for f in target.features.values()}}
 
 
 def holders(others: Catalog, target: Catalog) -> list[GroupDefinition | SetDefinition]:
