@@ -76,7 +76,8 @@ def from_json(text: str, *, name: str) -> Plan:
 
 def _refuse_other_format(found: object, name: str) -> None:
     version = found.get("format") if isinstance(found, dict) else None
-    if not isinstance(version, int) or version == FORMAT:
+    is_export = isinstance(found, dict) and "definitions" in found  # which has a format of its own
+    if not isinstance(version, int) or version == FORMAT or is_export:
         return
     if version > FORMAT:
         what = f"{name} has format {version}; this featdsl reads {FORMAT}."
