@@ -76,6 +76,7 @@ def carry_out(
             functions=planned.functions,
             approved_by=approved_by,
         )
+    planned.memory.save()
     _applied(format_, head.serial, planned.plan)
 
 

@@ -39,11 +39,15 @@ from featdsl.stores import Store
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the rows in memory that it builds from, by their hash, and the functions that it calls, by fingerprint."""
+    """A plan, the rows in memory that it builds from, by their hash, and the functions that it calls, by fingerprint.
+
+    `memory` is what was found out for it: an apply that makes the store has a place to save it.
+    """
 
     plan: Plan
     rows: Mapping[str, Any]
     functions: Functions = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def make_plan(project: Project, store: Store, environment: str = PROD) -> Planne
         memory = _memory(project)
         planned = _made(project, store, environment, memory)
         memory.save()
-        return planned
+        return replace(planned, memory=memory)
 
 
 @contextmanager

@@ -90,6 +90,13 @@ def test_a_text_is_parsed_by_the_first_plan_alone(remembered: Workspace) -> None
     assert loaded(remembered) == "recalled"
 
 
+def test_the_first_apply_leaves_a_memory(bank: Workspace) -> None:
+    """It makes the folder that its plan found missing; only young data files are looked at again."""
+    settle(bank)
+    bank.apply()
+    assert loaded(bank) == "recalled"
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_memory_is_none(remembered: Workspace, edit: Edit, damage: str) -> None:
     """A plan says what it says without one, and mends it."""
@@ -175,7 +182,10 @@ def test_files_tell_their_state_once_they_are_old_enough(bank: Workspace) -> Non
     loaded = loader.load(project)
     source = catalog.build(loaded.declarations, project).sources["accounts"]
     connection = connect(project)
+    file = bank.root / "data" / "accounts.parquet"
+    os.utime(file, (time.time() + 60, time.time() + 60))  # however slow this machine is
     assert state(connection, source, bank.root) == []
+    os.utime(file, (0, 0))
     settle(bank)
     ((path, size, *_),) = state(connection, source, bank.root)
     assert (path, size) == (
