@@ -47,12 +47,22 @@ def plan_text(plan: Plan, *, sql: bool) -> str:
 
 
 def carry_out(
-    planned: Planned, project: Project, *, yes: bool, approved_by: Sequence[str] = (), format_: str = "text"
+    planned: Planned,
+    project: Project,
+    *,
+    yes: bool,
+    approved_by: Sequence[str] = (),
+    format_: str = "text",
+    command: str = "apply",
 ) -> None:
-    """Show a plan, ask unless it was said `yes`, and run it. Raises PolicyError for one that may not be run."""
+    """Show a plan, ask unless it was said `yes`, and run it; `command` is what was asked for.
+
+    Raises PolicyError for a plan that may not be run.
+    """
     from featdsl import guards
     from featdsl.apply import apply as run
     from featdsl.progress import showing
+    from featdsl.snapshot import PROD
     from featdsl.stores import open_store
 
     store = open_store(project)
@@ -64,7 +74,8 @@ def carry_out(
         _applied(format_, planned.plan.base.serial, planned.plan)
         return
     if not yes:
-        mend = "Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes)."
+        env = f" --env {planned.plan.environment}" if planned.plan.environment != PROD else ""
+        mend = f"Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl {command}{env} --yes)."
         confirm("Apply this plan?", mend)
     with showing() as listen:
         head = run(

@@ -82,7 +82,7 @@ def rollback(
         click.echo(cli_shared.plan_text(planned.plan, sql=False), nl=False)
         click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
         return
-    cli_shared.carry_out(planned, project, yes=yes, approved_by=approved_by)
+    cli_shared.carry_out(planned, project, yes=yes, approved_by=approved_by, command=f"rollback {state}")
 
 
 @click.command()

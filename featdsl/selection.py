@@ -110,6 +110,9 @@ def _want(snapshot: Snapshot, asked: Selectable) -> Want:
             mend = "Derive a feature from it in a group: there an input may be looked up so."
             raise RequestError(Problem("Role by a feature", what, mend=mend))
         return Want(asked.name, feature, tuple(sorted(asked.keys.items())))
+    if isinstance(asked, str) and "@" in asked:
+        what = f"{asked} is a set version, which is asked for alone, not in a list beside features."
+        raise RequestError(Problem("Set in a list", what, mend="Ask for it on its own, or list the features."))
     address = resolve(snapshot, asked if isinstance(asked, str) else asked.address)
     feature = snapshot.catalog.features[address]
     name = asked.rpartition(".")[2] if isinstance(asked, str) else asked.name

@@ -525,6 +525,38 @@ def test_a_deleted_data_file_is_built_again(applied: Workspace) -> None:
     assert "Nothing to do" in featdsl(applied, "plan", "--check")
 
 
+def test_a_model_that_moves_on_from_what_goes_adopts_nothing(applied: Workspace, edit: Edit) -> None:
+    """Its new set version has no feature in the place of the one that is removed."""
+    lending = "features/lending/__init__.py"
+    edit(
+        lending, "version=1, features=[UserProfile.age, UserProfile.income]", "version=3, features=[UserProfile.income]"
+    )
+    edit(lending, "version=2", "version=4")
+    path = applied.root / "features/accounts/__init__.py"
+    text = path.read_text()
+    path.write_text(text[: text.index("    age")] + text[text.index("    income") :])
+
+    said = featdsl(applied, "plan")
+
+    assert "lending: 1 model lets go" in said
+    assert "- model loan_default  lets go of user_profile.age" in said
+
+
+def test_rows_that_only_a_pin_holds_are_missed(applied: Workspace, edit: Edit) -> None:
+    """A hand has deleted some: nothing can make them again, and the verdict does not say that all is well."""
+    old = registry(applied).catalog.features["user_profile.income"].table
+    edit("features/accounts/__init__.py", '"annual_income"', '"annual_income * 2"')
+    featdsl(applied, "apply", "--yes")
+    with duckdb.connect(str(applied.root / ".featdsl" / registry(applied).tables[old].file)) as connection:
+        connection.execute(f"DELETE FROM {old} WHERE user_id = 3")
+
+    said = featdsl(applied, "plan")
+
+    assert "Nothing to do: the store holds what the code declares. But what older versions hold is lost.\n" in said
+    assert f"table {old} is lost, and only credit_risk@1, credit_risk@2 still hold it" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 100
+
+
 @pytest.mark.parametrize("view", ["prod.user_profile", "prod.credit_risk_v1"])
 def test_a_dropped_view_is_published_again(applied: Workspace, view: str) -> None:
     """A careless DROP VIEW is noticed, and nothing but the view is made again."""

@@ -70,7 +70,9 @@ def test_an_environment_builds_what_differs_and_nothing_else(applied: Workspace,
     assert values(applied, "same") == OLD
 
     edit(ACCOUNTS, '"date_diff', '"1 + date_diff')
-    said = featdsl(applied, "plan", "--env", "same")
+    said = featdsl(applied, "plan", "--env", "same", "--sql")
+    assert said.startswith("Plan for bank in the environment same, against state 2 of its store\n")
+    assert "-- view same.user_profile" in said
     featdsl(applied, "apply", "--env", "same", "--yes")
 
     assert built(said) == 1
@@ -200,7 +202,13 @@ def test_going_back_is_a_plan(applied: Workspace, edit: Edit) -> None:
     said = featdsl(applied, "rollback", "1", "--out", str(out))
     assert "user_profile" in said
     assert values(applied) == NEW
-    assert "Not confirmed" in featdsl(applied, "rollback", "1", code=1)
+    assert "or say yes (featdsl rollback 1 --yes)." in featdsl(applied, "rollback", "1", code=1)
+    featdsl(applied, "apply", "--env", "pr_1", "--yes")
+    edit(ACCOUNTS, '"annual_income * 2"', '"annual_income * 3"')
+    assert "or say yes (featdsl apply --env pr_1 --yes)." in featdsl(applied, "apply", "--env", "pr_1", code=1)
+    featdsl(applied, "apply", "--env", "pr_1", "--yes")
+    said = featdsl(applied, "rollback", "3", "--env", "pr_1", code=1)
+    assert "or say yes (featdsl rollback 3 --env pr_1 --yes)." in said
 
     featdsl(applied, "apply", str(out))
     assert values(applied) == OLD

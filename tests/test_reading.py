@@ -202,6 +202,12 @@ def test_a_key_beyond_the_range_of_the_feature_is_unknown(store: FeatureStore, k
     assert store.training_set(["age"], spine, timestamp="ts").arrow()["age"].to_pylist() == [33, None]
 
 
+def test_a_set_is_asked_for_alone(store: FeatureStore) -> None:
+    """In a list beside features it is no feature, and the message says so."""
+    with pytest.raises(RequestError, match="credit_risk@1 is a set version, which is asked for alone"):
+        store.get_features(["age", "credit_risk@1"], user_id=3)
+
+
 def test_keys_as_text_are_refused(store: FeatureStore) -> None:
     """A silent cast would match some rows and lose others."""
     with pytest.raises(RequestError, match="The spine's column 'user_id' is VARCHAR; the key is BIGINT"):

@@ -22,6 +22,7 @@ from featdsl.definitions import (
 from featdsl.diff import Action, Reason
 from featdsl.plan import BuildTable, CheckRows, DropView, Kept, OpenSource, Plan, PutView, Record
 from featdsl.render.sizes import rows, size, together
+from featdsl.snapshot import PROD
 
 _VERBS: dict[Action, str] = {
     "create": "to create",
@@ -39,7 +40,8 @@ _NAMES = 6
 def title(plan: Plan) -> str:
     """Return what the plan is of, and against which state of the store."""
     state = f"state {plan.base.serial} of its store" if plan.base.serial else "an empty store"
-    return f"Plan for {plan.project}, against {state}"
+    beside = f" in the environment {plan.environment}" if plan.environment != PROD else ""
+    return f"Plan for {plan.project}{beside}, against {state}"
 
 
 def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
@@ -129,7 +131,7 @@ def statements(plan: Plan) -> Iterator[tuple[str, list[str]]]:
                 ],
             )
         elif isinstance(step, PutView):
-            yield f"-- view prod.{step.name}", step.sql.splitlines()
+            yield f"-- view {plan.environment}.{step.name}", step.sql.splitlines()
 
 
 def steps_line(plan: Plan) -> str:

@@ -25,7 +25,7 @@ def verdict(plan: Plan) -> str:
         first, more = plan.blocks[0].what.partition("\n")[0].rstrip("."), len(plan.blocks) - 1
         return f"Blocked: {first}{f', and {more:,} more' if more else ''}."
     if plan.empty:
-        return NOTHING
+        return f"{NOTHING} But what older versions hold is lost." if plan.lost else NOTHING
     touched = _touched(plan)
     if plan.unapproved:
         said = some([_with_count(team, touched) for team in plan.unapproved], _TEAMS)
@@ -128,7 +128,13 @@ class Team:
     @property
     def counts(self) -> str:
         """How much follows, is pinned, adopts and reads: `2 features follow; 1 set and 1 model are pinned`."""
-        verbs = {"↻": "follows|follow", "=": "is|are pinned", "+": "adopts|adopt", "!": "reads|read changed columns"}
+        verbs = {
+            "↻": "follows|follow",
+            "=": "is|are pinned",
+            "+": "adopts|adopt",
+            "-": "lets|let go",
+            "!": "reads|read changed columns",
+        }
         return _counts((verbs[each.symbol], each.kind) for each in self.met)
 
 
@@ -149,7 +155,8 @@ def affected(plan: Plan) -> list[Team]:
             if reads_columns(change):
                 row.reads.append(_column_of(change))
             elif change.kind == "feature" and (each.kind in {"set", "model"} or each.effect == "keeps"):
-                (row.keeps if each.effect == "keeps" else row.adopts).append(change.address)
+                moved = row.leaves if change.action == "remove" else row.adopts
+                (row.keeps if each.effect == "keeps" else moved).append(change.address)
     teams: dict[str, list[Met]] = defaultdict(list)
     for (owner, kind, address), row in sorted(rows.items(), key=lambda item: (item[0][0], _order(*item[0][1:]))):
         teams[owner] += [Met(kind, address, symbol, said) for symbol, said in row.told(kind)]
@@ -174,6 +181,7 @@ class _Row:
     follows: list[str] = field(default_factory=list)
     keeps: list[str] = field(default_factory=list)
     adopts: list[str] = field(default_factory=list)
+    leaves: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
 
     def told(self, kind: str) -> Iterator[tuple[str, str]]:
@@ -185,6 +193,8 @@ class _Row:
             yield "=", f"{'trains on' if kind == 'model' else 'keeps'} the old {some(self.keeps, _CAUSES)}"
         if self.adopts:
             yield "+", f"adopts the new {some(self.adopts, _CAUSES)}"
+        if self.leaves:
+            yield "-", f"lets go of {some(self.leaves, _CAUSES)}"
 
 
 def _column_of(change: Change) -> str:

@@ -86,7 +86,7 @@ def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
         yield from _section("Old versions that live on", page.pairs(kept_lines(plan, _TABLES)), paint)
     yield from _section("Data checks", page.checks(), paint)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
-    yield from _section("Lost for good", plan.lost, paint)
+    yield from _section("Lost for good", page.told((said, "") for said in plan.lost), paint)
     yield from _section("Ad hoc, kept until code declares them", page.wrapped(", ".join(plan.adhoc)), paint)
     yield from _section("SQL", _sql(plan) if sql else [], paint)
     if not plan.empty:
