@@ -43,7 +43,14 @@ LAYERS = {
         "windows",
     }
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
-    "engine and storage": {"engine", "stores", "stores.embedded", "stores.lock", "stores.registry"},
+    "engine and storage": {
+        "engine",
+        "stores",
+        "stores.embedded",
+        "stores.embedded_writer",
+        "stores.lock",
+        "stores.registry",
+    },
     "from files to a plan": {
         "loader",
         "draft",

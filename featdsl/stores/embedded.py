@@ -12,40 +12,25 @@ A crash leaves a data file that no catalogue names.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl import engine
-from featdsl.definitions import Column, Definition, FeatureDefinition, address, to_json
+from featdsl.definitions import Column
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, PROD, Drift, Environment, Head, HistoryEntry, Snapshot, StoredTable
-from featdsl.stores.lock import exclusive, user
-from featdsl.stores.registry import FORMAT, TABLES, Edits, Registry
+from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Snapshot, StoredTable
+from featdsl.stores.embedded_writer import RETIRED_SECONDS, EmbeddedWriter
+from featdsl.stores.lock import exclusive
+from featdsl.stores.registry import FORMAT, Registry
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from featdsl.project import Project
-
-_STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
-_TABLES_A_FILE = 32
-"""A view that is made or read loads the whole catalogue of its table's file: with 300 tables in one, that was most of
-an apply. A file takes at least a quarter of a MiB, so one for each table would waste space."""
-_RETIRED_SECONDS = 3600
-"""How long a data file stays that nothing lists any more: a reader may have read the catalogue of before."""
-_FILES = """
-CREATE SCHEMA tables;
-CREATE TABLE registry.files (name VARCHAR, bytes BIGINT, modified BIGINT, retired BIGINT);
-"""
 
 
 class EmbeddedStore:
@@ -191,7 +176,7 @@ class EmbeddedStore:
             return 0
         with self._catalogue() as connection:
             serial = int(Registry(connection).meta()["serial"])
-            old = int(time.time()) - _RETIRED_SECONDS
+            old = int(time.time()) - RETIRED_SECONDS
             kept = "SELECT name FROM registry.files WHERE coalesce(retired > ?, true)"
             listed = {name for (name,) in connection.execute(kept, [old]).fetchall()}
         for file in (self._folder / "data").glob("*.duckdb*"):
@@ -214,251 +199,6 @@ class EmbeddedStore:
             yield connection
         finally:
             connection.close()
-
-
-class EmbeddedWriter:
-    """One apply on an embedded store."""
-
-    def __init__(self, store: EmbeddedStore, project: Project, folder: Path, snapshot: Snapshot, serial: int) -> None:
-        self.snapshot = snapshot
-        self.connection = engine.connect(project)
-        self.serial = serial + 1
-        self._store, self._folder = store, folder
-        self._files: list[str] = []
-        self._edits = Edits(snapshot.environment)
-        self._expire_after: int | None = None
-        self._published = False
-
-    @property
-    def _built(self) -> dict[str, StoredTable]:
-        return {name: table for name, table in self._edits.tables.items() if table}
-
-    def build(
-        self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
-    ) -> int:
-        """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
-        begun = time.monotonic()
-        self.open(reads)
-        file, stored = self._stored(table)
-        self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
-        (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
-        self.connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table)} AS SELECT * FROM {stored}")
-        self._edits.tables[table] = StoredTable(
-            name=table,
-            file=file,
-            rows=rows,
-            columns=tuple(columns),
-            engine=f"duckdb {engine.version()}",
-            built_at=_now().isoformat(timespec="seconds"),
-            entity_rows=self._entity_rows(stored, keys),
-            seconds=round(time.monotonic() - begun, 3),
-        )
-        return int(rows)
-
-    def _stored(self, table: str) -> tuple[str, str]:
-        """Return the file that a new table is written to, and its name for this session."""
-        if len(self._built) % _TABLES_A_FILE == 0:
-            self._start_file()
-        return self._files[-1], f"{quote(Path(self._files[-1]).stem)}.main.{quote(table)}"
-
-    def _entity_rows(self, stored: str, keys: Sequence[str]) -> tuple[float, float]:
-        """Return how many rows an entity has on average, and the entity of an average row."""
-        by = ", ".join(quote(key) for key in keys) or "()"
-        counts = f"SELECT count(*) AS n FROM {stored} GROUP BY {by}"
-        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / sum(n), 0) FROM ({counts})"
-        ((mean, crowd),) = self.connection.execute(query).fetchall()
-        return mean, crowd
-
-    def _start_file(self) -> None:
-        (self._folder / "data").mkdir(exist_ok=True)
-        self._files.append(f"data/{self.serial:06d}-{uuid.uuid4().hex[:8]}.duckdb")
-        path = self._folder / self._files[-1]
-        self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_STORAGE})")
-        self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
-
-    def open(self, tables: Iterable[str]) -> None:
-        """Let SQL of this apply read tables that it builds or that were there before."""
-        known = [self.snapshot.tables[name] for name in tables if name not in self._edits.tables]
-        self._store.open_tables(self.connection, known)
-
-    def put_view(self, name: str, sql: str) -> None:
-        """Make or replace a view."""
-        self._edits.views[name] = sql
-
-    def drop_view(self, name: str) -> None:
-        """Remove a view."""
-        self._edits.views[name] = None
-
-    def record(self, definition: Definition) -> None:
-        """Write a definition."""
-        fingerprint = definition.fingerprint if isinstance(definition, FeatureDefinition) else ""
-        self._edits.documents[definition.kind, address(definition), fingerprint] = to_json(definition)
-
-    def forget(self, kind: str, address: str, fingerprint: str) -> None:
-        """Remove a definition."""
-        self._edits.documents[kind, address, fingerprint] = None
-
-    def release(self, table: str) -> None:
-        """Stop listing a table; its data go when no reader can be left that looks for them."""
-        self._edits.tables[table] = None
-
-    def expire_after(self, seconds: int | None) -> None:
-        """Say how long the environment may stay without an apply; for good without a number."""
-        self._expire_after = seconds
-
-    def drop_environment(self, name: str) -> None:
-        """Remove an environment with its views; tables stay for the others."""
-        self._edits.dropped.append(name)
-
-    def forget_until(self, serial: int) -> None:
-        """Let go of what was replaced up to this state: nobody can go back to before it."""
-        self._edits.forgotten = serial
-
-    def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
-        """Make everything visible at once: the rename of the catalogue is the commit."""
-        self._edits.plan = plan
-        self._compact()
-        for file in self._files:
-            self.connection.execute(f"CHECKPOINT {quote(Path(file).stem)}")
-        self.connection.close()
-        for file in self._files:
-            _sync(self._folder / file)
-        if self._files:
-            _sync(self._folder / "data")
-        self._measure()
-        path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
-        head = Head(self.snapshot.head.lineage or uuid.uuid4().hex, self.serial)
-        try:
-            self._write_catalogue(path, partial, head, entry)
-            partial.replace(path)
-            self._published = True
-        finally:
-            partial.unlink(missing_ok=True)
-        _sync(self._folder)
-        return head
-
-    def _compact(self) -> None:
-        """Copy what stays out of the files that hold released tables, so that those files can go whole."""
-        released = {name for name, table in self._edits.tables.items() if table is None}
-        files = {self.snapshot.tables[name].file for name in released if name in self.snapshot.tables}
-        for name, table in self.snapshot.tables.items():
-            if table.file in files and name not in self._edits.tables:
-                self.open([name])
-                file, stored = self._stored(name)
-                self.connection.execute(f"CREATE TABLE {stored} AS FROM tables.{quote(name)}")
-                self._edits.tables[name] = replace(table, file=file)
-
-    def _measure(self) -> None:
-        """Share the size of each file among its tables, by their number of values."""
-        for file in self._files:
-            inside = {
-                name: table.rows * len(table.columns) + 1 for name, table in self._built.items() if table.file == file
-            }
-            size = (self._folder / file).stat().st_size
-            for name, values in inside.items():
-                self._edits.tables[name] = replace(self._built[name], bytes=size * values // sum(inside.values()))
-
-    def _write_catalogue(self, path: Path, partial: Path, head: Head, entry: HistoryEntry) -> None:
-        import duckdb
-
-        fresh = not path.exists()
-        if not fresh:
-            shutil.copyfile(path, partial)
-        connection = duckdb.connect()
-        try:
-            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE})")
-            connection.execute("USE catalogue")
-            if fresh:
-                connection.execute(TABLES)
-                connection.execute(_FILES)
-            connection.execute("BEGIN")
-            moved = Registry(connection).meta().get("folder") != str(self._folder)
-            Registry(connection).write(self._edits, head, entry, self._environment())
-            connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
-            connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
-            self._list_files(connection)
-            self._put_table_views(connection, moved=moved)
-            self._put_views(connection)
-            connection.execute("COMMIT")
-            self._note_views(connection, partial)
-            connection.execute("CHECKPOINT catalogue")
-        finally:
-            connection.close()
-        _sync(partial)
-
-    def _environment(self) -> Environment:
-        """Return this apply's environment as it is from now on."""
-        name, now = self.snapshot.environment, _now()
-        made = {each.name: each for each in self._store.environments()}.get(name)
-        expiry = now + timedelta(seconds=self._expire_after) if self._expire_after else None
-        return Environment(
-            name=name,
-            made_at=made.made_at if made else now.isoformat(timespec="seconds"),
-            made_by=made.made_by if made else user(),
-            serial=self.serial,
-            expires_at=expiry.isoformat(timespec="seconds") if expiry else made.expires_at if made else None,
-        )
-
-    def _list_files(self, connection: DuckDBPyConnection) -> None:
-        for file in self._files:
-            found = (self._folder / file).stat()
-            listed = [file, found.st_size, found.st_mtime_ns]
-            connection.execute("INSERT INTO registry.files VALUES (?, ?, ?, NULL)", listed)
-        used = "SELECT body->>'file' FROM registry.tables"
-        now = int(time.time())
-        connection.execute(f"UPDATE registry.files SET retired = {now} WHERE retired IS NULL AND name NOT IN ({used})")
-        kept = f"retired IS NULL OR retired > {now - _RETIRED_SECONDS}"
-        connection.execute(f"DELETE FROM registry.files WHERE NOT ({kept})")
-
-    def _put_table_views(self, connection: DuckDBPyConnection, *, moved: bool) -> None:
-        """Point the view of each table at its file: of all tables when the folder has moved, else of new ones."""
-        known = {
-            name
-            for (name,) in connection.execute(
-                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
-            ).fetchall()
-        }
-        for name, table in {**self.snapshot.tables, **self._edits.tables}.items():
-            if table is None:
-                connection.execute(f"DROP VIEW IF EXISTS tables.{quote(name)}")
-            elif moved or name not in known or name in self._edits.tables:
-                path = literal(str(self._folder / table.file))
-                select = f"SELECT * FROM read_duckdb({path}, table_name => {literal(name)})"
-                connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(name)} AS {select}")
-
-    def _put_views(self, connection: DuckDBPyConnection) -> None:
-        """Make the views that the registry lists and that are not there as listed, and drop those that it does not list."""
-        for environment in self._edits.dropped:
-            connection.execute(f"DROP SCHEMA IF EXISTS {quote(environment)} CASCADE")
-        schema = quote(self.snapshot.environment)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        for name, sql in self._edits.views.items():
-            if sql is None:
-                connection.execute(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
-        new = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
-        for environment, name, sql in connection.execute(new).fetchall():
-            connection.execute(f"CREATE OR REPLACE VIEW {quote(environment)}.{quote(name)} AS {sql}")
-
-    def _note_views(self, connection: DuckDBPyConnection, partial: Path) -> None:
-        """Note each new view's text as DuckDB reads it back, which is not always how it was written."""
-        connection.execute("USE memory; DETACH catalogue")
-        connection.execute(f"ATTACH {literal(str(partial))} AS catalogue; USE catalogue")
-        connection.execute(
-            "UPDATE registry.views SET stored = there.sql FROM duckdb_views() AS there WHERE stored IS NULL "
-            "AND there.database_name = 'catalogue' AND schema_name = environment AND view_name = name"
-        )
-
-    def close(self) -> None:
-        """Let go of everything; what was not published is removed."""
-        self.connection.close()
-        if not self._published:
-            for path in (self._folder / file for file in self._files):
-                for leftover in (path, path.with_name(path.name + ".wal")):
-                    leftover.unlink(missing_ok=True)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _contents(connection: DuckDBPyConnection, path: Path) -> dict[str, tuple[int, tuple[Column, ...]]]:
@@ -534,11 +274,3 @@ def _unreadable(path: Path, error: Exception) -> StoreError:
         return StoreError(Problem("Store is incomplete", f"{path} is missing.", mend=mend))
     mend = "Move it away and apply again, or set another [store] path in featproject.toml."
     return StoreError(Problem("Not a store", f"{path} cannot be opened: {said}", mend=mend))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
