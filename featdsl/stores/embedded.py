@@ -23,7 +23,7 @@ from featdsl.definitions import Column
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
 from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Snapshot, StoredTable
-from featdsl.stores.embedded_writer import RETIRED_SECONDS, EmbeddedWriter
+from featdsl.stores.embedded_writer import RETIRED_SECONDS, Before, EmbeddedWriter, open_tables, unreadable
 from featdsl.stores.lock import exclusive
 from featdsl.stores.registry import FORMAT, Registry
 
@@ -128,18 +128,7 @@ class EmbeddedStore:
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
-        import duckdb
-
-        connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
-        for table in tables:
-            alias = quote(Path(table.file).stem)
-            path = self._folder / table.file
-            try:
-                connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {alias} (READ_ONLY)")
-            except duckdb.Error as error:
-                raise _unreadable(path, error) from None
-            name = quote(table.name)
-            connection.execute(f"CREATE OR REPLACE VIEW tables.{name} AS SELECT * FROM {alias}.main.{name}")
+        open_tables(connection, self._folder, tables)
 
     def open_views(self, connection: DuckDBPyConnection, names: Iterable[str], environment: str = PROD) -> None:
         """Let SQL in this session name an environment's views as `prod.<name>`; names of none are passed over."""
@@ -159,30 +148,30 @@ class EmbeddedStore:
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[EmbeddedWriter]:
         """Be the one writer. Raises StoreLockedError when another one stays for too long."""
         with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
-            writer = EmbeddedWriter(self, self._project, self._folder, self.read(environment), self._sweep())
+            writer = EmbeddedWriter(self._project, self._folder, self.read(environment), self._sweep())
             try:
                 yield writer
             finally:
                 writer.close()
 
-    def _sweep(self) -> int:
-        """Remove what no reader can look for, and return the serial of the store.
+    def _sweep(self) -> Before:
+        """Remove what no reader can look for, and return the state of the store.
 
         That is what a writer left that died before it published, and files that were retired long enough ago.
         """
         for partial in self._folder.glob("store.*.partial*"):
             partial.unlink()
         if not self._path.exists():
-            return 0
+            return Before()
         with self._catalogue() as connection:
-            serial = int(Registry(connection).meta()["serial"])
+            before = Before(int(Registry(connection).meta()["serial"]), Registry(connection).environments())
             old = int(time.time()) - RETIRED_SECONDS
             kept = "SELECT name FROM registry.files WHERE coalesce(retired > ?, true)"
             listed = {name for (name,) in connection.execute(kept, [old]).fetchall()}
         for file in (self._folder / "data").glob("*.duckdb*"):
             if f"data/{file.name.removesuffix('.wal')}" not in listed:
                 file.unlink()
-        return serial
+        return before
 
     @contextlib.contextmanager
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
@@ -193,7 +182,7 @@ class EmbeddedStore:
             try:
                 connection.execute(f"ATTACH {literal(str(self._path))} AS store (READ_ONLY)")
             except duckdb.Error as error:
-                raise _unreadable(self._path, error) from None
+                raise unreadable(self._path, error) from None
             connection.execute("USE store")
             _refuse_foreign_file(connection, self._path)
             yield connection
@@ -265,12 +254,3 @@ def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
         mend = "Install the featdsl that wrote it, or a newer one." if newer else "Move it away and apply again."
         summary = "Store of a newer format" if newer else "Store of an older format"
         raise StoreError(Problem(summary, what, mend=mend))
-
-
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    said = str(error).splitlines()[0]
-    if isinstance(error, FileNotFoundError) or "does not exist" in said:
-        mend = "Restore it, or let featdsl apply build it again."
-        return StoreError(Problem("Store is incomplete", f"{path} is missing.", mend=mend))
-    mend = "Move it away and apply again, or set another [store] path in featproject.toml."
-    return StoreError(Problem("Not a store", f"{path} cannot be opened: {said}", mend=mend))

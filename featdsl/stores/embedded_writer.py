@@ -7,13 +7,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl import engine
 from featdsl.definitions import Column, Definition, FeatureDefinition, address, to_json
+from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
 from featdsl.snapshot import Environment, Head, HistoryEntry, Snapshot, StoredTable
 from featdsl.stores.lock import user
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from featdsl.project import Project
-    from featdsl.stores import Store
 
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
 _TABLES_A_FILE = 32
@@ -37,14 +37,22 @@ CREATE TABLE registry.files (name VARCHAR, bytes BIGINT, modified BIGINT, retire
 """
 
 
-class EmbeddedWriter:
-    """One apply on an embedded store."""
+@dataclass(frozen=True)
+class Before:
+    """The state of a store, and its environments then."""
 
-    def __init__(self, store: Store, project: Project, folder: Path, snapshot: Snapshot, serial: int) -> None:
+    serial: int = 0
+    environments: Sequence[Environment] = ()
+
+
+class EmbeddedWriter:
+    """One apply on an embedded store; `before` is the state of the store, with its environments."""
+
+    def __init__(self, project: Project, folder: Path, snapshot: Snapshot, before: Before) -> None:
         self.snapshot = snapshot
         self.connection = engine.connect(project)
-        self.serial = serial + 1
-        self._store, self._folder = store, folder
+        self.serial = before.serial + 1
+        self._before, self._folder = before, folder
         self._files: list[str] = []
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
@@ -100,7 +108,7 @@ class EmbeddedWriter:
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
         known = [self.snapshot.tables[name] for name in tables if name not in self._edits.tables]
-        self._store.open_tables(self.connection, known)
+        open_tables(self.connection, self._folder, known)
 
     def put_view(self, name: str, sql: str) -> None:
         """Make or replace a view."""
@@ -210,7 +218,7 @@ class EmbeddedWriter:
     def _environment(self) -> Environment:
         """Return this apply's environment as it is from now on."""
         name, now = self.snapshot.environment, _now()
-        made = {each.name: each for each in self._store.environments()}.get(name)
+        made = {each.name: each for each in self._before.environments}.get(name)
         expiry = now + timedelta(seconds=self._expire_after) if self._expire_after else None
         return Environment(
             name=name,
@@ -288,3 +296,29 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def open_tables(connection: DuckDBPyConnection, folder: Path, tables: Iterable[StoredTable]) -> None:
+    """Let SQL in a session name tables of a store's folder as `tables.<name>`. Raises StoreError."""
+    import duckdb
+
+    connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
+    for table in tables:
+        alias = quote(Path(table.file).stem)
+        path = folder / table.file
+        try:
+            connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {alias} (READ_ONLY)")
+        except duckdb.Error as error:
+            raise unreadable(path, error) from None
+        name = quote(table.name)
+        connection.execute(f"CREATE OR REPLACE VIEW tables.{name} AS SELECT * FROM {alias}.main.{name}")
+
+
+def unreadable(path: Path, error: Exception) -> StoreError:
+    """Return what is told of a file of the store that DuckDB cannot open."""
+    said = str(error).splitlines()[0]
+    if isinstance(error, FileNotFoundError) or "does not exist" in said:
+        mend = "Restore it, or let featdsl apply build it again."
+        return StoreError(Problem("Store is incomplete", f"{path} is missing.", mend=mend))
+    mend = "Move it away and apply again, or set another [store] path in featproject.toml."
+    return StoreError(Problem("Not a store", f"{path} cannot be opened: {said}", mend=mend))
