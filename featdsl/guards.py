@@ -32,6 +32,7 @@ _SUMMARIES = {
     "deprecated": "Removed before its day",
     "pinned": "Still pinned",
     "used": "Still used",
+    "gone": "Made of what is gone",
 }
 
 
@@ -68,7 +69,22 @@ def blocks(at: Sides, changes: Iterable[PlannedChange], today: date) -> tuple[Bl
             found += _blocks_of(at, was, today)
         elif was is not None and was.kind == "entity" and any(reason.code == "keys" for reason in change.reasons):
             found += _blocks_of_keys(at, was)
-    return tuple(found)
+    return (*found, *_blocks_of_gone(at))
+
+
+def _blocks_of_gone(at: Sides) -> Iterator[Block]:
+    """Yield what an earlier state had of other projects and they have no more, or not as it was."""
+    after = at.after
+    mend = "Go back to a later state, or ask its owners to bring it back."
+    for group in at.target.groups.values():
+        entity = after.entities.get(group.entity or "")
+        keys = [at.target.features[member.feature].keys for member in group.members[:1]]
+        if group.entity and (entity is None or keys not in ([], [entity.keys])):
+            what = f"{_named(group)} describes the entity {group.entity}, which {'has other keys by now' if entity else 'is gone'}."
+            yield _block("gone", group, what, mend)
+    for model in at.target.models.values():
+        if model.features not in after.sets:
+            yield _block("gone", model, f"{_named(model)} trains on {model.features}, which is gone.", mend)
 
 
 def _blocks_of_keys(at: Sides, was: Definition) -> Iterator[Block]:
@@ -93,8 +109,10 @@ def _blocks_of(at: Sides, gone: Definition, today: date) -> Iterator[Block]:
         yield _block("used", gone, what, "Put it back until they use it no longer.")
 
 
-def _block(code: Literal["protected", "deprecated", "pinned", "used"], gone: Definition, what: str, mend: str) -> Block:
-    return Block(code=code, kind=gone.kind, address=address(gone), owner=gone.owner, what=what, mend=mend)
+def _block(
+    code: Literal["protected", "deprecated", "pinned", "used", "gone"], thing: Definition, what: str, mend: str
+) -> Block:
+    return Block(code=code, kind=thing.kind, address=address(thing), owner=thing.owner, what=what, mend=mend)
 
 
 def _protection(at: Sides, gone: Definition) -> str:

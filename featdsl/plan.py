@@ -145,7 +145,7 @@ class PlannedChange:
 class Block:
     """Why a plan cannot be applied: a guard of something that it would remove or break, and how to go on."""
 
-    code: Literal["protected", "deprecated", "pinned", "used"]
+    code: Literal["protected", "deprecated", "pinned", "used", "gone"]
     kind: str
     address: str
     owner: str

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from featdsl import FeatureStore, events, gc, pipeline, planfile
@@ -25,10 +25,13 @@ from featdsl.stores import Store
 from tests.test_properties import a_store
 
 pytestmark = pytest.mark.slow
-EXAMPLES = int(os.environ.get("FEATDSL_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("FEATDSL_EXAMPLES", "2"))
 """How many histories each property is shown on; take a hundred after a change of how plans are made."""
 histories_of = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a history takes seconds, to make it smaller many minutes
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 PLAIN = [

@@ -765,6 +765,38 @@ def test_what_another_project_lost_is_theirs_to_repair_though_a_pin_holds_it(app
     assert applied.risk.store.get_features("credit_risk@1", user_id=3, partner_id=3)["income"] == 19000.0
 
 
+def test_going_back_stops_where_others_have_let_go(applied: Company) -> None:
+    """A state had a model on another project's set, and groups of its entity; neither is there by now."""
+    users = [(applied.scoring, "scores"), (applied.risk, "lending"), (applied.accounts, "accounts")]
+    for each, folder in users:
+        each.write({f"features/{folder}/__init__.py": ""})
+        featdsl(each, "apply", "--yes")
+    before = applied.snapshot
+
+    said = featdsl(applied.scoring, "rollback", "3", "--yes", code=3)
+
+    assert "Made of what is gone\n  group score describes the entity user, which is gone.\n" in said
+    assert "Made of what is gone\n  model scorecard trains on credit_risk@1, which is gone.\n" in said
+    assert applied.snapshot == before
+    featdsl(applied.accounts, "rollback", "3", "--yes")
+    featdsl(applied.risk, "rollback", "3", "--yes")
+    featdsl(applied.scoring, "rollback", "3", "--yes")
+    assert applied.scoring.store.get_features(["score"], user_id=3) == pytest.approx({"score": 19000.0 / 12 / 33})
+
+
+def test_going_back_stops_where_an_entity_has_other_keys(company: Company) -> None:
+    """Of which the groups of then know nothing."""
+    featdsl(company.risk, "apply", "--yes")
+    company.risk.write({"features/lending/__init__.py": ""})
+    featdsl(company.risk, "apply", "--yes")
+    rekey(company.accounts)
+    featdsl(company.accounts, "apply", "--yes")
+
+    said = featdsl(company.risk, "rollback", "2", "--yes", code=3)
+
+    assert "group loans describes the entity user, which has other keys by now." in said
+
+
 # Scope
 
 
