@@ -107,6 +107,18 @@ def test_a_plan_of_prod_outlives_what_is_tried_beside_it(applied: Workspace, edi
     featdsl(applied, "apply", plan, code=4)
 
 
+def test_a_plan_of_prod_outlives_upkeep(applied: Workspace, edit: Edit) -> None:
+    """Dropping an environment, and letting go of what is old, leave prod what it was."""
+    featdsl(applied, "apply", "--env", "pr_1", "--yes")
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    plan = str(applied.root / "plan.json")
+    featdsl(applied, "plan", "--out", plan)
+    featdsl(applied, "env", "drop", "pr_1")
+
+    featdsl(applied, "apply", plan)
+    assert values(applied) == NEW
+
+
 def test_environments_are_listed_and_dropped(applied: Workspace) -> None:
     """Dropping one takes its views; what everyone reads stays, and cannot be dropped."""
     featdsl(applied, "apply", "--env", "pr_1", "--yes")

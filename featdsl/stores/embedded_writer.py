@@ -224,7 +224,7 @@ class EmbeddedWriter:
             name=name,
             made_at=made.made_at if made else now.isoformat(timespec="seconds"),
             made_by=made.made_by if made else user(),
-            serial=self.serial,
+            serial=made.serial if made and self._edits.is_upkeep else self.serial,
             expires_at=expiry.isoformat(timespec="seconds") if expiry else made.expires_at if made else None,
         )
 

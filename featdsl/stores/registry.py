@@ -47,6 +47,11 @@ class Edits:
     """States up to this one need not be known any more."""
     plan: str = ""
 
+    @property
+    def is_upkeep(self) -> bool:
+        """Whether it only lets go of what is old: then the environment is what it was, and plans for it hold."""
+        return bool(self.dropped or self.forgotten) and not (self.documents or self.views)
+
 
 class Registry:
     """The registry in the database that a session uses."""
