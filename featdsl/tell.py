@@ -72,9 +72,9 @@ def outdated(found: Sequence[Outdated]) -> str:
     lines = []
     for each in found:
         owner = f" ({each.owner})" if each.owner else ""
-        lines.append(f"{each.kind} {each.name}{owner} was trained on {each.features}, of which has changed:")
+        lines += [f"{each.kind} {each.name}{owner} is outdated", f"  trained on {each.features}, where by now:"]
         for moved in each.moved:
-            lines.append(f"  {moved.feature}  {_MOVED[moved.code]}{_by(moved)}")
+            lines.append(f"  {moved.feature} {_MOVED[moved.code]}{_by(moved)}")
             if moved.code == "definition":
                 lines += [f"      - {line}" for line in moved.before.splitlines()]
                 lines += [f"      {'+ ' if moved.before else ''}{line}" for line in moved.after.splitlines()]
@@ -88,7 +88,7 @@ def _by(moved: Moved) -> str:
     if moved.state is None:
         return ""
     commit = f", commit {moved.commit[:10]}" if moved.commit else ""
-    return f" since state {moved.state}: {moved.user}, {moved.applied_at}{commit}"
+    return f" since state {moved.state}, by {moved.user} on {moved.applied_at[:10]}{commit}"
 
 
 def differences(found: Sequence[Compared], alone: Mapping[str, Sequence[str]], width: int) -> str:

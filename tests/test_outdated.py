@@ -72,7 +72,7 @@ def test_a_definition_that_has_changed_is_told_with_who_did_it(applied: Workspac
         assert (moved["code"], moved["before"], moved["after"]) == ("definition", "annual_income", "annual_income * 2")
         assert (moved["state"], bool(moved["user"])) == (2, True)
     said = featdsl(applied, "outdated", code=2)
-    assert "model loan_default (lending) was trained on credit_risk@1" in said
+    assert said.startswith("model loan_default (lending) is outdated\n  trained on credit_risk@1, where by now:\n")
     assert "      - annual_income\n      + annual_income * 2\n" in said
 
 
@@ -97,7 +97,7 @@ def test_a_feature_that_is_gone_is_told(applied: Workspace, edit: Edit) -> None:
 
     ((moved,),) = (each["moved"] for each in outdated(applied, lock))
     assert (moved["feature"], moved["code"], moved["state"]) == ("affordability.yearly", "gone", 3)
-    assert "affordability.yearly  is gone since state 3" in featdsl(applied, "outdated", str(lock), code=2)
+    assert "affordability.yearly is gone since state 3, by " in featdsl(applied, "outdated", str(lock), code=2)
 
 
 def test_a_table_that_was_built_anew_is_told(applied: Workspace) -> None:
