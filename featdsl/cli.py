@@ -78,6 +78,7 @@ def main(context: click.Context, directory: Path | None) -> None:
 @click.option(
     "--against", type=click.Path(dir_okay=False, path_type=Path), help="Plan against an export, without the store."
 )
+@cli_shared.select
 @cli_shared.environment
 @click.pass_obj
 def plan(
@@ -89,6 +90,7 @@ def plan(
     preview_: str | None,
     codeowners: Path | None,
     against: Path | None,
+    select: tuple[str, ...],
     env: str,
 ) -> None:
     """Show what apply would create, change, recompute and remove, and whom it touches.
@@ -104,7 +106,7 @@ def plan(
     from featdsl import planfile, render
 
     project = cli_shared.project(directory)
-    planned = _planned(project, against, preview_, env, keep=out is not None)
+    planned = _planned(project, against, preview_, (env, select), keep=out is not None)
     if out is not None:
         cli_shared.write(out, planfile.to_json(planned.plan))
     if format_ == "json":
@@ -134,10 +136,17 @@ def _write_codeowners(project: Project, path: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--approved-by", multiple=True, metavar="TEAM", help="A team that agrees; once for each.")
 @cli_shared.formats
+@cli_shared.select
 @cli_shared.environment
 @click.pass_obj
 def apply(
-    directory: Path | None, plan_file: Path | None, yes: bool, approved_by: tuple[str, ...], format_: str, env: str
+    directory: Path | None,
+    plan_file: Path | None,
+    yes: bool,
+    approved_by: tuple[str, ...],
+    format_: str,
+    select: tuple[str, ...],
+    env: str,
 ) -> None:
     """Materialize what is declared, all at once; or run exactly a saved plan.
 
@@ -151,7 +160,10 @@ def apply(
     from featdsl.stores import open_store
 
     project = cli_shared.project(directory)
-    planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, open_store(project), env)
+    if plan_file and select:
+        raise click.UsageError("A saved plan is run whole: --select belongs to the plan.")
+    store = open_store(project)
+    planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store, env, select)
     said = yes or plan_file is not None
     cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
 
@@ -168,8 +180,13 @@ def _saved(plan_file: Path, project: Project) -> Any:
     return pipeline.saved(project, found)
 
 
-def _planned(project: Project, against: Path | None, preview: str | None, env: str, *, keep: bool) -> Planned:
-    """Return the plan for an environment, or against an export; one to `keep` must be complete without this process."""
+def _planned(
+    project: Project, against: Path | None, preview: str | None, asked: tuple[str, tuple[str, ...]], *, keep: bool
+) -> Planned:
+    """Return the plan for an environment, or against an export, of what is selected, if anything is.
+
+    One to `keep` must be complete without this process.
+    """
     from featdsl import export, pipeline
     from featdsl.stores import open_store
 
@@ -177,12 +194,12 @@ def _planned(project: Project, against: Path | None, preview: str | None, env: s
         if preview is not None:
             raise click.UsageError("--preview reads data, and --against plans without them.")
         exported = export.from_json(cli_shared.text_of(against, "export"), name=str(against))
-        planned = pipeline.make_plan_against(project, exported)
+        planned = pipeline.make_plan_against(project, exported, asked[1])
         if keep:
             pipeline.refuse_rows(planned)
         return planned
     store = open_store(project)
-    planned = pipeline.make_plan(project, store, env)
+    planned = pipeline.make_plan(project, store, *asked)
     if preview is not None:
         planned = pipeline.previewed(planned, project, store, full=preview == "full")
     if keep:

@@ -23,6 +23,11 @@ environment = click.option(
 )
 
 
+select = click.option(
+    "--select", multiple=True, metavar="NAME", help="Only this group, set, model or team and what it needs; repeatable."
+)
+
+
 def store(directory: Path | None, env: str) -> FeatureStore:
     """Return the feature store of the project that a command runs in."""
     from featdsl.featurestore import FeatureStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
@@ -477,6 +477,10 @@ class Catalog:
     def only(self, wanted: Callable[[Definition], bool]) -> Catalog:
         """Return what is wanted of it."""
         return self._of_keys({key: each for key, each in self.by_key.items() if wanted(each)})
+
+    def of_keys(self, keys: Container[tuple[str, str]]) -> Catalog:
+        """Return what has one of these kinds and addresses."""
+        return self._of_keys({key: each for key, each in self.by_key.items() if key in keys})
 
     def without(self, *others: Catalog) -> Catalog:
         """Return what none of the others has."""

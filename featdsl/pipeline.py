@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import FunctionType
@@ -61,11 +61,14 @@ class Declared:
     functions: Functions = field(default_factory=dict)
 
 
-def make_plan(project: Project, store: Store, environment: str = PROD) -> Planned:
-    """Return the plan that brings an environment to what the project's features package declares."""
+def make_plan(project: Project, store: Store, environment: str = PROD, select: Sequence[str] = ()) -> Planned:
+    """Return the plan that brings an environment to what the project's features package declares.
+
+    With names to `select`, only these and what they are made of: the rest stays as it is applied.
+    """
     with uncollected():
         memory = _memory(project)
-        planned = _made(project, store, environment, memory)
+        planned = _made(project, store, environment, memory, select)
         memory.save()
         return replace(planned, memory=memory)
 
@@ -88,13 +91,15 @@ def _memory(project: Project) -> Memory:
     return Memory(project.store / f"memory-{project.name}.json")
 
 
-def _made(project: Project, store: Store, environment: str, memory: Memory) -> Planned:
+def _made(project: Project, store: Store, environment: str, memory: Memory, select: Sequence[str]) -> Planned:
     snapshot = store.read(environments.checked(environment))
     declared = _declared(project, foreign.Registry(snapshot, store.history), memory)
-    return plan_for(project, store, declared, memory)
+    return plan_for(project, store, declared, memory, select)
 
 
-def plan_for(project: Project, store: Store, declared: Declared, memory: Memory | None = None) -> Planned:
+def plan_for(
+    project: Project, store: Store, declared: Declared, memory: Memory | None = None, select: Sequence[str] = ()
+) -> Planned:
     """Return the plan that brings an environment from what a snapshot tells of it to what is declared beside that."""
     connection = engine.connect(project)
     try:
@@ -109,10 +114,10 @@ def plan_for(project: Project, store: Store, declared: Declared, memory: Memory 
         )
     finally:
         connection.close()
-    return _planned(project, declared, bound, store.drift(declared.snapshot))
+    return _planned(project, declared, bound, store.drift(declared.snapshot), select=select)
 
 
-def make_plan_against(project: Project, exported: Exported) -> Planned:
+def make_plan_against(project: Project, exported: Exported, select: Sequence[str] = ()) -> Planned:
     """Return the plan that brings a registry that was exported to what the features package declares.
 
     No store is opened, and no source read that is as it was. What could not be checked is among the plan's notices.
@@ -132,7 +137,7 @@ def make_plan_against(project: Project, exported: Exported) -> Planned:
     finally:
         connection.close()
     memory.save()
-    return _planned(project, declared, bound, exported.drift, notices)
+    return _planned(project, declared, bound, exported.drift, notices=notices, select=select)
 
 
 def _declared(project: Project, registry: foreign.Registry, memory: Memory) -> Declared:
@@ -153,10 +158,16 @@ def _declared(project: Project, registry: foreign.Registry, memory: Memory) -> D
     return Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))
 
 
-def _planned(
-    project: Project, declared: Declared, bound: Catalog, drift: Drift, notices: tuple[Notice, ...] = ()
+def _planned(  # noqa: PLR0913 - what stands beside the two sides
+    project: Project,
+    declared: Declared,
+    bound: Catalog,
+    drift: Drift,
+    *,
+    notices: tuple[Notice, ...] = (),
+    select: Sequence[str] = (),
 ) -> Planned:
-    plan = planner.build(declared.snapshot, bound, project.name, drift=drift)
+    plan = planner.build(declared.snapshot, bound, project.name, drift=drift, select=select)
     kept = foreign.notices(bound, declared.foreign, project.name)
     whole = replace(plan, notices=(*plan.notices, *kept, *notices))
     return Planned(_lasting(whole, declared.snapshot, project), declared.rows, declared.functions)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import graph, guards, impact, renames, steps
+from featdsl import graph, guards, impact, renames, steps, subset
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -34,26 +34,31 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     drift: Drift = Drift(),  # noqa: B008 - frozen
     earlier: Snapshot | None = None,
     today: date | None = None,
+    select: Sequence[str] = (),
 ) -> Plan:
     """Return the plan that takes the registry from `snapshot` to `catalog`, within one project.
 
     `drift` is what the store has lost. A catalogue of an `earlier` state is taken as it was, pins and all. Features that
     were registered from a notebook stay until code declares them, and what the catalogue has of other projects is
-    theirs. `today` is the day in UTC that deprecations are looked at on, now unless given. Raises DeclarationError when
-    the catalogue contradicts what was applied.
+    theirs. `today` is the day in UTC that deprecations are looked at on, now unless given. What is not among the names to
+    `select`, nor made use of by those, stays as it is applied. Raises DeclarationError when the catalogue contradicts what
+    was applied, FeatureNotFoundError for a name of nothing.
     """
     catalog = catalog.of_project(project)
     _refuse_foreign_names(snapshot, catalog, project)
     written = snapshot
     snapshot = renames.follow(written, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
-    before = _own(snapshot.catalog, target, project)
+    before, written_own = (_own(each.catalog, target, project) for each in (snapshot, written))
+    if select:
+        wanted = subset.chosen(select, target, before, written_own)
+        target, before, written_own = (each.of_keys(wanted) for each in (target, before, written_own))
     others = snapshot.catalog.without(before, target)
     _refuse_shared_views(others, target)
     changes = compare(before, target)
     versions = steps.versions_of(snapshot, target, project, earlier)
     planned = _planned(changes, before, target, versions, others)
-    sides = steps.Sides(written, _own(written.catalog, target, project), snapshot, before, target, others)
+    sides = steps.Sides(written, written_own, snapshot, before, target, others)
     todo = tuple(steps.derive(sides, changes, drift=drift, versions=versions))
     held_by = steps.holders(others, target)
     live = steps.live_versions(held_by, versions)

@@ -69,6 +69,7 @@ LAYERS = {
         "gc",
         "impact",
         "renames",
+        "subset",
         "steps",
         "planner",
         "planfile",

@@ -277,6 +277,52 @@ def test_history_keeps_the_plan_of_each_apply(applied: Workspace, edit: Edit) ->
     assert "No plan of state 9 is kept" in featdsl(applied, "history", "--plan", "9", code=1)
 
 
+# A part of the project
+
+
+def test_a_part_is_planned_with_what_it_needs_and_the_rest_stays(applied: Workspace, edit: Edit) -> None:
+    """Another group reads the old values until it is planned as well; nothing that is left out is removed."""
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    edit(ACCOUNTS, "Age in whole years.", "Age in full years.")
+    edit(LENDING, 'loan_default = Model("loan_default", features=credit_risk_v1)', "")
+    said = featdsl(applied, "plan", "--select", "user_profile")
+    assert "user_profile" in said
+    assert "model loan_default  breaking" not in said
+    featdsl(applied, "apply", "--select", "user_profile", "--yes")
+
+    assert values(applied) == {"age": 34, "income": 36000.0, "monthly": 1500.0}
+    assert "loan_default" in registry(applied).catalog.models
+    featdsl(applied, "plan", "--select", "user_profile", "--check")
+    featdsl(applied, "plan", "--check", code=2)
+    featdsl(applied, "apply", "--yes")
+    assert values(applied) == NEW
+    assert "loan_default" not in registry(applied).catalog.models
+
+
+@pytest.mark.parametrize("name", ["affordability", "affordability.monthly", "credit_risk@2", "credit_risk", "lending"])
+def test_what_is_selected_brings_what_it_is_made_of(name: str, bank: Workspace) -> None:
+    """By group, feature, set, version or team; in an empty store nothing else is made."""
+    featdsl(bank, "apply", "--select", name, "--yes")
+    catalog = registry(bank).catalog
+
+    assert sorted(catalog.groups) == ["affordability", "user_profile"]
+    assert sorted(catalog.models) == (["loan_default"] if name == "lending" else [])
+    wanted = {"credit_risk@2": ["credit_risk@2"], "credit_risk": ["credit_risk@1", "credit_risk@2"]}
+    wanted["lending"] = wanted["credit_risk"]
+    assert sorted(catalog.sets) == wanted.get(name, [])
+    featdsl(bank, "plan", "--select", name, "--check")
+
+
+def test_what_was_removed_can_be_selected(applied: Workspace, edit: Edit) -> None:
+    """By the name that it is applied with; what nobody is called is an error with the nearest name."""
+    edit(LENDING, 'loan_default = Model("loan_default", features=credit_risk_v1)', "")
+    featdsl(applied, "apply", "--select", "loan_default", "--yes")
+    assert registry(applied).catalog.models == {}
+
+    assert 'Did you mean "user_profile"?' in featdsl(applied, "plan", "--select", "user_profil", code=1)
+    assert "--select belongs to the plan" in featdsl(applied, "apply", "plan.json", "--select", "lending", code=1)
+
+
 # Letting go
 
 
