@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from featdsl import durations, selects
+from featdsl import durations, impact, selects
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -26,6 +26,7 @@ from featdsl.definitions import (
 )
 from featdsl.lineage import neighbours
 from featdsl.names import EVENT_TIMESTAMP, quote
+from featdsl.plan import Kept
 from featdsl.selection import find
 from featdsl.snapshot import Snapshot
 
@@ -177,7 +178,10 @@ _MEASURED = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """All that is known of one thing. `definition` and `data` hold what its kind has; `data` is measured now."""
+    """All that is known of one thing. `definition` and `data` hold what its kind has; `data` is measured now.
+
+    `kept` are the older versions of a feature, or of those of a group, that live on, with who holds them.
+    """
 
     kind: str
     address: str
@@ -190,6 +194,7 @@ class Described:
     data: Mapping[str, Any]
     made_of: tuple[str, ...]
     used_by: tuple[str, ...]
+    kept: tuple[Kept, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -201,6 +206,10 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
     definition = find(snapshot, name)
     adhoc = isinstance(definition, FeatureDefinition | GroupDefinition) and definition.adhoc
     made_of, used_by = neighbours(snapshot, definition)
+    holders: list[GroupDefinition | SetDefinition] = [*snapshot.catalog.groups.values()]
+    holders += snapshot.catalog.sets.values()
+    kept = impact.kept(holders, snapshot.versions, snapshot.tables)
+    of = {address(definition), *(each.address for each in _features_of(snapshot, definition))}
     return Described(
         kind=definition.kind,
         address=address(definition),
@@ -213,7 +222,12 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
         data=_data(snapshot, definition, session),
         made_of=made_of,
         used_by=used_by,
+        kept=tuple(each for each in kept if each.feature in of),
     )
+
+
+def _features_of(snapshot: Snapshot, definition: Definition) -> list[FeatureDefinition]:
+    return snapshot.catalog.members_of(definition.name) if isinstance(definition, GroupDefinition) else []
 
 
 def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  # noqa: PLR0911 - one a kind

@@ -11,6 +11,8 @@ from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
 from featdsl.gc import Garbage
 from featdsl.outdated import Moved, Outdated
+from featdsl.plan import Kept
+from featdsl.render import sizes
 from featdsl.render.shifts import shift_lines
 from featdsl.render.terminal import plain
 from featdsl.shifts import Compared
@@ -181,6 +183,13 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
         yield "samples", ", ".join(str(value) for value in data["samples"])
     yield "made of", "\n".join(found.made_of) or "nothing else"
     yield "used by", "\n".join(found.used_by) or "nobody yet"
+    if found.kept:
+        yield "older", "\n".join(_older(each) for each in found.kept)
+
+
+def _older(kept: Kept) -> str:
+    size = ", ".join(filter(None, (sizes.rows(kept.rows), sizes.size(kept.bytes))))
+    return f"{kept.feature} {kept.fingerprint[:8]} ({size}), kept for {', '.join(kept.held_by) or 'nobody'}"
 
 
 def _value(value: Any) -> str:

@@ -134,6 +134,21 @@ def test_a_model_that_moved_on_is_not_outdated(applied: Workspace, edit: Edit) -
     assert outdated(applied, code=0) == []
 
 
+def test_older_versions_are_shown_with_who_holds_them(applied: Workspace, edit: Edit) -> None:
+    """And their size; of a group, those of all its features."""
+    assert "older" not in featdsl(applied, "show", "user_profile.income")
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    featdsl(applied, "apply", "--yes")
+
+    (kept,) = json.loads(featdsl(applied, "show", "user_profile.income", "--format", "json"))["kept"]
+    assert (kept["held_by"], kept["rows"]) == (["affordability.monthly", "credit_risk@1", "credit_risk@2"], 20)
+    assert kept["bytes"] > 0
+    said = featdsl(applied, "show", "user_profile")
+    assert (
+        f"user_profile.income {kept['fingerprint'][:8]} (20 rows, under 1 MB), kept for affordability.monthly" in said
+    )
+
+
 def _edited(lock: dict[str, Any]) -> str:
     lock["features"]["income"]["fingerprint"] = "0" * 32
     return json.dumps(lock)
