@@ -123,7 +123,8 @@ def write(root: Path, wanted: Sequence[Group], tools: Sequence[str]) -> None:
     for each in wanted:
         write_group(root, each, tools)
     settings = root / "featdsl" / "featproject.toml"
-    settings.write_text(settings.read_text() + "".join(f'team{n} = ["features/team{n}"]\n' for n in range(TEAMS)))
+    teams = sorted({team(each.number) for each in wanted})
+    settings.write_text(settings.read_text() + "".join(f'team{n} = ["features/team{n}"]\n' for n in teams))
     write_sets(root / "featdsl" / "features", wanted)
 
 
