@@ -189,7 +189,7 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
 
 def _older(kept: Kept) -> str:
     size = ", ".join(filter(None, (sizes.rows(kept.rows), sizes.size(kept.bytes))))
-    return f"{kept.feature} {kept.fingerprint[:8]} ({size}), kept for {', '.join(kept.held_by) or 'nobody'}"
+    return f"{kept.feature} {kept.fingerprint[:8]}: {size}\n  for {', '.join(kept.held_by) or 'nobody'}"
 
 
 def _value(value: Any) -> str:
