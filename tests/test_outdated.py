@@ -144,9 +144,8 @@ def test_older_versions_are_shown_with_who_holds_them(applied: Workspace, edit: 
     assert (kept["held_by"], kept["rows"]) == (["affordability.monthly", "credit_risk@1", "credit_risk@2"], 20)
     assert kept["bytes"] > 0
     said = featdsl(applied, "show", "user_profile")
-    assert (
-        f"user_profile.income {kept['fingerprint'][:8]} (20 rows, under 1 MB), kept for affordability.monthly" in said
-    )
+    assert f"user_profile.income {kept['fingerprint'][:8]}: 20 rows, under 1 MB\n" in said
+    assert "  for affordability.monthly, credit_risk@1, credit_risk@2\n" in said
 
 
 def _edited(lock: dict[str, Any]) -> str:
