@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
@@ -69,8 +69,8 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
         seconds = time.monotonic() - begun
-        entry = _entry(plan, project, built, seconds, tuple(sorted(set(approved_by))))
-        head = writer.publish(replace(entry, serial=writer.serial), planfile.to_json(plan))
+        entry = _entry(plan, run, built, seconds, approved_by)
+        head = writer.publish(entry, planfile.to_json(plan))
     listen(Published(head.serial, built, time.monotonic() - begun))
     return head
 
@@ -210,23 +210,23 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
             assert_never(step)
 
 
-def _entry(plan: Plan, project: Project, rows: int, seconds: float, approved_by: tuple[str, ...]) -> HistoryEntry:
+def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collection[str]) -> HistoryEntry:
     changed = (planned.change for planned in plan.changes)
     changes = tuple(
         Touched(action=c.action, kind=c.kind, address=c.address, change_class=c.change_class) for c in changed
     )
     return HistoryEntry(
-        serial=plan.base.serial,
+        serial=run.writer.serial,
         environment=plan.environment,
         applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
         project=plan.project,
         user=user(),
-        commit=_commit(project),
+        commit=_commit(run.project),
         summary=_summary(plan),
         changes=changes,
         rows=rows,
         seconds=round(seconds, 3),
-        approved_by=approved_by,
+        approved_by=tuple(sorted(set(approved_by))),
     )
 
 

@@ -73,7 +73,10 @@ def carry_out(
     store = open_store(project)
     if format_ == "text":
         click.echo(plan_text(planned.plan, sql=False), nl=False)
-    known = guards.teams(store.read(planned.plan.environment), planned.plan, project.settings.teams)
+    if approved_by:  # else there is no name to look up
+        known = guards.teams(store.read(planned.plan.environment), planned.plan, project.settings.teams)
+    else:
+        known = set()
     guards.permit(planned.plan, approved_by, known)
     if planned.plan.empty:
         _applied(format_, planned.plan.base.serial, planned.plan)
