@@ -11,7 +11,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
+from featdsl.cli import main
 from featdsl.featurestore import FeatureStore
 
 
@@ -121,6 +123,14 @@ def workspace(tmp_path: Path) -> Workspace:
 def bank(workspace: Workspace) -> Workspace:
     """The small project, not applied yet."""
     return workspace.write(BANK).parquet("data/accounts.parquet", ACCOUNTS)
+
+
+@pytest.fixture
+def applied(bank: Workspace) -> Workspace:
+    """The small project, applied within this process."""
+    done = CliRunner().invoke(main, ["-C", str(bank.root), "apply", "--yes"])
+    assert done.exit_code == 0, done.output
+    return bank
 
 
 @pytest.fixture

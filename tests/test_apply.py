@@ -49,13 +49,6 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def applied(bank: Workspace) -> Workspace:
-    """The small project, applied."""
-    featdsl(bank, "apply", "--yes")
-    return bank
-
-
 # What analysts see
 
 

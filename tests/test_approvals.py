@@ -25,13 +25,6 @@ def approvals(workspace: Workspace) -> list[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def applied(bank: Workspace) -> Workspace:
-    """The small project, applied without a policy."""
-    featdsl(bank, "apply", "--yes")
-    return bank
-
-
-@pytest.fixture
 def strict(bank: Workspace, edit: Edit) -> Workspace:
     """The small project, applied with a policy; then the accounts team corrects the income that lending derives from."""
     bank.write({"featproject.toml": BANK["featproject.toml"] + POLICY})

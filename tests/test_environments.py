@@ -21,13 +21,6 @@ LENDING = "features/lending/__init__.py"
 ASKED = ["age", "income", "monthly"]
 
 
-@pytest.fixture
-def applied(bank: Workspace) -> Workspace:
-    """The small project, applied."""
-    featdsl(bank, "apply", "--yes")
-    return bank
-
-
 def values(workspace: Workspace, env: str = "prod") -> dict[str, object]:
     """Return what is served of user 2 in an environment."""
     found: dict[str, object] = FeatureStore(workspace.root, env=env).get_features(ASKED, user_id=2)

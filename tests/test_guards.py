@@ -90,13 +90,6 @@ def tenured(bank: Workspace, edit: Edit) -> Callable[[str], Workspace]:
     return made
 
 
-@pytest.fixture
-def applied(bank: Workspace) -> Workspace:
-    """The small project, applied."""
-    featdsl(bank, "apply", "--yes")
-    return bank
-
-
 # Protection
 
 

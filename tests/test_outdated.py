@@ -19,13 +19,6 @@ LENDING = "features/lending/__init__.py"
 SPINE = "SELECT 2 AS user_id, now() AS ts"
 
 
-@pytest.fixture
-def applied(bank: Workspace) -> Workspace:
-    """The small project, applied."""
-    featdsl(bank, "apply", "--yes")
-    return bank
-
-
 def kept(workspace: Workspace, asked: Any = "credit_risk@1", name: str = "training.lock") -> Path:
     """Train, and keep the lock in a file."""
     lock = FeatureStore(workspace.root).training_set(asked, SPINE, timestamp="ts").lock

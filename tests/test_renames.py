@@ -28,13 +28,6 @@ def _anew() -> Iterator[None]:
     deprecations._told.clear()
 
 
-@pytest.fixture
-def applied(bank: Workspace) -> Workspace:
-    """The small project, applied."""
-    featdsl(bank, "apply", "--yes")
-    return bank
-
-
 def rename_feature(edit: Edit) -> None:
     """Call income gross_income, wherever the project uses it."""
     edit(
