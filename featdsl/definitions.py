@@ -64,7 +64,7 @@ class SourceDefinition:
     `location` holds path globs, or a database and its table, or the hash of a frame; `sql` is rendered, and names
     other sources as `source.<name>`. `columns` is the schema that was found when it was last planned, and `lineage`
     tells for each column of a query which columns of its inputs it is made of. `function` makes the rows of a Python
-    source, whose `columns` are declared.
+    source, whose `columns` are declared. Rows may come up to `lookback` seconds late.
     """
 
     kind: Literal["source"] = "source"
@@ -81,6 +81,7 @@ class SourceDefinition:
     timestamp: str | None
     available_at: str | None = None
     tie_break: str | None
+    lookback: int | None = None
     fingerprint: str
     columns: tuple[Column, ...] = ()
     lineage: tuple[tuple[str, tuple[str, ...]], ...] = ()

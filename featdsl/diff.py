@@ -129,6 +129,7 @@ def _guard_reasons(
 
 def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
     yield from _column_reasons(old, new)
+    yield from _if_other("lookback", "metadata", _length(old.lookback), _length(new.lookback))
     if old.fingerprint == new.fingerprint:
         return
     own = [
@@ -175,7 +176,7 @@ def _feature_reasons(
         yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
         yield from _if_other("keys", "breaking", _keys(old), _keys(new))
         yield from _if_other("request", "breaking", _columns(old.request), _columns(new.request))
-        yield from _if_other("ttl", "definition", _ttl(old), _ttl(new))
+        yield from _if_other("ttl", "definition", _length(old.ttl), _length(new.ttl))
         yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
         if old.function or new.function:
             yield from _function_reasons(old, new)
@@ -239,8 +240,8 @@ def _input_text(item: Input) -> str:
     return f"{item.feature}{role}"
 
 
-def _ttl(feature: FeatureDefinition) -> str:
-    return durations.written(feature.ttl) if feature.ttl else "none"
+def _length(seconds: int | None) -> str:
+    return durations.written(seconds) if seconds else "none"
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

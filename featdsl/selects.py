@@ -103,9 +103,13 @@ def _running(name: str, call: Call | None) -> str:
 
 
 def _key_columns(group: GroupDefinition, feature: FeatureDefinition) -> list[str]:
-    """Return the column of the source, quoted, that each key of a feature is."""
+    return [quote(column) for column in source_keys(group, feature)]
+
+
+def source_keys(group: GroupDefinition, feature: FeatureDefinition) -> tuple[str, ...]:
+    """Return the column of the source that each key of a feature is."""
     renamed = dict(group.keys)
-    return [quote(renamed.get(key.name, key.name)) for key in feature.keys]
+    return tuple(renamed.get(key.name, key.name) for key in feature.keys)
 
 
 def _lines(listed: Iterable[str]) -> str:
@@ -160,9 +164,14 @@ def _window(by: Sequence[str], order: Sequence[str]) -> str:
     return f"{partition}ORDER BY {', '.join(order)}"
 
 
-def derived_table(features: Sequence[FeatureDefinition], versions: Versions) -> str:
-    """Return the query of a derived group: its values at every time at which one of its inputs changes."""
-    spine = _own_times(_changes(features, versions), features)
+def derived_table(features: Sequence[FeatureDefinition], versions: Versions, since: str = "") -> str:
+    """Return the query of a derived group: its values at every time at which one of its inputs changes.
+
+    `since` is the SQL of a time before which none is wanted.
+    """
+    changes = _changes(features, versions)
+    changes = f"(SELECT * FROM {changes} WHERE {EVENT_TIMESTAMP} >= {since})" if since else changes
+    spine = _own_times(changes, features)
     wants = [Want(feature.column, feature) for feature in features]
     computed = compile_sql(wants, spine, versions, sliding(wants, versions))
     return "\n".join([f"SELECT *\nFROM (\n{computed}\n)", *_sorted(features)])
@@ -264,6 +273,12 @@ def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
     selects = [f"{names}{time}{'' if time == EVENT_TIMESTAMP else f' AS {EVENT_TIMESTAMP}'}" for time in listed]
     distinct = "DISTINCT " if len(selects) == 1 else ""
     return f"({' UNION '.join(f'SELECT {distinct}{select} FROM {table}' for select in selects)})"
+
+
+def only_times_of_its_own(features: Sequence[FeatureDefinition], versions: Versions) -> bool:
+    """Return whether rows of a derived group depend on no rows of later times: not even on which entities there are."""
+    keys = [key.name for key in features[0].keys]
+    return all(read.tells(keys) and not any(read.by) for each in features for read in reads(each, versions))
 
 
 def tables_read(features: Sequence[FeatureDefinition], versions: Versions) -> tuple[str, ...]:

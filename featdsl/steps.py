@@ -124,6 +124,8 @@ def _build_table(
         timed=features[0].timed,
         columns=columns,
         reads=selects.tables_read(features, versions) if group.source is None else (),
+        source=group.source or "",
+        source_keys=selects.source_keys(group, features[0]) if group.source is not None else (),
         functions=tuple(uses.of(features, catalog.sources[group.source])) if group.source is not None else (),
         reason=reason,
         origin=group.origin,

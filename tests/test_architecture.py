@@ -48,6 +48,8 @@ LAYERS = {
         "stores",
         "stores.embedded",
         "stores.embedded_writer",
+        "stores.journal",
+        "stores.parts",
         "stores.lock",
         "stores.registry",
     },
@@ -78,6 +80,9 @@ LAYERS = {
         "foreign",
         "pull",
         "apply",
+        "building",
+        "recipes",
+        "refresh",
         "comparison",
         "preview",
     }
