@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from featdsl import calls, engine, recipes
-from featdsl.definitions import SourceDefinition
+from featdsl.definitions import GroupDefinition, SourceDefinition
 from featdsl.errors import DataError, Problem, ResourceError
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from featdsl.stores import Store, Writer
 
 T = TypeVar("T")
+Made = SourceDefinition | GroupDefinition | BuildTable
+"""What may fail while real data are read."""
 Progress = Callable[[int, int], None]
 """Is told how many rows are done, and of how many."""
 _COUNTED = frozenset({"parquet", "table"})
@@ -41,13 +43,19 @@ class Run:
     """The sources that SQL can read now."""
     made: dict[str, str] = field(default_factory=dict)
     """For each table that was built, a text that tells the data it was made of, where that is known."""
-    _files: dict[str, list[engine.FileState] | None] = field(default_factory=dict)
+    begun: str = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" "))
+    """When it began, in UTC."""
+    _files: dict[SourceDefinition, list[engine.FileState] | None] = field(default_factory=dict)
 
     def open(self, source: SourceDefinition) -> None:
         """Let SQL read a source. Raises DataError."""
         connection, root = self.writer.connection, self.project.root
         # What is read must be at least what is noted, so that nothing new is taken for old the next time.
-        self._files[source.name] = engine.listing(connection, source, root, self.store.frames)
+        self.listing([source])
+        earlier = self.sources.get(source.name)
+        if earlier is not None:
+            kind = "TABLE" if earlier.function is not None else "VIEW"
+            connection.execute(f"DROP {kind} {SOURCE_SCHEMA}.{quote(source.name)}")
         self.sources[source.name] = source
         if source.function is not None:
             in_words(source, lambda: calls.open_source(connection, source, self.functions, root))
@@ -56,15 +64,19 @@ class Run:
         select = engine.reading(source, root, self.store.frames)
         in_words(source, lambda: engine.define(connection, source, select))
 
-    def files(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
-        """Return the state of the files of open sources when they were opened; None where there is more than files."""
-        states = [self._files[each.name] for each in sources]
+    def listing(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
+        """Return the state that the files of sources had when they were first looked at; None where there is more than files."""
+        for source in sources:
+            if source not in self._files:
+                connection, frames = self.writer.connection, self.store.frames
+                self._files[source] = engine.listing(connection, source, self.project.root, frames)
+        states = [self._files[each] for each in sources]
         if any(state is None for state in states):
             return None
         return sorted({file for state in states for file in state or ()})
 
 
-def in_words(what: SourceDefinition | BuildTable, run: Callable[[], T]) -> T:
+def in_words(what: Made, run: Callable[[], T]) -> T:
     """Run what reads real data, and tell what the engine says of it in our words. Raises DataError, ResourceError."""
     import duckdb
 
@@ -78,7 +90,7 @@ def in_words(what: SourceDefinition | BuildTable, run: Callable[[], T]) -> T:
         raise DataError(_problem(what, error)) from None
 
 
-def _out_of(what: SourceDefinition | BuildTable, resource: str, error: Exception) -> Problem:
+def _out_of(what: Made, resource: str, error: Exception) -> Problem:
     said = str(error).splitlines()[0]
     kept = "Nothing was published. Tables that were done are kept: the next apply goes on from there."
     mend = {
@@ -88,20 +100,19 @@ def _out_of(what: SourceDefinition | BuildTable, resource: str, error: Exception
     return Problem(f"Out of {resource}", f"{_name(what)}: {said}", what.origin, f"{kept}\n{mend[resource]}")
 
 
-def _name(what: SourceDefinition | BuildTable) -> str:
-    return f"source {what.name}" if isinstance(what, SourceDefinition) else f"group {what.group}"
+def _name(what: Made) -> str:
+    return f"group {what.group}" if isinstance(what, BuildTable) else f"{what.kind} {what.name}"
 
 
-def _problem(what: SourceDefinition | BuildTable, error: Exception) -> Problem:
+def _problem(what: Made, error: Exception) -> Problem:
     said = "\n".join(str(error).splitlines()[:3])
     summary = "Source cannot be read" if isinstance(what, SourceDefinition) else "Data cannot be computed"
     mend = "Nothing was published. Mend the data or the SQL, then apply again."
     return Problem(summary, f"{_name(what)}: {said}", what.origin, mend)
 
 
-def reading(files: Sequence[engine.FileState] | None) -> Reading:
-    """Return what is noted of sources that were read just now."""
-    at = datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
+def reading(files: Sequence[engine.FileState] | None, at: str) -> Reading:
+    """Return what is noted of sources that were read, not before a time."""
     return Reading(at, json.dumps(files) if files is not None else "")
 
 
@@ -139,7 +150,7 @@ def _digest(parts: Sequence[str]) -> str:
 def _from_source(recipe: Recipe, run: Run, progress: Progress) -> int:
     """Build a table from its source; each batch is kept before the next one is begun."""
     step, writer = recipe.build, run.writer
-    read = reading(run.files(recipe.sources))
+    read = reading(run.listing(recipe.sources), run.begun)
     made_of = _digest([step.sql, read.files]) if read.files else ""
     kept = recipes.to_json(recipe)
     run.made[step.table] = made_of
@@ -156,7 +167,7 @@ def _from_source(recipe: Recipe, run: Run, progress: Progress) -> int:
         if since is None:
             done = writer.build(step.table, sql, step.columns, step.reads, step.keys)
         else:
-            done += writer.extend(step.table, sql, since=since)
+            done += writer.extend(step.table, sql, since=since) or 0
         writer.keep(step.table, kept, read, made_of=made_of, upto=upto)
         if bounds:
             progress(done, max(total, done))

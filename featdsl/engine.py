@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from stat import S_ISREG
@@ -110,6 +111,11 @@ def listing(
     except OSError:
         return None
     return [(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in sorted(found.items())]
+
+
+def escaped(path: str) -> str:
+    """Return the glob that means exactly one path."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
 
 
 def reading(source: SourceDefinition, root: Path, frames: Path) -> str:

@@ -23,10 +23,12 @@ from featdsl import (
     preview,
     uses,
 )
+from featdsl import refresh as refreshing
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
 from featdsl.errors import DeclarationError, PlanFileError, Problem, StoreError
+from featdsl.events import Listener
 from featdsl.export import Exported
 from featdsl.foreign import Foreign
 from featdsl.memory import Memory
@@ -218,6 +220,19 @@ def saved(project: Project, plan: Plan) -> Planned:
     if loaded.problems and not wanted <= found.keys():
         raise DeclarationError([problem.seen_from(project.root) for problem in loaded.problems])
     return Planned(plan, {}, found)
+
+
+def refresh(project: Project, store: Store, asked: refreshing.Asked, *, listen: Listener) -> refreshing.Result:
+    """Bring an environment's tables up to date; the project is loaded only where Python functions are needed.
+
+    Raises what `refresh.refresh` raises, and StoreError for an environment that was never made.
+    """
+    snapshot = environments.read(store, asked.environment)
+    of_features = any(each.function for each in snapshot.versions.values() if each.project == project.name)
+    of_sources = any(each.function for each in snapshot.catalog.sources.values() if each.project == project.name)
+    used = of_features or of_sources
+    known = declared_functions(loader.load(project).declarations) if used else {}
+    return refreshing.refresh(project, store, asked, listen=listen, functions=known)
 
 
 def declared_functions(declarations: Iterable[Declaration]) -> dict[str, FunctionType]:

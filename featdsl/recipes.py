@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from featdsl import instants
-from featdsl.definitions import Column, SourceDefinition
+from featdsl.definitions import Column, FunctionDefinition, SourceDefinition
 from featdsl.instants import Clock
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, SOURCE_TIMESTAMP, UNTIL, quote
 from featdsl.plan import BuildTable
@@ -28,6 +28,14 @@ class Recipe:
     def source(self) -> SourceDefinition:
         """The source that the table is computed from."""
         return self.sources[-1]
+
+    @property
+    def functions(self) -> list[FunctionDefinition]:
+        """The Python functions that it calls."""
+        return [
+            *(use.function for use in self.build.functions),
+            *(each.function for each in self.sources if each.function),
+        ]
 
     @property
     def clock(self) -> Clock:

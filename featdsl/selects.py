@@ -292,18 +292,25 @@ def _sorted(features: Sequence[FeatureDefinition]) -> list[str]:
     return [f"ORDER BY {', '.join(quote(column) for column in by)}"] if by else []
 
 
-def duplicates(table: str, by: Sequence[str]) -> str:
-    """Return the query for rows that share an identity, the worst first."""
+def duplicates(table: str, by: Sequence[str], since: str = "") -> str:
+    """Return the query for rows that share an identity; `since` is the SQL of a time before which none is looked at."""
+    where = f" WHERE {EVENT_TIMESTAMP} >= {since}" if since else ""
     names = ", ".join(quote(column) for column in by)
     listed = f"{names}, " if names else ""
     grouped = f" GROUP BY {names}" if names else ""
-    return f"SELECT {listed}count(*) AS rows FROM tables.{quote(table)}{grouped} HAVING count(*) > 1"
+    return f"SELECT {listed}count(*) AS rows FROM tables.{quote(table)}{where}{grouped} HAVING count(*) > 1"
 
 
-def violations(features: Sequence[FeatureDefinition], versions: Versions, condition: str, feature: str) -> str:
-    """Return the query for the rows of a group's values that break a condition; NULL breaks none."""
+def violations(
+    features: Sequence[FeatureDefinition], versions: Versions, condition: str, feature: str, since: str = ""
+) -> str:
+    """Return the query for the rows of a group's values that break a condition; NULL breaks none.
+
+    `since` is the SQL of a time before which none is looked at.
+    """
     shown = ", ".join(quote(column) for column in [*identity(features), feature])
-    return f"SELECT {shown} FROM {values(features, versions)} WHERE NOT (\n{condition}\n)"
+    later = f"{EVENT_TIMESTAMP} >= {since} AND " if since else ""
+    return f"SELECT {shown} FROM {values(features, versions, since=since)} WHERE {later}NOT (\n{condition}\n)"
 
 
 def group_view(features: Sequence[FeatureDefinition], versions: Versions) -> str:
@@ -315,10 +322,12 @@ def group_view(features: Sequence[FeatureDefinition], versions: Versions) -> str
     return f"SELECT {', '.join(listed)} FROM {values(features, versions)}"
 
 
-def values(features: Sequence[FeatureDefinition], versions: Versions, *, most: int | None = None) -> str:
+def values(
+    features: Sequence[FeatureDefinition], versions: Versions, *, most: int | None = None, since: str = ""
+) -> str:
     """Return the relation of a group's values: what is stored, or with windows what is computed at the stored times.
 
-    `most` limits the times at which values are computed.
+    `most` limits the times at which values are computed, `since` is the SQL of one before which none need be.
     """
     windowed = [feature for feature in features if feature.window]
     if not windowed:
@@ -330,7 +339,8 @@ def values(features: Sequence[FeatureDefinition], versions: Versions, *, most: i
         return f"(SELECT {', '.join([*around, *named])} FROM {table})"
     at = ", ".join(quote(column) for column in identity(features))
     tables = sorted({feature.table for feature in features})
-    times = " UNION ".join(f"SELECT {at} FROM tables.{quote(table)}" for table in tables)
+    later = f" WHERE {EVENT_TIMESTAMP} >= {since}" if since else ""
+    times = " UNION ".join(f"SELECT {at} FROM tables.{quote(table)}{later}" for table in tables)
     times = times if len(tables) > 1 else times.replace("SELECT", "SELECT DISTINCT", 1)
     spine = _own_times(f"({times}{f' LIMIT {most}' if most else ''})", features)
     wants = [Want(feature.name, feature) for feature in features]

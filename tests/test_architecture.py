@@ -81,6 +81,7 @@ LAYERS = {
         "pull",
         "apply",
         "building",
+        "newrows",
         "recipes",
         "refresh",
         "comparison",
@@ -113,7 +114,7 @@ LAYERS = {
         "adhoc",
     }
     | {"featurestore"},
-    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "__main__", "__init__"},
+    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "cli_upkeep", "__main__", "__init__"},
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""
 

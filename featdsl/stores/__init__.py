@@ -85,9 +85,13 @@ class Writer(Protocol):
         data, or nothing where that is not known.
         """
 
-    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int:
-        """Put the rows of a query in the place of those of a table from an event time on; return how many these are.
+    def table(self, name: str) -> StoredTable:
+        """Return a table as it is by now in this apply."""
 
+    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of those of a table from an event time on.
+
+        Returns how many rows there are now from then on, or None where they are those that there were.
         The table is one that this apply has built, or one that was there. `since` is a time in UTC, as SQL reads it.
         The query gives all rows from then on, and may read the table itself as it was before then.
         """

@@ -142,8 +142,15 @@ class EmbeddedWriter:
         """Say that this apply only brings tables up to date: plans for the environment hold."""
         self._edits.refreshes = True
 
-    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int:
-        """Put the rows of a query in the place of those of a table from an event time on; return how many these are."""
+    def table(self, name: str) -> StoredTable:
+        """Return a table as it is by now in this apply."""
+        return self._built.get(name) or self.snapshot.tables[name]
+
+    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of those of a table from an event time on.
+
+        Returns how many rows there are now from then on, or None where they are those that there were.
+        """
         self.open([table, *reads])
         known = self._edits.tables.get(table)
         if known and known.file in self._files and not known.parts:
@@ -168,16 +175,16 @@ class EmbeddedWriter:
         self._edits.tables[table.name] = replace(table, rows=int(rows), entity_rows=_scaled(table, int(rows)))
         return new
 
-    def _add_part(self, table: StoredTable, sql: str, since: str) -> int:
+    def _add_part(self, table: StoredTable, sql: str, since: str) -> int | None:
         """Extend a published table by a part in a new file, merged with those before it that are not much larger."""
         file, stored = self._stored(table.name)
         self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
         (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
         older = f"SELECT count(*), count(*) FILTER (WHERE {EVENT_TIMESTAMP} < {parts.time(table, since)})"
         ((before, kept),) = self.connection.execute(f"{older} FROM tables.{quote(table.name)}").fetchall()
-        if not rows and kept == before:
+        if kept + rows == before and not self._differ(table, stored, since):
             self.connection.execute(f"DROP TABLE {stored}")
-            return 0
+            return None
         pieces = [piece for piece in table.pieces if piece.since is None or piece.since < since] if kept else []
         pieces.append(Part(file=file, rows=int(rows), since=since if pieces else None))
         extended = self._merged(replace(table, file=pieces[0].file, parts=tuple(pieces), rows=kept + int(rows)))
@@ -188,6 +195,13 @@ class EmbeddedWriter:
         )
         open_tables(self.connection, self._folder, [self._built[table.name]])
         return int(rows)
+
+    def _differ(self, table: StoredTable, stored: str, since: str) -> bool:
+        """Return whether as many rows as a table has from a time on are other rows."""
+        listed = ", ".join(quote(column.name) for column in table.columns)
+        there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {parts.time(table, since)}"
+        query = f"SELECT {listed} FROM {stored} EXCEPT ALL {there} LIMIT 1"
+        return bool(self.connection.execute(query).fetchall())
 
     def _merged(self, table: StoredTable) -> StoredTable:
         """Return a table whose newest part, in the file of this apply, is merged with those that are not much larger."""
@@ -224,7 +238,7 @@ class EmbeddedWriter:
         """Return how many rows an entity has on average, and the entity of an average row."""
         by = ", ".join(quote(key) for key in keys) or "()"
         counts = f"SELECT count(*) AS n FROM {stored} GROUP BY {by}"
-        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / sum(n), 0) FROM ({counts})"
+        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / nullif(sum(n), 0), 0) FROM ({counts})"
         ((mean, crowd),) = self.connection.execute(query).fetchall()
         return mean, crowd
 
@@ -459,8 +473,13 @@ def open_tables(connection: DuckDBPyConnection, folder: Path, tables: Iterable[S
     import duckdb
 
     connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
+    # A writer has its own files open for writing already.
+    opened = {name for (name,) in connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
     for table in tables:
-        for path in dict.fromkeys(folder / piece.file for piece in table.pieces):
+        for path in {path.stem: path for path in (folder / piece.file for piece in table.pieces)}.values():
+            if path.stem in opened:
+                continue
+            opened.add(path.stem)
             try:
                 connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(path.stem)} (READ_ONLY)")
             except duckdb.Error as error:
