@@ -50,11 +50,12 @@ class EnvironmentsTable(_Table):
 
 
 class EngineTable(_Table):
-    """`[engine]`: what DuckDB may use; its own defaults when left out."""
+    """`[engine]`: what DuckDB may use, its own defaults when left out, and whether it may fetch extensions."""
 
     memory_limit: str | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
     temp_directory: str | None = None
+    install_extensions: bool = False
 
 
 class PolicyTable(_Table):
