@@ -27,7 +27,9 @@ def connect(project: Project) -> DuckDBPyConnection:
     import duckdb
 
     settings = project.settings.engine
-    config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": settings.install_extensions
+    }
     if settings.memory_limit is not None:
         config["memory_limit"] = settings.memory_limit
     if settings.threads is not None:

@@ -8,6 +8,7 @@ FeatdslError
 ├── DataError               the data breaks a rule: duplicate rows, a failed check
 ├── StoreError              the store cannot be read or written
 │   └── StoreLockedError    another process holds the lock
+├── ExtensionError          an extension of DuckDB cannot be loaded
 ├── PlanFileError           a plan or an export is damaged, of another project or of a newer format
 ├── LockFileError           the lock of a training set is damaged, edited or of another store
 ├── PolicyError             a guard or a missing approval forbids a plan (exit code 3)
@@ -106,6 +107,10 @@ class StoreError(FeatdslError):
 
 class StoreLockedError(StoreError):
     """A store that another process keeps locked."""
+
+
+class ExtensionError(FeatdslError):
+    """An extension of DuckDB that is not installed, or does not belong to the DuckDB that is."""
 
 
 class PlanFileError(FeatdslError):

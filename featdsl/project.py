@@ -50,12 +50,13 @@ class EnvironmentsTable(_Table):
 
 
 class EngineTable(_Table):
-    """`[engine]`: what DuckDB may use, its own defaults when left out; and how many rows to build a table from at once."""
+    """`[engine]`: what DuckDB may use, its own defaults when left out; the rows of a batch; whether to fetch extensions."""
 
     memory_limit: str | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
     temp_directory: str | None = None
     batch_rows: Annotated[int, Field(ge=1)] = 20_000_000
+    install_extensions: bool = False
 
 
 class PolicyTable(_Table):

@@ -45,6 +45,7 @@ LAYERS = {
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
     "engine and storage": {
         "engine",
+        "extensions",
         "stores",
         "stores.embedded",
         "stores.embedded_writer",
