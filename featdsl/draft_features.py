@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         ttl=scope.ttl,
         access=group.access,
         members=tuple(_member(feature) for feature in features),
-        renamed_from=_former(draft, address, group, {f"group {each}" for each in draft.declared}),
+        renamed_from=_former(draft, address, group, draft.declared),
         **draft.guards(address, group.protect, group.deprecated),
         **draft.common(group),
     )
@@ -216,7 +216,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         ttl=None if said.aggregates else scope.ttl,
         fingerprint="",
         table="",
-        renamed_from=_former(draft, address, feature, {f"feature {group.name}.{each}" for each in group.features}),
+        renamed_from=_former(draft, address, feature, group.features),
         **draft.guards(address, feature.protect, feature.deprecated),
         **draft.common(feature),
     )
@@ -224,11 +224,10 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
     return revised(found, request=needed(draft, found, feature.origin)) if found.computed else found
 
 
-def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any], declared: Iterable[str]) -> str:
-    """Return the former name of a thing; refuse one that is declared still."""
+def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any], declared: Container[str]) -> str:
+    """Return the former name of a thing; refuse one that is among those declared still."""
     former = renamed.renamed_from or ""
-    kind, _, name = address.partition(" ")
-    if former and f"{kind} {name.removesuffix(renamed.name)}{former}" in declared:
+    if former and former in declared:
         what = f"{address} is renamed from {former}, which is declared still."
         draft.refuse(
             address, "Name in use", what, renamed.origin, "Take the other one out, or leave out renamed_from=."
