@@ -489,14 +489,16 @@ class Catalog:
 
     def updated(self, other: Catalog) -> Catalog:
         """Return this with all that another has, which goes first."""
-        return self._of_keys({**self.by_key, **other.by_key})
+        both = {**self.by_key, **other.by_key}
+        return self._of_keys({key: both[key] for key in sorted(both)})
 
     @classmethod
     def _of_keys(cls, by_key: Mapping[tuple[str, str], Definition]) -> Catalog:
-        catalog: dict[str, dict[str, Any]] = {name: {} for name in _MAPPINGS.values()}
-        for kind, name in sorted(by_key):
-            catalog[_MAPPINGS[kind]][name] = by_key[kind, name]
-        return cls(**catalog)
+        """Return the catalogue of definitions by key, each kind of them in order of address."""
+        catalog: dict[str, dict[str, Any]] = {kind: {} for kind in _MAPPINGS}
+        for (kind, name), definition in by_key.items():
+            catalog[kind][name] = definition
+        return cls(**{_MAPPINGS[kind]: found for kind, found in catalog.items()})
 
     @classmethod
     def of(cls, definitions: Iterable[Definition]) -> Catalog:

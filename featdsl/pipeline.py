@@ -32,6 +32,7 @@ from featdsl.foreign import Foreign
 from featdsl.memory import Memory
 from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
 from featdsl.project import Project
+from featdsl.pythonfeature import PythonFeature
 from featdsl.snapshot import PROD, Drift, Snapshot
 from featdsl.source import Source
 from featdsl.stores import Store
@@ -224,10 +225,9 @@ def declared_functions(declarations: Iterable[Declaration]) -> dict[str, Functio
     """Return the functions of declarations by their fingerprints; those that have none are told by the catalogue."""
     found = {}
     for each in declarations:
-        function = getattr(each, "function", None)
-        if each.valid and isinstance(function, FunctionType):
+        if isinstance(each, PythonFeature | Source) and each.valid and isinstance(each.function, FunctionType):
             with suppress(functions.FunctionProblem):
-                found[functions.describe(function).fingerprint] = function
+                found[functions.describe(each.function).fingerprint] = each.function
     return found
 
 
