@@ -418,9 +418,17 @@ class Catalog:
     def _by_kind(self) -> dict[str, Mapping[str, Definition]]:
         return {kind: getattr(self, name) for kind, name in _MAPPINGS.items()}
 
-    def members_of(self, group: str) -> list[FeatureDefinition]:
+    def members_of(self, group: str) -> Sequence[FeatureDefinition]:
         """Return the features of a group, in its order."""
-        return [self.features[member.feature] for member in self.groups[group].members]
+        found = self._members.get(group)
+        if found is None:
+            found = self._members[group] = [self.features[member.feature] for member in self.groups[group].members]
+        return found
+
+    @cached_property
+    def _members(self) -> dict[str, Sequence[FeatureDefinition]]:
+        """The features of the groups that were asked for, which a plan does many times."""
+        return {}
 
     def protects(self, feature: FeatureDefinition) -> bool:
         """Return whether a feature or its group is protected against removal."""

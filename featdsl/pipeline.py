@@ -93,13 +93,19 @@ def _memory(project: Project) -> Memory:
 
 
 def _made(project: Project, store: Store, environment: str, memory: Memory, select: Sequence[str]) -> Planned:
-    snapshot = store.read(environments.checked(environment))
+    snapshot, drift = store.look(environments.checked(environment))
     declared = _declared(project, foreign.Registry(snapshot, store.history), memory)
-    return plan_for(project, store, declared, memory, select)
+    return plan_for(project, store, declared, drift, memory=memory, select=select)
 
 
-def plan_for(
-    project: Project, store: Store, declared: Declared, memory: Memory | None = None, select: Sequence[str] = ()
+def plan_for(  # noqa: PLR0913 - what stands beside the two sides
+    project: Project,
+    store: Store,
+    declared: Declared,
+    drift: Drift,
+    *,
+    memory: Memory | None = None,
+    select: Sequence[str] = (),
 ) -> Planned:
     """Return the plan that brings an environment from what a snapshot tells of it to what is declared beside that."""
     connection = engine.connect(project)
@@ -115,7 +121,7 @@ def plan_for(
         )
     finally:
         connection.close()
-    return _planned(project, declared, bound, store.drift(declared.snapshot), select=select)
+    return _planned(project, declared, bound, drift, select=select)
 
 
 def make_plan_against(project: Project, exported: Exported, select: Sequence[str] = ()) -> Planned:

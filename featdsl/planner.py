@@ -49,7 +49,8 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     written = snapshot
     snapshot = renames.follow(written, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
-    before, written_own = (_own(each.catalog, target, project) for each in (snapshot, written))
+    before = _own(snapshot.catalog, target, project)
+    written_own = before if written is snapshot else _own(written.catalog, target, project)
     if select:
         wanted = subset.chosen(select, target, before, written_own)
         target, before, written_own = (each.of_keys(wanted) for each in (target, before, written_own))

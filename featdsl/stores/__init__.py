@@ -46,6 +46,9 @@ class Store(Protocol):
     def tables_since(self, serial: int) -> set[str]:
         """Return the tables of the features that any environment has now or had after a state."""
 
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made."""
 
