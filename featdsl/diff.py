@@ -57,7 +57,8 @@ class Change:
 def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
     """Return every difference, by kind and then in address order. Equal definitions yield nothing."""
     applied, declared = before.by_key, after.by_key
-    keys = sorted(applied.keys() | declared.keys(), key=lambda key: (KINDS.index(key[0]), key[1]))
+    other = [key for key in applied.keys() | declared.keys() if applied.get(key) is not declared.get(key)]
+    keys = sorted(other, key=lambda key: (KINDS.index(key[0]), key[1]))
     found = (_change(before, after, applied.get(key), declared.get(key)) for key in keys)
     return tuple(change for change in found if change is not None)
 
@@ -65,7 +66,7 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
 def _change(before: Catalog, after: Catalog, old: Definition | None, new: Definition | None) -> Change | None:
     if old is None:
         return _made("create", new, "additive") if new is not None else None
-    if old is new or old == new:
+    if old == new:
         return None
     if new is None:
         return _made("remove", old, "metadata" if isinstance(old, PolicyDefinition) else "breaking")

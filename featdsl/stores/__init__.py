@@ -52,6 +52,9 @@ class Store(Protocol):
     def readings(self, names: Iterable[str]) -> dict[str, Reading]:
         """Return what of their sources tables were computed from the last time."""
 
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made."""
 

@@ -103,6 +103,14 @@ class EmbeddedStore:
         with self._catalogue() as connection:
             return Registry(connection).tables_since(serial)
 
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+        if not self._path.exists():
+            return self.read(environment), Drift()
+        with self._catalogue() as connection:
+            snapshot = Registry(connection).read(environment)
+            return snapshot, self._drift(connection, snapshot)
+
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made; in a moved folder no view is.
 
@@ -111,16 +119,19 @@ class EmbeddedStore:
         if snapshot.head == NOTHING:
             return Drift()
         with self._catalogue() as connection:
-            altered = self._altered(connection)
-            lost = {
-                name
-                for name, table in snapshot.tables.items()
-                for piece in table.pieces
-                if piece.file in altered and not _holds(altered[piece.file], table, piece.rows)
-            }
-            if Registry(connection).meta().get("folder") != str(self._folder):
-                return Drift(frozenset(lost), frozenset(snapshot.views))
-            return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
+            return self._drift(connection, snapshot)
+
+    def _drift(self, connection: DuckDBPyConnection, snapshot: Snapshot) -> Drift:
+        altered = self._altered(connection)
+        lost = {
+            name
+            for name, table in snapshot.tables.items()
+            for piece in table.pieces
+            if piece.file in altered and not _holds(altered[piece.file], table, piece.rows)
+        }
+        if Registry(connection).meta().get("folder") != str(self._folder):
+            return Drift(frozenset(lost), frozenset(snapshot.views))
+        return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
 
     def _altered(self, connection: DuckDBPyConnection) -> dict[str, dict[str, tuple[int, tuple[Column, ...]]]]:
         """Return the data files that are not as they were written, with the rows and columns of their tables now."""
@@ -262,8 +273,9 @@ def _refuse_unknown_state(connection: DuckDBPyConnection, serial: int) -> None:
 
 
 def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
+    # Not duckdb_tables(), which looks at every view as well.
     schemas = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'store' AND schema_name = 'registry'"
+        "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'store' AND schema_name = 'registry'"
     ).fetchone()
     if schemas == (0,):
         what = f"{path} is a DuckDB file, but no featdsl store."
