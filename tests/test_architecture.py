@@ -50,6 +50,7 @@ LAYERS = {
         "stores.embedded_writer",
         "stores.lock",
         "stores.registry",
+        "stores.standins",
     },
     "from files to a plan": {
         "loader",

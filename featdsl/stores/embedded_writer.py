@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from featdsl.names import literal, quote
 from featdsl.snapshot import Environment, Head, HistoryEntry, Snapshot, StoredTable
 from featdsl.stores.lock import user
 from featdsl.stores.registry import TABLES, Edits, Registry
+from featdsl.stores.standins import Shapes, shapes, standing_in
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
 _TABLES_A_FILE = 32
-"""A view that is made or read loads the whole catalogue of its table's file: with 300 tables in one, that was most of
-an apply. A file takes at least a quarter of a MiB, so one for each table would waste space."""
+"""A view that is read loads the whole catalogue of its table's file. A file takes at least a quarter of a MiB, so one
+for each table would waste space."""
+_TABLE = re.compile(r'\btables\.("(?:[^"]|"")+"|\w+)')
+"""A stored table in the SQL of a view."""
 RETIRED_SECONDS = 3600
 """How long a data file stays that nothing lists any more: a reader may have read the catalogue of before."""
 _FILES = """
@@ -54,6 +58,7 @@ class EmbeddedWriter:
         self.serial = before.serial + 1
         self._before, self._folder = before, folder
         self._files: list[str] = []
+        self._shapes: Shapes = {}
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
         self._published = False
@@ -147,8 +152,10 @@ class EmbeddedWriter:
         """Make everything visible at once: the rename of the catalogue is the commit."""
         self._edits.plan = plan
         self._compact()
-        for file in self._files:
-            self.connection.execute(f"CHECKPOINT {quote(Path(file).stem)}")
+        databases = [Path(file).stem for file in self._files]
+        for database in databases:
+            self.connection.execute(f"CHECKPOINT {quote(database)}")
+        self._shapes = shapes(self.connection, databases)
         self.connection.close()
         for file in self._files:
             _sync(self._folder / file)
@@ -200,14 +207,19 @@ class EmbeddedWriter:
             if fresh:
                 connection.execute(TABLES)
                 connection.execute(_FILES)
-            connection.execute("BEGIN")
             moved = Registry(connection).meta().get("folder") != str(self._folder)
-            Registry(connection).write(self._edits, head, entry, self._environment())
-            connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
-            connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
-            self._list_files(connection)
-            self._put_table_views(connection, moved=moved)
-            self._put_views(connection)
+            with standing_in(connection, self._shapes):
+                connection.execute("BEGIN")
+                Registry(connection).write(self._edits, head, entry, self._environment())
+                connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
+                connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
+                self._list_files(connection)
+                self._put_table_views(connection, self._shapes)
+                others = self._put_views(connection)
+                connection.execute("COMMIT")
+            connection.execute("BEGIN")
+            self._put_table_views(connection, self._lacking(connection, moved=moved))
+            _make(connection, others)
             connection.execute("COMMIT")
             self._note_views(connection, partial)
             connection.execute("CHECKPOINT catalogue")
@@ -239,24 +251,30 @@ class EmbeddedWriter:
         kept = f"retired IS NULL OR retired > {now - RETIRED_SECONDS}"
         connection.execute(f"DELETE FROM registry.files WHERE NOT ({kept})")
 
-    def _put_table_views(self, connection: DuckDBPyConnection, *, moved: bool) -> None:
-        """Point the view of each table at its file: of all tables when the folder has moved, else of new ones."""
-        known = {
-            name
-            for (name,) in connection.execute(
-                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
-            ).fetchall()
-        }
-        for name, table in {**self.snapshot.tables, **self._edits.tables}.items():
-            if table is None:
-                connection.execute(f"DROP VIEW IF EXISTS tables.{quote(name)}")
-            elif moved or name not in known or name in self._edits.tables:
-                path = literal(str(self._folder / table.file))
-                select = f"SELECT * FROM read_duckdb({path}, table_name => {literal(name)})"
-                connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(name)} AS {select}")
+    def _lacking(self, connection: DuckDBPyConnection, *, moved: bool) -> list[str]:
+        """Return the tables of before that have no view that holds: all of them when the folder has moved."""
+        query = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
+        known = {name for (name,) in connection.execute(query).fetchall()}
+        listed = {**self.snapshot.tables, **self._edits.tables}
+        for name in sorted(known & {name for name, table in listed.items() if table is None}):
+            connection.execute(f"DROP VIEW tables.{quote(name)}")
+        stay = [name for name, table in listed.items() if table and name not in self._shapes]
+        return stay if moved else [name for name in stay if name not in known]
 
-    def _put_views(self, connection: DuckDBPyConnection) -> None:
-        """Make the views that the registry lists and that are not there as listed, and drop those that it does not list."""
+    def _put_table_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
+        """Point the view of each of these tables at its file."""
+        listed = {**self.snapshot.tables, **self._built}
+        paths = {name: literal(str(self._folder / listed[name].file)) for name in names}
+        _make(connection, {
+            f"tables.{quote(name)}": f"SELECT * FROM read_duckdb({path}, table_name => {literal(name)})"
+            for name, path in paths.items()
+        })  # fmt: skip
+
+    def _put_views(self, connection: DuckDBPyConnection) -> dict[str, str]:
+        """Drop the views that the registry does not list, and make those that it does and that read new tables only.
+
+        Return the others that are not there as listed, with their SQL.
+        """
         for environment in self._edits.dropped:
             connection.execute(f"DROP SCHEMA IF EXISTS {quote(environment)} CASCADE")
         schema = quote(self.snapshot.environment)
@@ -264,9 +282,13 @@ class EmbeddedWriter:
         for name, sql in self._edits.views.items():
             if sql is None:
                 connection.execute(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
-        new = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
-        for environment, name, sql in connection.execute(new).fetchall():
-            connection.execute(f"CREATE OR REPLACE VIEW {quote(environment)}.{quote(name)} AS {sql}")
+        query = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
+        rows = connection.execute(query).fetchall()
+        wanted = {f"{quote(environment)}.{quote(name)}": sql for environment, name, sql in rows}
+        new = {spelled for name in self._shapes for spelled in (name, quote(name))}
+        over_new = {view: sql for view, sql in wanted.items() if new.issuperset(_TABLE.findall(sql))}
+        _make(connection, over_new)
+        return {view: sql for view, sql in wanted.items() if view not in over_new}
 
     def _note_views(self, connection: DuckDBPyConnection, partial: Path) -> None:
         """Note each new view's text as DuckDB reads it back, which is not always how it was written."""
@@ -284,6 +306,11 @@ class EmbeddedWriter:
             for path in (self._folder / file for file in self._files):
                 for leftover in (path, path.with_name(path.name + ".wal")):
                     leftover.unlink(missing_ok=True)
+
+
+def _make(connection: DuckDBPyConnection, views: Mapping[str, str]) -> None:
+    for view, sql in views.items():
+        connection.execute(f"CREATE OR REPLACE VIEW {view} AS {sql}")
 
 
 def _now() -> datetime:
