@@ -53,6 +53,7 @@ LAYERS = {
         "stores.parts",
         "stores.lock",
         "stores.registry",
+        "stores.standins",
     },
     "from files to a plan": {
         "loader",

@@ -16,7 +16,7 @@ from featdsl.definitions import Column, EntityDefinition, FeatureDefinition, Gro
 from featdsl.errors import Origin, StoreError, StoreLockedError
 from featdsl.project import Project, ProjectTable, Settings, StoreTable
 from featdsl.snapshot import Drift, HistoryEntry, Snapshot, StoredTable, Touched
-from featdsl.stores import Store, Writer
+from featdsl.stores import Store, Writer, standins
 from featdsl.stores.embedded import EmbeddedStore
 
 
@@ -509,3 +509,31 @@ def test_data_that_should_be_there_have_drifted(kind: Implementation, store: Sto
     kind.lose(project, store.read().tables["second"].file)
 
     assert store.drift(store.read()) == Drift(tables=frozenset({"second"}))
+
+
+def test_a_view_is_made_without_opening_the_file_of_its_table() -> None:
+    """It is bound to an empty table of the same columns, and keeps its own text."""
+    with duckdb.connect() as connection:
+        shape = {"scores_1": COLUMNS}
+        select = "SELECT * FROM read_duckdb('/nowhere/data.duckdb', table_name => 'scores_1')"
+        with standins.standing_in(connection, shape):
+            connection.execute(f"CREATE VIEW scores AS {select}")
+        assert standins.shapes(connection, ["memory"]) == {"scores": list(COLUMNS)}
+        with pytest.raises(duckdb.Error, match="/nowhere/data.duckdb"):
+            connection.execute("FROM scores")
+
+
+def test_a_view_over_a_table_of_before_and_a_new_one_reads_both(store: Store, project: Project) -> None:
+    """The one is in a file of an earlier apply, the other in one that is written now."""
+    publish(store, build())
+    publish(
+        store,
+        build("scores_2", "SELECT 1 AS user_id, 2.5 AS score"),
+        lambda writer: writer.put_view("new", 'SELECT * FROM tables."scores_2"'),
+        lambda writer: writer.put_view("both", 'FROM tables."scores_1" UNION ALL FROM tables.scores_2'),
+    )
+    connection = engine.connect(project)
+    store.open_views(connection, ["new", "both"])
+    assert connection.execute("FROM prod.new").fetchall() == [(1, 2.5)]
+    assert connection.execute("FROM prod.both ORDER BY score").fetchall() == [(1, 0.5), (1, 2.5)]
+    assert store.drift(store.read()) == Drift()
