@@ -6,14 +6,14 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from featdsl import calls, engine, frames, guards, planfile, uses
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
-from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
+from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Summary, Waiting
 from featdsl.plan import (
     BuildTable,
     CheckRows,
@@ -26,7 +26,7 @@ from featdsl.plan import (
     Record,
     Step,
 )
-from featdsl.snapshot import Head, HistoryEntry, Snapshot, Touched
+from featdsl.snapshot import HistoryEntry, Snapshot, Touched
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     rows: Mapping[str, Any] | None = None,
     functions: calls.Functions | None = None,
     approved_by: Collection[str] = (),
-) -> Head:
-    """Run a plan on a store and return the new head; after an error the store is as it was.
+) -> Summary:
+    """Run a plan on a store and return what it did; after an error the store is as it was.
 
     `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
     `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan,
@@ -71,8 +71,24 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         seconds = time.monotonic() - begun
         entry = _entry(plan, run, built, seconds, approved_by)
         head = writer.publish(entry, planfile.to_json(plan))
-    listen(Published(head.serial, built, time.monotonic() - begun))
-    return head
+        written = writer.written()
+    seconds = time.monotonic() - begun
+    listen(Published(head.serial, built, seconds))
+    done = replace(summary(plan, head.serial), rows=built, bytes=written, seconds=seconds)
+    listen(done)
+    return done
+
+
+def summary(plan: Plan, serial: int) -> Summary:
+    """Return what a plan does, as far as it tells itself; `serial` is the state that the store is at then."""
+    return Summary(
+        environment=plan.environment,
+        serial=serial,
+        changes=len(plan.changes),
+        steps=len(plan.steps),
+        built=sum(isinstance(step, BuildTable) for step in plan.steps),
+        reused=len(plan.reused),
+    )
 
 
 def _refuse_unchecked(plan: Plan) -> None:
@@ -122,8 +138,10 @@ def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
     label = describe(step, run.environment)
     started = time.monotonic()
     listen(StepStarted(number, label))
+    before = run.writer.written() if isinstance(step, BuildTable) else 0
     rows = _step(step, run)
-    listen(StepFinished(number, label, rows, time.monotonic() - started))
+    taken = run.writer.written() - before if isinstance(step, BuildTable) else None
+    listen(StepFinished(number, label, rows, taken, time.monotonic() - started))
     return rows or 0
 
 

@@ -151,21 +151,24 @@ def apply(
     """Materialize what is declared, all at once; or run exactly a saved plan.
 
     Exits with 3, and does nothing, when a guard forbids the plan or the policy asks for the approval of a team.
+    With --format json each event is a line of JSON, and the last one tells what was done, or what failed.
 
     \b
     featdsl apply --yes
     featdsl apply plan.json --approved-by lending
+    featdsl apply --yes --format json
     """
     from featdsl import pipeline
     from featdsl.stores import open_store
 
-    project = cli_shared.project(directory)
     if plan_file and select:
         raise click.UsageError("A saved plan is run whole: --select belongs to the plan.")
-    store = open_store(project)
-    planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store, env, select)
-    said = yes or plan_file is not None
-    cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
+    with cli_shared.failing(format_):
+        project = cli_shared.project(directory)
+        store = open_store(project)
+        planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store, env, select)
+        said = yes or plan_file is not None
+        cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
 
 
 def _saved(plan_file: Path, project: Project) -> Any:

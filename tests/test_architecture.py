@@ -34,6 +34,7 @@ LAYERS = {
         "aggregates",
         "expressions",
         "functions",
+        "jsonlines",
         "macros",
         "memory",
         "requested",

@@ -72,6 +72,9 @@ class Writer(Protocol):
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
 
+    def written(self) -> int:
+        """Return how many bytes the tables that this apply has built take so far."""
+
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
 

@@ -105,6 +105,11 @@ class EmbeddedWriter:
         self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_STORAGE})")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
 
+    def written(self) -> int:
+        """Return how many bytes the tables that this apply has built take so far."""
+        paths = [path for file in self._files for path in (self._folder / file, self._folder / f"{file}.wal")]
+        return sum(path.stat().st_size for path in paths if path.exists())
+
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
         known = [self.snapshot.tables[name] for name in tables if name not in self._edits.tables]
