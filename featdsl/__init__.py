@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RequestError,
         StoreError,
     )
+    from featdsl.expect import Expect, MaxAge, Rows, Unique
     from featdsl.feature import Feature, FeatureAlias
     from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
@@ -36,6 +37,7 @@ __all__ = [
     "Deprecated",
     "DeprecatedWarning",
     "Entity",
+    "Expect",
     "FeatdslError",
     "Feature",
     "FeatureAlias",
@@ -43,26 +45,33 @@ __all__ = [
     "FeatureNotFoundError",
     "FeatureSet",
     "FeatureStore",
+    "MaxAge",
     "Model",
     "PolicyError",
     "Request",
     "RequestError",
+    "Rows",
     "Source",
     "StoreError",
+    "Unique",
     "python_feature",
 ]
 
 _MODULES = {
     "Deprecated": "deprecated",
     "Entity": "entity",
+    "Expect": "expect",
     "Feature": "feature",
     "FeatureAlias": "feature",
     "FeatureGroup": "group",
     "FeatureSet": "featureset",
     "FeatureStore": "featurestore",
+    "MaxAge": "expect",
     "Model": "featureset",
     "Request": "request",
+    "Rows": "expect",
     "Source": "source",
+    "Unique": "expect",
     "python_feature": "pythonfeature",
 }
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 from featdsl import calls, engine, frames, guards, planfile, uses
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
-from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Summary, Waiting
+from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Summary, Waiting, Warned
 from featdsl.plan import (
     BuildTable,
     CheckRows,
@@ -26,7 +26,8 @@ from featdsl.plan import (
     Record,
     Step,
 )
-from featdsl.snapshot import HistoryEntry, Snapshot, Touched
+from featdsl.rules import broken_rule, example_lines
+from featdsl.snapshot import CheckResult, HistoryEntry, Snapshot, Touched
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
@@ -68,13 +69,16 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         run = _Run(project, store, writer, functions or {}, plan.environment)
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
+        writer.checked(run.results)
         seconds = time.monotonic() - begun
         entry = _entry(plan, run, built, seconds, approved_by)
         head = writer.publish(entry, planfile.to_json(plan))
         written = writer.written()
     seconds = time.monotonic() - begun
     listen(Published(head.serial, built, seconds))
-    done = replace(summary(plan, head.serial), rows=built, bytes=written, seconds=seconds)
+    done = replace(
+        summary(plan, head.serial), rows=built, bytes=written, seconds=seconds, warnings=_warnings(run.results)
+    )
     listen(done)
     return done
 
@@ -131,6 +135,9 @@ class _Run:
     writer: Writer
     functions: calls.Functions
     environment: str
+    rows: dict[str, int] = field(default_factory=dict)
+    """Those of the tables that it has built."""
+    results: list[CheckResult] = field(default_factory=list)
 
 
 def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
@@ -139,13 +146,13 @@ def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
     started = time.monotonic()
     listen(StepStarted(number, label))
     before = run.writer.written() if isinstance(step, BuildTable) else 0
-    rows = _step(step, run)
+    rows = _step(step, run, listen)
     taken = run.writer.written() - before if isinstance(step, BuildTable) else None
     listen(StepFinished(number, label, rows, taken, time.monotonic() - started))
     return rows or 0
 
 
-def _step(step: Step, run: _Run) -> int | None:
+def _step(step: Step, run: _Run, listen: Listener) -> int | None:
     writer = run.writer
     match step:
         case OpenSource():
@@ -159,9 +166,11 @@ def _step(step: Step, run: _Run) -> int | None:
             _in_words(step, lambda: engine.define(writer.connection, step.source, select))
         case BuildTable():
             with calls.opened(writer.connection, step.functions, run.functions, run.project.root):
-                return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads, step.keys))
+                built = _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads, step.keys))
+            run.rows[step.table] = built
+            return built
         case CheckRows():
-            _check(step, writer)
+            _check(step, run, listen)
         case PutView():
             writer.put_view(step.name, step.sql)
         case DropView():
@@ -193,16 +202,43 @@ def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
         raise DataError(problem) from None
 
 
-def _check(step: CheckRows, writer: Writer) -> None:
-    writer.open(step.reads)
-    total, rows = engine.first_rows(writer.connection, step.sql, _SHOWN_ROWS)
-    if not rows:
+def _check(step: CheckRows, run: _Run, listen: Listener) -> None:
+    """Run a check; note what a declared rule found, and keep it where that stops the apply."""
+    run.writer.open(step.reads)
+    broken, rows = engine.first_rows(run.writer.connection, step.sql, _SHOWN_ROWS)
+    if step.kind != "identity":
+        run.results.append(_result(step, run, broken))
+    if not broken:
         return
-    shown = [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows]
-    more = [f"and {total - len(rows)} more"] if total > len(rows) else []
-    what = f"{step.address}: {total} {'rows break' if total > 1 else 'row breaks'} the rule: {step.rule}"
-    listed = "\n".join(f"  {line}" for line in [*shown, *more])
-    raise DataError(Problem("Check failed", f"{what}\n{listed}", step.origin, f"Nothing was published. {step.mend}"))
+    if step.severity == "warn":
+        of = run.results[-1]
+        listen(Warned(step.address, step.kind, step.rule, step.name, broken, of.rows, tuple(rows)))
+        return
+    stayed = run.writer.snapshot.head.serial
+    run.writer.checked([replace(each, serial=stayed) for each in run.results])
+    run.writer.keep_checks()
+    what = "\n".join([broken_rule(step.address, step.kind, step.told, broken), *example_lines(rows, broken)])
+    raise DataError(Problem("Check failed", what, step.origin, f"Nothing was published. {step.mend}"))
+
+
+def _result(step: CheckRows, run: _Run, broken: int) -> CheckResult:
+    """Return what a check of a declared rule found, on the rows of the largest of the tables that it reads."""
+    assert step.kind != "identity"  # noqa: S101 - which nobody declares
+    tables = run.writer.snapshot.tables
+    return CheckResult(
+        environment=run.environment,
+        address=step.address,
+        kind=step.kind,
+        rule=step.rule,
+        name=step.name,
+        severity=step.severity,
+        broken=broken,
+        rows=max(run.rows[name] if name in run.rows else tables[name].rows for name in step.reads),
+        checked_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        serial=run.writer.serial,
+        by=user(),
+        during="apply",
+    )
 
 
 def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a kind
@@ -213,7 +249,7 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
         case BuildTable():
             return f"build {step.group}"
         case CheckRows():
-            return f"check {step.address}: {step.rule}"
+            return f"check {step.address}: {step.told}"
         case PutView():
             return f"publish {environment}.{step.name}"
         case DropView():
@@ -240,7 +276,7 @@ def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collec
         project=plan.project,
         user=user(),
         commit=_commit(run.project),
-        summary=_summary(plan),
+        summary=_summary(plan, _warnings(run.results)),
         changes=changes,
         rows=rows,
         seconds=round(seconds, 3),
@@ -248,11 +284,16 @@ def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collec
     )
 
 
-def _summary(plan: Plan) -> str:
+def _warnings(results: Sequence[CheckResult]) -> int:
+    return sum(each.verdict == "warning" for each in results)
+
+
+def _summary(plan: Plan, warnings: int) -> str:
     done: dict[Action, str] = {"create": "created", "change": "changed", "recompute": "recomputed", "remove": "removed"}
     counts = Counter(planned.change.action for planned in plan.changes)
     said = [f"{counts[action]} {past}" for action, past in done.items() if counts[action]]
-    return ", ".join([*said, *([f"{len(plan.repairs)} repaired"] if plan.repairs else [])])
+    said += [f"{len(plan.repairs)} repaired"] if plan.repairs else []
+    return ", ".join([*said, *([f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else [])])
 
 
 def _commit(project: Project) -> str:

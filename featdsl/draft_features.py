@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from featdsl import expressions, fingerprints
@@ -20,6 +20,7 @@ from featdsl.definitions import (
 from featdsl.draft import Draft, key_columns
 from featdsl.draft_functions import call, feature_function
 from featdsl.draft_inputs import groups_needed, inputs_of, needed, requested
+from featdsl.draft_rules import rules_of
 from featdsl.durations import length, seconds
 from featdsl.errors import SqlProblem
 from featdsl.feature import Feature
@@ -82,6 +83,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         keys=tuple(sorted(group.keys.items())),
         ttl=scope.ttl,
         access=group.access,
+        rules=rules_of(draft, group, stored),
         members=tuple(_member(feature) for feature in features),
         renamed_from=_former(draft, address, group, {f"group {each}" for each in draft.declared}),
         **draft.guards(address, group.protect, group.deprecated),
@@ -168,7 +170,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         text = call(function, feature.dtype) if function else None
     else:
         text = draft.rendered(address, feature.sql if feature.sql is not None else f'"{name}"', feature.origin, {})
-    expect = [draft.rendered(address, condition, feature.origin, {}) for condition in feature.expect]
+    expect = [draft.rendered(address, rule.condition, feature.origin, {}) for rule in feature.expect]
     conditions = tuple(condition for condition in expect if condition is not None)
     if text is None or len(conditions) < len(expect):
         return None
@@ -201,7 +203,10 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         tags=feature.tags,
         dtype=feature.dtype,
         sql=text,
-        expect=tuple(_of_itself(condition, feature) for condition in conditions),
+        expect=tuple(
+            replace(rule, condition=_of_itself(condition, feature))
+            for rule, condition in zip(feature.expect, conditions, strict=True)
+        ),
         function=function,
         reads=reads,
         inputs=used if group.source is None else (),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Warned:
-    """Rows break a rule that stops nothing: so many of them, of so many; `name` is the rule's, where it has one."""
+    """Rows break a rule that stops nothing: `broken` of the `rows`; `examples` are some of those, by column.
+
+    `name` is the rule's, where it has one.
+    """
 
     address: str
+    kind: str
     rule: str
     name: str
     broken: int
     rows: int
+    examples: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)

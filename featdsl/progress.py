@@ -20,6 +20,7 @@ from featdsl.events import (
     Waiting,
     Warned,
 )
+from featdsl.rules import broken_rule, example_lines, told
 
 if TYPE_CHECKING:
     from rich import progress as live
@@ -84,5 +85,5 @@ def _far(event: Progress) -> str:
 
 
 def _warning(event: Warned) -> str:
-    name = f"{event.name}: " if event.name else ""
-    return f"{event.address} breaks the rule: {name}{event.rule} ({event.broken:,} of {event.rows:,} rows)"
+    broken = broken_rule(event.address, event.kind, told(event.rule, event.name, "error"), event.broken)
+    return "\n".join([broken, *example_lines(event.examples, event.broken)])

@@ -22,7 +22,7 @@ from featdsl import engine
 from featdsl.definitions import Column
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Snapshot, StoredTable
+from featdsl.snapshot import NOTHING, PROD, CheckResult, Drift, Environment, HistoryEntry, Snapshot, StoredTable
 from featdsl.stores.embedded_writer import RETIRED_SECONDS, Before, EmbeddedWriter, open_tables, unreadable
 from featdsl.stores.lock import exclusive
 from featdsl.stores.registry import FORMAT, Registry
@@ -81,6 +81,13 @@ class EmbeddedStore:
             return []
         with self._catalogue() as connection:
             return Registry(connection).history()
+
+    def checks(self, environment: str = PROD) -> list[CheckResult]:
+        """Return what checks found in an environment, as long as history is kept, the newest first."""
+        if not self._path.exists():
+            return []
+        with self._catalogue() as connection:
+            return Registry(connection).checks(environment)
 
     def plan(self, serial: int) -> str:
         """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""

@@ -7,6 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from featdsl import engine
 from featdsl.definitions import Column, Definition, FeatureDefinition, address, to_json
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import Environment, Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.snapshot import CheckResult, Environment, Head, HistoryEntry, Snapshot, StoredTable
 from featdsl.stores.lock import user
 from featdsl.stores.registry import TABLES, Edits, Registry
 
@@ -52,7 +53,7 @@ class EmbeddedWriter:
         self.snapshot = snapshot
         self.connection = engine.connect(project)
         self.serial = before.serial + 1
-        self._before, self._folder = before, folder
+        self._before, self._folder, self._history = before, folder, project.history_seconds
         self._files: list[str] = []
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
@@ -148,6 +149,32 @@ class EmbeddedWriter:
         """Let go of what was replaced up to this state: nobody can go back to before it."""
         self._edits.forgotten = serial
 
+    def checked(self, results: Iterable[CheckResult]) -> None:
+        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
+        self._edits.checks += results
+
+    def keep_checks(self) -> None:
+        """Keep what checks found, and publish nothing: a new catalogue that differs from the old one in that alone."""
+        import duckdb
+
+        path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
+        if not (path.exists() and self._edits.checks):
+            return
+        try:
+            shutil.copyfile(path, partial)
+            with closing(duckdb.connect()) as connection:
+                connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE}); USE catalogue; BEGIN")
+                Registry(connection).write_checks(self._edits.checks, self._oldest_check())
+                connection.execute("COMMIT; CHECKPOINT catalogue")
+            _sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync(self._folder)
+
+    def _oldest_check(self) -> str:
+        return (_now() - timedelta(seconds=self._history)).isoformat(timespec="milliseconds")
+
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
         self._edits.plan = plan
@@ -208,6 +235,8 @@ class EmbeddedWriter:
             connection.execute("BEGIN")
             moved = Registry(connection).meta().get("folder") != str(self._folder)
             Registry(connection).write(self._edits, head, entry, self._environment())
+            if self._edits.checks or self._edits.is_upkeep:
+                Registry(connection).write_checks(self._edits.checks, self._oldest_check())
             connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
             connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
             self._list_files(connection)
