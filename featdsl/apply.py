@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from featdsl import calls, engine, frames, guards, planfile, uses
+from featdsl import calls, checkrows, engine, frames, guards, planfile, uses
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Summary, Waiting, Warned
@@ -205,7 +206,7 @@ def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
 def _check(step: CheckRows, run: _Run, listen: Listener) -> None:
     """Run a check; note what a declared rule found, and keep it where that stops the apply."""
     run.writer.open(step.reads)
-    broken, rows = engine.first_rows(run.writer.connection, step.sql, _SHOWN_ROWS)
+    broken, rows = checkrows.violations(step, run.writer.connection, most=_SHOWN_ROWS)
     if step.kind != "identity":
         run.results.append(_result(step, run, broken))
     if not broken:
@@ -214,11 +215,19 @@ def _check(step: CheckRows, run: _Run, listen: Listener) -> None:
         of = run.results[-1]
         listen(Warned(step.address, step.kind, step.rule, step.name, broken, of.rows, tuple(rows)))
         return
-    stayed = run.writer.snapshot.head.serial
-    run.writer.checked([replace(each, serial=stayed) for each in run.results])
-    run.writer.keep_checks()
+    _keep(run)
     what = "\n".join([broken_rule(step.address, step.kind, step.told, broken), *example_lines(rows, broken)])
     raise DataError(Problem("Check failed", what, step.origin, f"Nothing was published. {step.mend}"))
+
+
+def _keep(run: _Run) -> None:
+    """Keep what checks found though nothing is published; where that cannot be, what is wrong with the data counts."""
+    import duckdb
+
+    stayed = run.writer.snapshot.head.serial
+    run.writer.checked([replace(each, serial=stayed) for each in run.results])
+    with contextlib.suppress(OSError, duckdb.Error):
+        run.writer.keep_checks()
 
 
 def _result(step: CheckRows, run: _Run, broken: int) -> CheckResult:

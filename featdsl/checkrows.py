@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl import instants, selects
+from featdsl import engine, instants, selects
 from featdsl.definitions import Catalog, FeatureDefinition
+from featdsl.errors import DataError, Problem
 from featdsl.names import EVENT_TIMESTAMP, quote
 from featdsl.plan import CheckRows
 from featdsl.rules import Expectation, Freshness, Rule, Uniqueness, Volume
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 Versions = Mapping[tuple[str, str], FeatureDefinition]
 
@@ -52,6 +56,21 @@ def check(catalog: Catalog, group: str, ruled: tuple[str, Rule], versions: Versi
         mend=mend,
         origin=catalog.features[address].origin if address in catalog.features else catalog.groups[group].origin,
     )
+
+
+def violations(step: CheckRows, connection: DuckDBPyConnection, *, most: int) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many rows break the rule of a check, and up to `most` of them by column.
+
+    Raises DataError where the rule cannot be computed for what the data hold.
+    """
+    import duckdb
+
+    try:
+        return engine.first_rows(connection, step.sql, most)
+    except duckdb.Error as error:
+        said = "\n".join(str(error).splitlines()[:3])
+        what = f"{step.address}, the rule {step.told}: {said}"
+        raise DataError(Problem("Check cannot be computed", what, step.origin, step.mend)) from None
 
 
 def _table(features: Sequence[FeatureDefinition]) -> str:

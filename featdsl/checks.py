@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from featdsl import checkrows, clients, engine, serving
+from featdsl import checkrows, clients, serving
 from featdsl.definitions import Definition, FeatureDefinition, GroupDefinition, ModelDefinition, SetDefinition
 from featdsl.errors import FeatureNotFoundError, Problem
 from featdsl.names import literal, quote
@@ -109,7 +109,7 @@ def chosen(snapshot: Snapshot, names: Sequence[str]) -> set[str]:
 
 def _checked(snapshot: Snapshot, connection: DuckDBPyConnection, step: CheckRows, owner: str) -> Checked:
     assert step.kind != "identity"  # noqa: S101 - which nobody declares
-    broken, examples = engine.first_rows(connection, step.sql, _EXAMPLES)
+    broken, examples = checkrows.violations(step, connection, most=_EXAMPLES)
     return Checked(
         address=step.address,
         owner=owner,
@@ -143,14 +143,6 @@ def results(checked: Sequence[Checked], environment: str, now: datetime) -> list
         )
         for each in checked
     ]
-
-
-def latest(history: Sequence[CheckResult]) -> list[CheckResult]:
-    """Return the last result of each rule, the newest first, of a history in that order."""
-    found: dict[tuple[str, str, str], CheckResult] = {}
-    for each in history:
-        found.setdefault((each.address, each.name, each.rule), each)
-    return list(found.values())
 
 
 def parity(snapshot: Snapshot, connection: DuckDBPyConnection, *, sample: int) -> Parity:

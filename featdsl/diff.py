@@ -98,7 +98,7 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
             yield from _if_other("entity", "breaking", old.entity or "none", new.entity or "none")
             yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
             yield from _if_other("access", "metadata", old.access, new.access)
-            yield from _if_other("checks", "metadata", _rules(old.rules), _rules(new.rules))
+            yield from _if_other("rules", "metadata", _rules(old.rules, "; "), _rules(new.rules, "; "))
             yield from _guard_reasons(old, new)
         case FeatureDefinition(), FeatureDefinition():
             yield from _feature_reasons(before, after, old, new)
@@ -185,11 +185,11 @@ def _feature_reasons(
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
-    yield from _if_other("expect", "metadata", _rules(old.expect), _rules(new.expect))
+    yield from _if_other("expect", "metadata", _rules(old.expect, " and "), _rules(new.expect, " and "))
 
 
-def _rules(rules: Iterable[Rule]) -> str:
-    return " and ".join(str(rule) for rule in rules)
+def _rules(rules: Iterable[Rule], between: str) -> str:
+    return between.join(str(rule) for rule in rules)
 
 
 def _function_reasons(

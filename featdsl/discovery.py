@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from featdsl import checks, durations, impact, selects
+from featdsl import checkrows, durations, impact, selects
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -228,8 +228,21 @@ def describe(snapshot: Snapshot, name: str, session: Session, history: Sequence[
         made_of=made_of,
         used_by=used_by,
         kept=tuple(each for each in kept if each.feature in of),
-        checks=tuple(each for each in checks.latest(history) if each.address in of),
+        checks=tuple(_last_checks(snapshot, of, history)),
     )
+
+
+def _last_checks(snapshot: Snapshot, of: set[str], history: Sequence[CheckResult]) -> Iterator[CheckResult]:
+    """Yield the last result of each rule that these things have by now."""
+    groups = {name.partition(".")[0] for name in of} & snapshot.catalog.groups.keys()
+    ruled = [each for group in sorted(groups) for each in checkrows.declared(snapshot.catalog, group)]
+    known = {(name, rule.name, rule.text) for name, rule in ruled if name in of}
+    seen: set[tuple[str, str, str]] = set()
+    for each in history:
+        key = (each.address, each.name, each.rule)
+        if key in known - seen:
+            seen.add(key)
+            yield each
 
 
 def _features_of(snapshot: Snapshot, definition: Definition) -> list[FeatureDefinition]:

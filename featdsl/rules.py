@@ -93,9 +93,10 @@ class Volume:
     @property
     def text(self) -> str:
         """How many rows there may be."""
-        if self.least is None:
-            return f"at most {self.most:,} rows"
-        return f"at least {self.least:,} rows" if self.most is None else f"{self.least:,} to {self.most:,} rows"
+        if self.least is not None and self.most is not None:
+            return f"{self.least:,} to {self.most:,} rows"
+        end, number = ("at most", self.most) if self.least is None else ("at least", self.least)
+        return f"{end} {number:,} row{'' if number == 1 else 's'}"
 
     def __str__(self) -> str:
         return _written(self)

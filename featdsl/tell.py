@@ -120,7 +120,7 @@ def checks(checked: Sequence[Checked]) -> str:
     for each in checked:
         verdict = "ok    " if not each.broken else "broken" if each.severity == "error" else "warn  "
         rule = told(each.rule, each.name, "error")
-        count = f"  {_broken(each)}" if each.broken else ""
+        count = f"  {_broken(each)}".rstrip() if each.broken else ""
         lines.append(f"{verdict}  {each.address} ({each.owner}): {rule}{count}")
         lines += [f"          {', '.join(f'{name} = {value}' for name, value in row.items())}" for row in each.examples]
     broken = sum(bool(each.broken) and each.severity == "error" for each in checked)
@@ -130,14 +130,16 @@ def checks(checked: Sequence[Checked]) -> str:
 
 
 def _broken(found: Checked | CheckResult) -> str:
-    """Return how much of what was checked breaks the rule."""
+    """Return how much of what was checked breaks the rule; of an age there is no more to say."""
     match found.kind:
         case "expect":
             return f"{found.broken:,} of {found.rows:,} rows"
         case "unique":
             return counted(found.broken, "value")
-        case _:
-            return f"of {found.rows:,} rows"
+        case "rows":
+            return sizes.rows(found.rows)
+        case "max_age":
+            return ""
 
 
 def check_history(found: Sequence[CheckResult], width: int) -> str:
@@ -151,7 +153,8 @@ def check_history(found: Sequence[CheckResult], width: int) -> str:
 
 def _outcome(found: CheckResult) -> str:
     """Return a rule, and by how much it was broken."""
-    return f"{_broken(found)}: {found.told}" if found.broken else found.told
+    said = _broken(found) if found.broken else ""
+    return f"{said}: {found.told}" if said else found.told
 
 
 def parity(compared: Parity) -> str:
@@ -221,7 +224,7 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
 
 def _last_result(found: CheckResult, address: str) -> str:
     of = "" if found.address == address else f"{found.address.removeprefix(f'{address}.')}: "
-    return f"{found.verdict} {found.checked_at[:19]}  {of}{_outcome(found)}"
+    return f"{found.checked_at[:19]} {found.verdict:7}  {of}{_outcome(found)}"
 
 
 def _older(kept: Kept) -> str:
