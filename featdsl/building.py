@@ -15,7 +15,7 @@ from featdsl.errors import DataError, Problem, ResourceError
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable
 from featdsl.recipes import Recipe
-from featdsl.snapshot import Reading
+from featdsl.snapshot import CheckResult, Reading
 
 if TYPE_CHECKING:
     from featdsl.project import Project
@@ -43,6 +43,10 @@ class Run:
     """The sources that SQL can read now."""
     made: dict[str, str] = field(default_factory=dict)
     """For each table that was built, a text that tells the data it was made of, where that is known."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """How many rows tables have that were written."""
+    results: list[CheckResult] = field(default_factory=list)
+    """What checks of declared rules found."""
     begun: str = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" "))
     """When it began, in UTC."""
     _files: dict[SourceDefinition, list[engine.FileState] | None] = field(default_factory=dict)

@@ -15,7 +15,8 @@ import featdsl
 PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
-    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
+    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"}
+    | {"rules"},
     "what teams write": {
         "declaration",
         "entity",
@@ -27,13 +28,14 @@ LAYERS = {
         "featureset",
         "deprecated",
     }
-    | {"request", "shared"},
+    | {"expect", "request", "shared"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {
         "aggregates",
         "expressions",
         "functions",
+        "jsonlines",
         "macros",
         "memory",
         "requested",
@@ -62,6 +64,7 @@ LAYERS = {
         "draft_sources",
         "draft_features",
         "draft_inputs",
+        "draft_rules",
         "catalog",
         "binding",
         "diff",
@@ -71,6 +74,7 @@ LAYERS = {
         "calls",
         "environments",
         "gc",
+        "checkrows",
         "impact",
         "renames",
         "subset",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -15,7 +15,7 @@ from featdsl import engine
 from featdsl.definitions import Column, EntityDefinition, FeatureDefinition, GroupDefinition, Member
 from featdsl.errors import Origin, StoreError, StoreLockedError
 from featdsl.project import Project, ProjectTable, Settings, StoreTable
-from featdsl.snapshot import Drift, HistoryEntry, Snapshot, StoredTable, Touched
+from featdsl.snapshot import CheckResult, Drift, HistoryEntry, Snapshot, StoredTable, Touched
 from featdsl.stores import Store, Writer, standins
 from featdsl.stores.embedded import EmbeddedStore
 
@@ -57,7 +57,16 @@ GROUP = GroupDefinition(
     name="scores", tags=(), entity="user", source=None, keys=(), ttl=None,
     members=(Member(column="score", feature="scores.score", fingerprint="old"),), **COMMON,
 )  # fmt: skip
+CHECKED = CheckResult(
+    address="scores.score", kind="expect", rule="score > 0", severity="error", broken=1, rows=2,
+    checked_at=f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%S.000+00:00}", serial=1, by="ann", during="apply",
+)  # fmt: skip
 COLUMNS = (Column(name="user_id", dtype="BIGINT"), Column(name="score", dtype="DOUBLE"))
+
+
+def at(days: int) -> str:
+    """Return a time so many days ago, as checks are kept with."""
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
 
 
 def entry(serial: int) -> HistoryEntry:
@@ -187,6 +196,70 @@ def test_forgetting_takes_one_fingerprint(store: Store) -> None:
     publish(store, lambda w: w.forget("feature", "scores.score", "old"))
 
     assert list(store.read().versions) == [("scores.score", "new")]
+
+
+def test_results_of_checks_are_kept_with_what_is_published(store: Store) -> None:
+    """Those of an environment, the newest first; every field comes back."""
+    newer = replace(CHECKED, checked_at=at(days=0), rule="score > 1", name="n", severity="warn", kind="unique")
+    publish(store, lambda w: w.checked([CHECKED]))
+    publish(store, lambda w: w.checked([newer, replace(newer, environment="pr_1")]), env="pr_1")
+
+    assert store.checks() == [newer, CHECKED]
+    assert store.checks("pr_1") == [replace(newer, environment="pr_1")]
+
+
+def test_results_of_checks_are_kept_alone(store: Store) -> None:
+    """Nothing else of that writer is seen, and the store stays at its state: plans made before still hold."""
+    publish(store, build())
+    before = store.read()
+    with store.writing(pytest.fail) as writer:
+        build("scores_2")(writer)
+        writer.record(OLD)
+        writer.checked([CHECKED])
+        writer.keep_checks()
+
+    assert store.checks() == [CHECKED]
+    assert store.read() == before
+    assert len(store.history()) == 1
+    publish(store, build("scores_3"))
+    assert (store.checks(), store.read().head.serial) == ([CHECKED], 2)
+
+
+def test_before_the_first_apply_there_is_nothing_to_keep_results_in(store: Store) -> None:
+    """Checks of a first apply that fails leave no store behind."""
+    assert store.checks() == []
+    with store.writing(pytest.fail) as writer:
+        writer.checked([CHECKED])
+        writer.keep_checks()
+
+    assert (store.checks(), store.read()) == ([], Snapshot())
+
+
+def test_results_of_checks_go_when_history_does(store: Store) -> None:
+    """At the next results that are kept: those of 30 days stay, which is the default."""
+    old, young = replace(CHECKED, checked_at=at(days=31)), replace(CHECKED, checked_at=at(days=29))
+    publish(store, lambda w: w.checked([old, young]))
+    assert store.checks() == [young, old]
+
+    with store.writing(pytest.fail) as writer:
+        writer.checked([CHECKED])
+        writer.keep_checks()
+    assert store.checks() == [CHECKED, young]
+
+
+def test_a_writer_tells_how_much_it_has_written(store: Store) -> None:
+    """Nothing at first; more with each large table; in the end about what the tables are said to take."""
+    with store.writing(pytest.fail) as writer:
+        sizes = [writer.written()]
+        for number in (1, 2):
+            build(f"scores_{number}", "SELECT i AS user_id, random() AS score FROM range(500_000) t(i)")(writer)
+            sizes.append(writer.written())
+        writer.publish(entry(1))
+        sizes.append(writer.written())
+
+    assert sizes[0] == 0
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert sizes[3] == pytest.approx(sum(table.bytes for table in store.read().tables.values()), rel=0.1)
 
 
 def test_a_table_is_read_as_it_was_built(store: Store, project: Project) -> None:

@@ -8,6 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from featdsl.definitions import Column, Definition, FeatureDefinition, address, 
 from featdsl.errors import Problem, StoreError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import (
+    CheckResult,
     Environment,
     Head,
     HistoryEntry,
@@ -72,7 +74,7 @@ class EmbeddedWriter:
         self.snapshot = snapshot
         self.connection = engine.connect(project)
         self.serial = before.serial + 1
-        self._before, self._folder = before, folder
+        self._before, self._folder, self._history = before, folder, project.history_seconds
         self._files: list[str] = []
         self._journal = Journal(folder / UNFINISHED)
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
@@ -254,6 +256,11 @@ class EmbeddedWriter:
         self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_STORAGE})")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
 
+    def written(self) -> int:
+        """Return how many bytes the tables that this apply has built take so far."""
+        paths = [path for file in self._files for path in (self._folder / file, self._folder / f"{file}.wal")]
+        return sum(path.stat().st_size for path in paths if path.exists())
+
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
         known = [self.snapshot.tables[name] for name in dict.fromkeys(tables) if name not in self._edits.tables]
@@ -291,6 +298,32 @@ class EmbeddedWriter:
     def forget_until(self, serial: int) -> None:
         """Let go of what was replaced up to this state: nobody can go back to before it."""
         self._edits.forgotten = serial
+
+    def checked(self, results: Iterable[CheckResult]) -> None:
+        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
+        self._edits.checks += results
+
+    def keep_checks(self) -> None:
+        """Keep what checks found, and publish nothing: a new catalogue that differs from the old one in that alone."""
+        import duckdb
+
+        path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
+        if not (path.exists() and self._edits.checks):
+            return
+        try:
+            shutil.copyfile(path, partial)
+            with closing(duckdb.connect()) as connection:
+                connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE}); USE catalogue; BEGIN")
+                Registry(connection).write_checks(self._edits.checks, self._oldest_check())
+                connection.execute("COMMIT; CHECKPOINT catalogue")
+            _sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync(self._folder)
+
+    def _oldest_check(self) -> str:
+        return (_now() - timedelta(seconds=self._history)).isoformat(timespec="milliseconds")
 
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
@@ -373,6 +406,8 @@ class EmbeddedWriter:
             with standing_in(connection, self._shapes):
                 connection.execute("BEGIN")
                 Registry(connection).write(self._edits, head, entry, self._environment())
+                if self._edits.checks or self._edits.is_upkeep:
+                    Registry(connection).write_checks(self._edits.checks, self._oldest_check())
                 connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
                 connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
                 self._list_files(connection)
