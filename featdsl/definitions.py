@@ -500,6 +500,8 @@ class Catalog:
 
     def updated(self, other: Catalog) -> Catalog:
         """Return this with all that another has, which goes first."""
+        if not self.by_key:
+            return other
         both = {**self.by_key, **other.by_key}
         return self._of_keys({key: both[key] for key in sorted(both)})
 
