@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         PolicyError,
         RequestError,
         StoreError,
+        UnreachableError,
     )
     from featdsl.feature import Feature, FeatureAlias
     from featdsl.featureset import FeatureSet, Model
@@ -51,6 +52,7 @@ __all__ = [
     "RequestError",
     "Source",
     "StoreError",
+    "UnreachableError",
     "python_feature",
 ]
 

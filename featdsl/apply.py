@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
-from featdsl import calls, engine, frames, guards, planfile, uses
+from featdsl import calls, engine, frames, guards, places, planfile, uses
+from featdsl.definitions import SourceDefinition
 from featdsl.diff import Action
-from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
+from featdsl.errors import DataError, Origin, PlanFileError, Problem, StalePlanError, UnreachableError
 from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
 from featdsl.plan import (
     BuildTable,
@@ -136,14 +137,12 @@ def _step(step: Step, run: _Run) -> int | None:
                     step, lambda: calls.open_source(writer.connection, step.source, run.functions, run.project.root)
                 )
                 return None
-            engine.attach(writer.connection, step.source, run.project.root)
-            select = engine.reading(step.source, run.project.root, run.store.frames)
-            _in_words(step, lambda: engine.define(writer.connection, step.source, select))
+            _in_words(step, lambda: _open_source(step.source, run))
         case BuildTable():
             with calls.opened(writer.connection, step.functions, run.functions, run.project.root):
                 return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads, step.keys))
         case CheckRows():
-            _check(step, writer)
+            _in_words(step, lambda: _check(step, writer))
         case PutView():
             writer.put_view(step.name, step.sql)
         case DropView():
@@ -159,20 +158,38 @@ def _step(step: Step, run: _Run) -> int | None:
     return None
 
 
-def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
+def _open_source(source: SourceDefinition, run: _Run) -> None:
+    places.attach(run.writer.connection, source, run.project)
+    engine.define(run.writer.connection, source, engine.reading(source, run.project.root, run.store.frames))
+
+
+def _in_words(step: OpenSource | BuildTable | CheckRows, run: Callable[[], T]) -> T:
     """Run what reads real data, and tell what the engine says of it in our words."""
     import duckdb
 
+    name, where = _place(step)
     try:
         return run()
+    except UnreachableError as error:
+        (found,) = error.problems
+        mend = f"Nothing was published. {found.mend}"
+        raise DataError(Problem(found.summary, f"{name}: {found.what}", where, mend)) from None
     except duckdb.Error as error:
-        name = f"source {step.source.name}" if isinstance(step, OpenSource) else f"group {step.group}"
-        said = "\n".join(str(error).splitlines()[:3])
-        what = f"{name}: {said}"
+        said = "\n".join(places.bared(str(error)).splitlines()[:3])
         summary = "Data cannot be computed" if isinstance(step, BuildTable) else "Source cannot be read"
-        where = step.source.origin if isinstance(step, OpenSource) else step.origin
-        problem = Problem(summary, what, where, "Nothing was published. Mend the data or the SQL, then apply again.")
-        raise DataError(problem) from None
+        mend = "Nothing was published. Mend the data or the SQL, then apply again."
+        raise DataError(Problem(summary, f"{name}: {said}", where, mend)) from None
+
+
+def _place(step: OpenSource | BuildTable | CheckRows) -> tuple[str, Origin]:
+    """Return what a step is for, and where that is declared."""
+    match step:
+        case OpenSource():
+            return f"source {step.source.name}", step.source.origin
+        case BuildTable():
+            return f"group {step.group}", step.origin
+        case CheckRows():
+            return step.address, step.origin
 
 
 def _check(step: CheckRows, writer: Writer) -> None:

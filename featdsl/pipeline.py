@@ -106,7 +106,7 @@ def plan_for(
         bound = binding.bind(
             declared.catalog,
             connection,
-            root=project.root,
+            project=project,
             frame_folder=store.frames,
             rows=declared.rows,
             applied=declared.snapshot,
@@ -129,7 +129,7 @@ def make_plan_against(project: Project, exported: Exported, select: Sequence[str
         bound, notices = binding.bind_exported(
             declared.catalog,
             connection,
-            root=project.root,
+            project=project,
             rows=declared.rows,
             exported=exported.snapshot,
             memory=memory,

@@ -15,7 +15,18 @@ import featdsl
 PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
-    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
+    "words": {
+        "callables",
+        "literals",
+        "sourcecode",
+        "dtypes",
+        "durations",
+        "errors",
+        "events",
+        "instants",
+        "names",
+        "urls",
+    },
     "what teams write": {
         "declaration",
         "entity",
@@ -46,6 +57,7 @@ LAYERS = {
     "engine and storage": {
         "engine",
         "extensions",
+        "places",
         "stores",
         "stores.embedded",
         "stores.embedded_writer",
