@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         PolicyError,
         RequestError,
         StoreError,
+        UnreachableError,
     )
     from featdsl.expect import Expect, MaxAge, Rows, Unique
     from featdsl.feature import Feature, FeatureAlias
@@ -56,6 +57,7 @@ __all__ = [
     "Source",
     "StoreError",
     "Unique",
+    "UnreachableError",
     "python_feature",
 ]
 

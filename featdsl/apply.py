@@ -163,7 +163,7 @@ def _step(step: Step, run: Run, listen: Listener, progress: Callable[[int, int],
             run.rows[step.table] = built
             return built
         case CheckRows():
-            check(step, run, listen)
+            building.in_words(step, lambda: check(step, run, listen))
         case PutView():
             writer.put_view(step.name, step.sql)
         case DropView():

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from featdsl import calls, engine, recipes
+from featdsl import calls, engine, places, recipes
 from featdsl.definitions import GroupDefinition, SourceDefinition
-from featdsl.errors import DataError, Problem, ResourceError
+from featdsl.errors import DataError, Problem, ResourceError, UnreachableError
 from featdsl.names import SOURCE_SCHEMA, quote
-from featdsl.plan import BuildTable
+from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
 from featdsl.snapshot import CheckResult, Reading
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from featdsl.stores import Store, Writer
 
 T = TypeVar("T")
-Made = SourceDefinition | GroupDefinition | BuildTable
+Made = SourceDefinition | GroupDefinition | BuildTable | CheckRows
 """What may fail while real data are read."""
 Progress = Callable[[int, int], None]
 """Is told how many rows are done, and of how many."""
@@ -64,9 +64,12 @@ class Run:
         if source.function is not None:
             in_words(source, lambda: calls.open_source(connection, source, self.functions, root))
             return
-        engine.attach(connection, source, root)
-        select = engine.reading(source, root, self.store.frames)
-        in_words(source, lambda: engine.define(connection, source, select))
+        in_words(source, lambda: self._define(source))
+
+    def _define(self, source: SourceDefinition) -> None:
+        places.attach(self.writer.connection, source, self.project)
+        select = engine.reading(source, self.project.root, self.store.frames)
+        engine.define(self.writer.connection, source, select)
 
     def listing(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
         """Return the state that the files of sources had when they were first looked at; None where there is more than files."""
@@ -86,6 +89,10 @@ def in_words(what: Made, run: Callable[[], T]) -> T:
 
     try:
         return run()
+    except UnreachableError as error:
+        (found,) = error.problems
+        mend = f"Nothing was published. {found.mend}"
+        raise DataError(Problem(found.summary, f"{_name(what)}: {found.what}", what.origin, mend)) from None
     except duckdb.OutOfMemoryException as error:
         raise ResourceError(_out_of(what, "memory", error)) from None
     except duckdb.Error as error:
@@ -105,11 +112,17 @@ def _out_of(what: Made, resource: str, error: Exception) -> Problem:
 
 
 def _name(what: Made) -> str:
-    return f"group {what.group}" if isinstance(what, BuildTable) else f"{what.kind} {what.name}"
+    match what:
+        case BuildTable():
+            return f"group {what.group}"
+        case CheckRows():
+            return what.address
+        case _:
+            return f"{what.kind} {what.name}"
 
 
 def _problem(what: Made, error: Exception) -> Problem:
-    said = "\n".join(str(error).splitlines()[:3])
+    said = "\n".join(places.bared(str(error)).splitlines()[:3])
     summary = "Source cannot be read" if isinstance(what, SourceDefinition) else "Data cannot be computed"
     mend = "Nothing was published. Mend the data or the SQL, then apply again."
     return Problem(summary, f"{_name(what)}: {said}", what.origin, mend)

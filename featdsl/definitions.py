@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Merge = Literal["count", "sum", "avg", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor"]
 """Aggregates whose results over parts of the rows give that over all of them."""
-SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame", "python"]
+SourceFormat = Literal["parquet", "csv", "json", "iceberg", "delta", "table", "sql", "frame", "python"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,19 @@ import featdsl
 PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
-    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"}
-    | {"rules"},
+    "words": {
+        "callables",
+        "literals",
+        "sourcecode",
+        "dtypes",
+        "durations",
+        "errors",
+        "events",
+        "instants",
+        "names",
+        "rules",
+        "urls",
+    },
     "what teams write": {
         "declaration",
         "entity",
@@ -48,6 +59,7 @@ LAYERS = {
     "engine and storage": {
         "engine",
         "extensions",
+        "places",
         "stores",
         "stores.embedded",
         "stores.embedded_writer",

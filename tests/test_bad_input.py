@@ -557,6 +557,16 @@ SETTINGS = {
         '[project]\nname = "bank"\n[engine]\nthreads = "two"\n',
         "Invalid setting\n  engine.threads = 'two': Input should be a valid integer.\n  featproject.toml:4",
     ),
+    "an S3 with its scheme": (
+        '[project]\nname = "bank"\n[engine.s3]\nendpoint = "http://127.0.0.1:9000"\n',
+        "Invalid setting\n  engine.s3.endpoint = 'http://127.0.0.1:9000': write the host and the port only, such as"
+        " 127.0.0.1:9000; use_ssl = false means http.\n  featproject.toml:4",
+    ),
+    "a secret in the settings": (
+        '[project]\nname = "bank"\n[engine.s3]\nsecret = "abc"\n',
+        "Unknown setting\n  There is no setting engine.s3.secret.\n  featproject.toml:4\n"
+        "  Known here: endpoint, region, url_style, use_ssl.",
+    ),
     "a length of time that is none": (
         '[project]\nname = "bank"\n[store]\nlock_timeout = "soon"\n',
         "Invalid setting\n  store.lock_timeout = 'soon': 'soon' is not a length of time, such as '30 days' or '1 hour'."
