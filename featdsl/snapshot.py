@@ -54,6 +54,7 @@ class StoredTable:
     seconds: float = 0.0
     bytes: int = 0
     entity_rows: tuple[float, float] | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ class Snapshot:
 
     `catalog` holds the current definitions; `versions` also the older ones that a set version still pins, by
     address and fingerprint. `views` are the published ones with their SQL. An environment that `is_new` is prod as
-    it would be copied.
+    it would be copied. `stored_as` is the number under which a store that keeps snapshots has this state.
     """
 
     head: Head = NOTHING
@@ -111,6 +112,7 @@ class Snapshot:
     views: Mapping[str, str] = field(default_factory=dict)
     environment: str = PROD
     is_new: bool = False
+    stored_as: int | None = None
 
 
 def assemble(

@@ -15,7 +15,18 @@ import featdsl
 PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
-    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"},
+    "words": {
+        "callables",
+        "literals",
+        "sourcecode",
+        "dtypes",
+        "durations",
+        "errors",
+        "events",
+        "instants",
+        "names",
+        "places",
+    },
     "what teams write": {
         "declaration",
         "entity",
@@ -47,9 +58,17 @@ LAYERS = {
         "engine",
         "extensions",
         "stores",
+        "stores.ducklake",
+        "stores.ducklake_extending",
+        "stores.ducklake_lock",
+        "stores.ducklake_session",
+        "stores.ducklake_types",
+        "stores.ducklake_upkeep",
+        "stores.ducklake_writer",
         "stores.embedded",
         "stores.embedded_writer",
         "stores.lock",
+        "stores.recording",
         "stores.registry",
     },
     "from files to a plan": {
