@@ -17,7 +17,7 @@ from featdsl.definitions import Policy
 from featdsl.durations import checked, seconds
 from featdsl.errors import DeclarationError, Origin, Problem, StoreError
 from featdsl.names import did_you_mean
-from featdsl.places import Place, holds_secret, parse
+from featdsl.address import Place, holds_secret, parse
 
 FILE = "featproject.toml"
 

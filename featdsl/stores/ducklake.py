@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.places import Place
+from featdsl.address import Place
 from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Snapshot, StoredTable
 from featdsl.stores import ducklake_lock, ducklake_session
 from featdsl.stores.ducklake_session import APPLY, CATALOGUE, in_words
@@ -189,7 +189,7 @@ class DuckLakeStore:
     @contextlib.contextmanager
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[DuckLakeWriter]:
         """Be the one writer. Raises StoreLockedError when another one stays for too long."""
-        with ducklake_lock.exclusive(self._project, self._place, waiting):
+        with self._locked(waiting):
             snapshot = self.read(environment)
             with self._registry() as (registry, _):
                 meta = registry.meta() if registry else {}
@@ -208,8 +208,13 @@ class DuckLakeStore:
 
     def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
         """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
-        with ducklake_lock.exclusive(self._project, self._place, waiting), self._maintaining() as connection:
+        with self._locked(waiting), self._maintaining() as connection:
             return [Orphan(path) for path in _orphaned(connection, dry_run=False)]
+
+    def _locked(self, waiting: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+        # On the store's own session: to load the extensions into another one takes longer than the lock.
+        with self._catalogue() as connection:
+            return ducklake_lock.exclusive(connection.cursor(), self._project, self._place, waiting)
 
     @contextlib.contextmanager
     def _maintaining(self) -> Iterator[DuckDBPyConnection]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from featdsl.errors import Problem, StoreLockedError
-from featdsl.places import Place
+from featdsl.address import Place
 from featdsl.stores import ducklake_session as session
 from featdsl.stores.lock import user
 
@@ -34,10 +34,14 @@ _HOLDER = (
 
 
 @contextmanager
-def exclusive(project: Project, place: Place, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock, waiting up to the project's lock_timeout for another holder. Raises StoreLockedError, StoreError."""
+def exclusive(
+    connection: DuckDBPyConnection, project: Project, place: Place, waiting: Callable[[str], None]
+) -> Iterator[None]:
+    """Hold the lock by this connection, waiting up to the project's lock_timeout for another holder, and close it then.
+
+    Raises StoreLockedError, StoreError.
+    """
     named = replace(place, options=(*dict(place.options, application_name=_self()).items(),))
-    connection = session.connect(project, place)
     try:
         with session.in_words(place):
             session.attach_catalogue(connection, named, _NAME, ["READ_ONLY"])

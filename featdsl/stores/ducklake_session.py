@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from featdsl import engine, extensions
 from featdsl.errors import FeatdslError, Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.places import PREFIX, Place
+from featdsl.address import PREFIX, Place
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -15,7 +15,7 @@ from featdsl import engine
 from featdsl.definitions import Column
 from featdsl.errors import Problem, StalePlanError
 from featdsl.names import literal, quote
-from featdsl.places import Place
+from featdsl.address import Place
 from featdsl.snapshot import Head, HistoryEntry, Snapshot, StoredTable
 from featdsl.stores import ducklake_session, ducklake_upkeep
 from featdsl.stores.ducklake_extending import query, statements
