@@ -6,14 +6,14 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl import calls, engine, frames, guards, planfile, uses
+from featdsl import building, calls, engine, frames, guards, planfile, uses
+from featdsl.building import Run
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
-from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
+from featdsl.events import Listener, Progress, Published, Started, StepFinished, StepStarted, Waiting
 from featdsl.plan import (
     BuildTable,
     CheckRows,
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from featdsl.stores import Store, Writer
 
 _SHOWN_ROWS = 5
-
-T = TypeVar("T")
 
 
 def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
@@ -65,7 +63,7 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
-        run = _Run(project, store, writer, functions or {}, plan.environment)
+        run = Run(project, store, writer, functions or {}, plan.environment)
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
         seconds = time.monotonic() - begun
@@ -106,44 +104,30 @@ def _refuse_other_functions(plan: Plan, functions: calls.Functions) -> None:
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What the steps of one apply work with."""
-
-    project: Project
-    store: Store
-    writer: Writer
-    functions: calls.Functions
-    environment: str
-
-
-def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
+def _told(step: Step, number: int, run: Run, listen: Listener) -> int:
     """Run one step and tell of it; return how many rows it built."""
     label = describe(step, run.environment)
     started = time.monotonic()
     listen(StepStarted(number, label))
-    rows = _step(step, run)
+
+    def progress(done: int, total: int) -> None:
+        spent = time.monotonic() - started
+        listen(Progress(number, label, done, total, spent * (total - done) / done if done else None))
+
+    rows = _step(step, run, progress)
     listen(StepFinished(number, label, rows, time.monotonic() - started))
     return rows or 0
 
 
-def _step(step: Step, run: _Run) -> int | None:
+def _step(step: Step, run: Run, progress: Callable[[int, int], None]) -> int | None:
     writer = run.writer
     match step:
         case OpenSource():
-            if step.source.function is not None:
-                _in_words(
-                    step, lambda: calls.open_source(writer.connection, step.source, run.functions, run.project.root)
-                )
-                return None
-            engine.attach(writer.connection, step.source, run.project.root)
-            select = engine.reading(step.source, run.project.root, run.store.frames)
-            _in_words(step, lambda: engine.define(writer.connection, step.source, select))
+            run.open(step.source)
         case BuildTable():
-            with calls.opened(writer.connection, step.functions, run.functions, run.project.root):
-                return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads, step.keys))
+            return building.build(step, run, progress)
         case CheckRows():
-            _check(step, writer)
+            check(step, writer)
         case PutView():
             writer.put_view(step.name, step.sql)
         case DropView():
@@ -159,23 +143,8 @@ def _step(step: Step, run: _Run) -> int | None:
     return None
 
 
-def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
-    """Run what reads real data, and tell what the engine says of it in our words."""
-    import duckdb
-
-    try:
-        return run()
-    except duckdb.Error as error:
-        name = f"source {step.source.name}" if isinstance(step, OpenSource) else f"group {step.group}"
-        said = "\n".join(str(error).splitlines()[:3])
-        what = f"{name}: {said}"
-        summary = "Data cannot be computed" if isinstance(step, BuildTable) else "Source cannot be read"
-        where = step.source.origin if isinstance(step, OpenSource) else step.origin
-        problem = Problem(summary, what, where, "Nothing was published. Mend the data or the SQL, then apply again.")
-        raise DataError(problem) from None
-
-
-def _check(step: CheckRows, writer: Writer) -> None:
+def check(step: CheckRows, writer: Writer) -> None:
+    """Run a check. Raises DataError, with some of the rows that break the rule."""
     writer.open(step.reads)
     total, rows = engine.first_rows(writer.connection, step.sql, _SHOWN_ROWS)
     if not rows:
@@ -210,7 +179,7 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
             assert_never(step)
 
 
-def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collection[str]) -> HistoryEntry:
+def _entry(plan: Plan, run: Run, rows: int, seconds: float, approved_by: Collection[str]) -> HistoryEntry:
     changed = (planned.change for planned in plan.changes)
     changes = tuple(
         Touched(action=c.action, kind=c.kind, address=c.address, change_class=c.change_class) for c in changed
@@ -221,7 +190,7 @@ def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collec
         applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
         project=plan.project,
         user=user(),
-        commit=_commit(run.project),
+        commit=commit(run.project),
         summary=_summary(plan),
         changes=changes,
         rows=rows,
@@ -237,7 +206,7 @@ def _summary(plan: Plan) -> str:
     return ", ".join([*said, *([f"{len(plan.repairs)} repaired"] if plan.repairs else [])])
 
 
-def _commit(project: Project) -> str:
+def commit(project: Project) -> str:
     """Return the git commit of the project's folder, or nothing where there is none."""
     try:
         command = ["git", "-C", str(project.root), "rev-parse", "HEAD"]

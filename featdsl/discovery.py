@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +226,7 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
     )
 
 
-def _features_of(snapshot: Snapshot, definition: Definition) -> list[FeatureDefinition]:
+def _features_of(snapshot: Snapshot, definition: Definition) -> Sequence[FeatureDefinition]:
     return snapshot.catalog.members_of(definition.name) if isinstance(definition, GroupDefinition) else []
 
 

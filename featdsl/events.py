@@ -40,6 +40,17 @@ class StepFinished:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a long step is; the seconds that are left are None as long as nothing tells."""
+
+    number: int
+    label: str
+    rows_done: int
+    rows_total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
 class Published:
     """Everything is visible to readers, at once."""
 
@@ -48,7 +59,7 @@ class Published:
     seconds: float
 
 
-Event = Waiting | Started | StepStarted | StepFinished | Published
+Event = Waiting | Started | StepStarted | StepFinished | Progress | Published
 Listener = Callable[[Event], None]
 
 

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from featdsl.address import Place, holds_secret, parse
 from featdsl.declaration import Name
 from featdsl.definitions import Policy
 from featdsl.durations import checked, seconds
 from featdsl.errors import DeclarationError, Origin, Problem, StoreError
 from featdsl.names import did_you_mean
-from featdsl.address import Place, holds_secret, parse
 
 FILE = "featproject.toml"
 
@@ -68,11 +68,12 @@ class EnvironmentsTable(_Table):
 
 
 class EngineTable(_Table):
-    """`[engine]`: what DuckDB may use, its own defaults when left out, and whether it may fetch extensions."""
+    """`[engine]`: what DuckDB may use, its own defaults when left out; the rows of a batch; whether to fetch extensions."""
 
     memory_limit: str | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
     temp_directory: str | None = None
+    batch_rows: Annotated[int, Field(ge=1)] = 20_000_000
     install_extensions: bool = False
 
 

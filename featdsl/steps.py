@@ -124,19 +124,39 @@ def _build_table(
         timed=features[0].timed,
         columns=columns,
         reads=selects.tables_read(features, versions) if group.source is None else (),
+        source=group.source or "",
+        source_keys=selects.source_keys(group, features[0]) if group.source is not None else (),
         functions=tuple(uses.of(features, catalog.sources[group.source])) if group.source is not None else (),
         reason=reason,
         origin=group.origin,
     )
 
 
-def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition]) -> Iterator[CheckRows]:
+def checks_of(
+    group: GroupDefinition,
+    members: Sequence[FeatureDefinition],
+    features: Sequence[FeatureDefinition],
+    versions: Mapping[tuple[str, str], FeatureDefinition],
+    since: str,
+) -> Iterator[CheckRows]:
+    """Yield what rows of one table must meet that were written from a time on; without one, all of its rows.
+
+    `features` are those that are read from the table, of the `members` of its group that have values.
+    """
+    if features[0].window is None:
+        yield from _uniqueness(group, features, since)
+    for feature in features:
+        for condition in feature.expect:
+            yield _expectation(feature, members, versions, condition, since)
+
+
+def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition], since: str = "") -> Iterator[CheckRows]:
     by = selects.identity(features)
     rule = f"one row for each {' and '.join(by)}" if by else "one row"
     yield CheckRows(
         address=group.name,
         rule=rule,
-        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])]),
+        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])], since),
         reads=(features[0].table,),
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
         origin=group.origin,
@@ -153,14 +173,24 @@ def _expectations(
             known = applied.expect if applied and name not in built else ()
             for condition in feature.expect:
                 if condition not in known:
-                    yield CheckRows(
-                        address=feature.address,
-                        rule=condition,
-                        sql=selects.violations(features, versions, condition, feature.name),
-                        reads=tuple(sorted({each.table for each in features})),
-                        mend="Correct the data or the feature's SQL, or relax its expect=.",
-                        origin=feature.origin,
-                    )
+                    yield _expectation(feature, features, versions, condition)
+
+
+def _expectation(
+    feature: FeatureDefinition,
+    members: Sequence[FeatureDefinition],
+    versions: Mapping[tuple[str, str], FeatureDefinition],
+    condition: str,
+    since: str = "",
+) -> CheckRows:
+    return CheckRows(
+        address=feature.address,
+        rule=condition,
+        sql=selects.violations(members, versions, condition, feature.name, since),
+        reads=tuple(sorted({each.table for each in members})),
+        mend="Correct the data or the feature's SQL, or relax its expect=.",
+        origin=feature.origin,
+    )
 
 
 def versions_of(

@@ -12,6 +12,7 @@ from featdsl.discovery import Described, Found, Listed
 from featdsl.gc import Garbage
 from featdsl.outdated import Moved, Outdated
 from featdsl.plan import Kept
+from featdsl.refresh import Result
 from featdsl.render import sizes
 from featdsl.render.shifts import shift_lines
 from featdsl.render.terminal import plain
@@ -110,6 +111,20 @@ def garbage(found: Garbage, width: int) -> str:
     rows = [(each.name, f"{each.rows:,}", f"{each.bytes:,}", each.built_at) for each in found.tables]
     listed = table(("table that nothing reads", "rows", "bytes", "built"), rows, width) if rows else ""
     return "".join([*(f"{line}\n" for line in lines), listed])
+
+
+def refreshed(result: Result, width: int) -> str:
+    """Return what a refresh did to each table, and what it came to."""
+    rows = [
+        (each.group, each.how, f"{each.rows:,}" if each.rows else "", each.since or "", each.why)
+        for each in result.tables
+    ]
+    listed = table(("group", "", "rows", "from", "because"), rows, width) if rows else ""
+    count = len(result.changed)
+    if not count:
+        return f"{listed}Everything is up to date.\n"
+    tables = f"{count} table{'s' if count > 1 else ''}"
+    return f"{listed}Refreshed {tables}, {result.rows:,} rows. The store is at state {result.serial}.\n"
 
 
 def checks(checked: Sequence[Checked]) -> str:

@@ -67,6 +67,8 @@ LAYERS = {
         "stores.ducklake_writer",
         "stores.embedded",
         "stores.embedded_writer",
+        "stores.journal",
+        "stores.parts",
         "stores.lock",
         "stores.recording",
         "stores.registry",
@@ -98,6 +100,10 @@ LAYERS = {
         "foreign",
         "pull",
         "apply",
+        "building",
+        "newrows",
+        "recipes",
+        "refresh",
         "comparison",
         "preview",
     }
@@ -128,7 +134,7 @@ LAYERS = {
         "adhoc",
     }
     | {"featurestore"},
-    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "__main__", "__init__"},
+    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "cli_upkeep", "__main__", "__init__"},
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""
 

@@ -125,6 +125,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.read() == Snapshot()
     assert store.history() == []
     assert store.drift(store.read()) == Drift()
+    assert store.look() == (Snapshot(), Drift())
     assert store.token() == store.token()
 
 
@@ -376,6 +377,7 @@ def test_a_table_that_a_hand_has_altered_has_drifted(
     kind.alter(project, store.read().tables["scores_1"], act)
 
     assert store.drift(store.read()) == Drift(tables=frozenset({"scores_1"}))
+    assert store.look() == (store.read(), Drift(tables=frozenset({"scores_1"})))
 
 
 def test_a_copy_of_a_store_has_not_drifted(kind: Implementation, store: Store, project: Project) -> None:
@@ -402,6 +404,7 @@ def test_an_environment_is_a_copy_of_prod_from_its_first_apply_on(store: Store, 
     assert store.read().catalog.entities == {"user": USER}
     assert (viewed(store, project, "scores", "trial"), viewed(store, project, "scores")) == ([(2.5,)], [(0.5,)])
     assert store.drift(store.read("trial")) == store.drift(store.read()) == Drift()
+    assert store.look("trial") == (store.read("trial"), Drift())
     assert [each.name for each in store.environments()] == ["prod", "trial"]
 
 

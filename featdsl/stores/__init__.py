@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions import Column, Definition
-from featdsl.snapshot import PROD, Drift, Environment, Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.snapshot import PROD, Drift, Environment, Head, HistoryEntry, Left, Reading, Snapshot, StoredTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,15 @@ class Store(Protocol):
     def tables_since(self, serial: int) -> set[str]:
         """Return the tables of the features that any environment has now or had after a state."""
 
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as their writers kept it."""
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made."""
 
@@ -77,6 +86,30 @@ class Writer(Protocol):
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
+
+    def left(self, table: str, made_of: str) -> Left | None:
+        """Take over a table that an apply has left that did not come to its end, if it was made of the same.
+
+        What an apply builds is left once a step is done, with what it was `made_of`: a text that tells the state of the
+        data, or nothing where that is not known.
+        """
+
+    def table(self, name: str) -> StoredTable:
+        """Return a table as it is by now in this apply."""
+
+    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of those of a table from an event time on.
+
+        Returns how many rows there are now from then on, or None where they are those that there were.
+        The table is one that this apply has built, or one that was there. `since` is a time in UTC, as SQL reads it.
+        The query gives all rows from then on, and may read the table itself as it was before then.
+        """
+
+    def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
+        """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
+
+    def refreshes(self) -> None:
+        """Say that this apply only brings tables up to date: plans for the environment hold."""
 
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""

@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featdsl.address import Place
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.address import Place
-from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Snapshot, StoredTable
+from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Reading, Snapshot, StoredTable
 from featdsl.stores import ducklake_lock, ducklake_session
 from featdsl.stores.ducklake_session import APPLY, CATALOGUE, in_words
 from featdsl.stores.ducklake_writer import DuckLakeWriter
@@ -133,6 +133,21 @@ class DuckLakeStore:
         """Return the tables of the features that any environment has now or had after a state."""
         with self._registry() as (registry, _):
             return registry.tables_since(serial) if registry else set()
+
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as their writers kept it."""
+        with self._registry() as (registry, _):
+            return registry.recipes(names) if registry else {}
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+        with self._registry() as (registry, _):
+            return registry.readings(names) if registry else {}
+
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+        snapshot = self.read(environment)
+        return snapshot, self.drift(snapshot)
 
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made, in the lake as it is now.

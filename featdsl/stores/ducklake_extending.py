@@ -13,7 +13,7 @@ _FIRST = "first_new"
 
 def statements(table: StoredTable, target: str, new: str, since: str) -> list[str]:
     """Return the statements that write the rows of `new` into `target`; `since` is a time in UTC, as SQL reads it."""
-    time = f"{_clock(table)} {literal(since)}"
+    time = time_of(table, since)
     done = [f"DELETE FROM {target} WHERE {EVENT_TIMESTAMP} >= {time}"]
     if _is_as_of(table):
         until = quote(UNTIL)
@@ -32,13 +32,18 @@ def statements(table: StoredTable, target: str, new: str, since: str) -> list[st
 
 def query(table: StoredTable, target: str, new: str, since: str) -> str:
     """Return the query of what `target` will hold."""
-    time = f"{_clock(table)} {literal(since)}"
+    time = time_of(table, since)
     before = f"SELECT * FROM {target} WHERE {EVENT_TIMESTAMP} < {time}"
     if _is_as_of(table):
         until = quote(UNTIL)
         taken = f"CASE WHEN held.{until} >= {time} THEN {_taken_over(table)} ELSE held.{until} END AS {until}"
         before = f"SELECT held.* REPLACE ({taken}) FROM ({before}) AS held\n{_next(table, new)}"
     return f"{before}\nUNION ALL BY NAME SELECT * FROM {new}"
+
+
+def time_of(table: StoredTable, since: str) -> str:
+    """Return a time as SQL, in the clock of a table."""
+    return f"{_clock(table)} {literal(since)}"
 
 
 def _next(table: StoredTable, new: str) -> str:

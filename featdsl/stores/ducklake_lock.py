@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from featdsl.errors import Problem, StoreLockedError
 from featdsl.address import Place
+from featdsl.errors import Problem, StoreLockedError
 from featdsl.stores import ducklake_session as session
 from featdsl.stores.lock import user
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from featdsl import engine, extensions
+from featdsl.address import PREFIX, Place
 from featdsl.errors import FeatdslError, Problem, StoreError
 from featdsl.names import literal, quote
-from featdsl.address import PREFIX, Place
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -12,13 +12,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from featdsl import engine
+from featdsl.address import Place
 from featdsl.definitions import Column
 from featdsl.errors import Problem, StalePlanError
-from featdsl.names import literal, quote
-from featdsl.address import Place
-from featdsl.snapshot import Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.names import EVENT_TIMESTAMP, literal, quote
+from featdsl.snapshot import Head, HistoryEntry, Left, Reading, Snapshot, StoredTable, Written
 from featdsl.stores import ducklake_session, ducklake_upkeep
-from featdsl.stores.ducklake_extending import query, statements
+from featdsl.stores.ducklake_extending import query, statements, time_of
 from featdsl.stores.ducklake_session import APPLY, BUILD, LAKE, in_words, kept_table, transaction
 from featdsl.stores.ducklake_types import from_kept, to_kept
 from featdsl.stores.lock import user
@@ -34,12 +34,14 @@ _OWN_TABLES = """
 CREATE SCHEMA tables;
 CREATE SCHEMA data;
 CREATE TABLE registry.kept (file VARCHAR, columns VARCHAR);
-CREATE TABLE registry.unfinished (name VARCHAR, made_of VARCHAR, body VARCHAR);
+CREATE TABLE registry.unfinished (name VARCHAR, made_of VARCHAR, upto VARCHAR, body VARCHAR);
 """
 """`kept` has the columns of each table as it was built; `unfinished` the tables that are built and not published yet."""
 _INLINED_ROWS = 100
 """Up to so many rows of the registry go into PostgreSQL instead of a file; more take it longer than a file takes."""
 _CONFLICT = "Transaction conflict"
+_REMEMBERED = 100
+"""Of how many writes a table tells from which time on they were."""
 
 
 class DuckLakeWriter(Recording):
@@ -106,16 +108,19 @@ class DuckLakeWriter(Recording):
                 entity_rows=self._entity_rows(stored, keys),
                 seconds=round(time.monotonic() - begun, 3),
                 keys=tuple(keys),
+                written=(Written(serial=self.serial),),
             )
             self._note_unfinished(made, columns=_read_back(found))
         self._take(made, _read_back(found))
         return int(rows)
 
-    def _note_unfinished(self, table: StoredTable, *, columns: str = "", made_of: str = "") -> None:
+    def _note_unfinished(
+        self, table: StoredTable, *, columns: str = "", made_of: str = "", upto: str | None = None
+    ) -> None:
         registry = f"{LAKE}.registry"
         self.connection.execute(f"DELETE FROM {registry}.unfinished WHERE name = ?", [table.name])
-        body = adapter().dump_json(table).decode()
-        self.connection.execute(f"INSERT INTO {registry}.unfinished VALUES (?, ?, ?)", [table.name, made_of, body])
+        noted = [table.name, made_of, upto, adapter().dump_json(table).decode()]
+        self.connection.execute(f"INSERT INTO {registry}.unfinished VALUES (?, ?, ?, ?)", noted)
         if columns:
             self.connection.execute(f"DELETE FROM {registry}.kept WHERE file = ?", [table.file])
             self.connection.execute(f"INSERT INTO {registry}.kept VALUES (?, ?)", [table.file, columns])
@@ -137,48 +142,57 @@ class DuckLakeWriter(Recording):
         ((mean, crowd),) = self.connection.execute(query).fetchall()
         return mean, crowd
 
-    def made_of(self, table: str, what: str) -> None:
-        """Note what a table of this apply was made of, so that the next one can take it over if this one dies."""
-        made = self._edits.tables[table]
-        if made is not None:
+    def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
+        """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
+        if recipe:
+            self._edits.recipes[table], self._edits.readings[table] = recipe, reading
+        made = self._edits.tables.get(table)
+        if made_of and made and table not in self._extended:
             with self._told_of_lake(), self._building(f"table {table}"):
-                self._note_unfinished(made, made_of=what)
+                self._note_unfinished(made, made_of=made_of, upto=upto)
 
-    def left(self, table: str, made_of: str) -> int | None:
-        """Take over a table that an apply has left that died, if it was made of the same; return its number of rows."""
+    def left(self, table: str, made_of: str) -> Left | None:
+        """Take over a table that an apply has left that did not come to its end, if it was made of the same."""
         if not made_of:
             return None
         with self._told_of_lake():
-            query = f"SELECT body FROM {LAKE}.registry.unfinished WHERE name = ? AND made_of = ?"
+            query = f"SELECT body, upto FROM {LAKE}.registry.unfinished WHERE name = ? AND made_of = ?"
             found = self.connection.execute(query, [table, made_of]).fetchall()
             if not found:
                 return None
-            stored = adapter().validate_json(found[0][0])
-            self._take(stored, self._columns([stored.file])[stored.file])
-            return int(stored.rows)
+            ((body, upto),) = found
+            made = replace(adapter().validate_json(body), written=(Written(serial=self.serial),))
+            self._take(made, self._columns([made.file])[made.file])
+            return Left(made.rows, upto)
+
+    def table(self, name: str) -> StoredTable:
+        """Return a table as it is by now in this apply."""
+        return self._edits.tables.get(name) or self.snapshot.tables[name]
 
     def _columns(self, files: Sequence[str]) -> dict[str, str]:
         """Return for tables as they are kept the columns as they were built."""
         query = f"SELECT file, columns FROM {LAKE}.registry.kept WHERE file IN (SELECT unnest($1::VARCHAR[]))"
         return dict(self.connection.execute(query, [list(files)]).fetchall())
 
-    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int:
-        """Put the rows of a query in the place of those of a table from an event time on; return how many these are.
+    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of those of a table from an event time on.
 
-        The table is one that this apply has built, or one that was there: that one is written when all is published. `since`
-        is a time in UTC, as SQL reads it. The query may read the table itself as it was before then.
+        Returns how many rows there are now from then on, or None where they are those that there were. A table of before is
+        written when all is published; until then its new rows are in this session.
         """
         self.open([table, *reads])
         latest = f"memory.extending.{quote(f'{table} latest')}"
         found = ducklake_session.columns_of(self.connection, f"SELECT * FROM (\n{sql}\n)")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS extending")
         self.connection.execute(f"CREATE OR REPLACE TABLE {latest} AS\n{_kept(found, sql)}")
-        ((rows,),) = self.connection.execute(f"SELECT count(*) FROM {latest}").fetchall()
         made = self._edits.tables.get(table)
         if made is not None and table not in self._extended:
             self._extend_built(made, latest, since)
-        else:
-            self._extend_listed(table, latest, since)
+        elif not self._extend_listed(made or _listed(self.snapshot.tables[table]), latest, since):
+            return None
+        ((rows,),) = self.connection.execute(
+            f"SELECT count(*) FROM tables.{quote(table)} WHERE {EVENT_TIMESTAMP} >= {time_of(self.table(table), since)}"
+        ).fetchall()
         return int(rows)
 
     def _extend_built(self, made: StoredTable, latest: str, since: str) -> None:
@@ -190,23 +204,40 @@ class DuckLakeWriter(Recording):
             self._note_unfinished(longer)
         self._edits.tables[made.name] = longer
 
-    def _extend_listed(self, table: str, latest: str, since: str) -> None:
-        """Keep new rows in the session until all is published."""
-        stored = self._edits.tables.get(table) or _listed(self.snapshot.tables[table])
+    def _extend_listed(self, stored: StoredTable, latest: str, since: str) -> bool:
+        """Keep new rows in the session until all is published; return whether they are others than those there were."""
+        table = stored.name
         target, new = f"{LAKE}.{kept_table(stored.file)}", f"memory.extending.{quote(table)}"
-        if table in self._extended and since >= self._extended[table]:
-            self._run(statements(stored, new, latest, since))
-        else:
-            self.connection.execute(f"DROP TABLE IF EXISTS {new}")
-            self.connection.execute(f"ALTER TABLE {latest} RENAME TO {quote(table)}")
-            self._extended[table] = since
-        whole = query(stored, target, new, self._extended[table])
         with self._told_of_lake():
+            before = query(stored, target, new, self._extended[table]) if table in self._extended else f"FROM {target}"
+            if not self._differ(f"({before})", latest, time_of(stored, since)):
+                return False
+            if table in self._extended and since >= self._extended[table]:
+                self._run(statements(stored, new, latest, since))
+            else:
+                self.connection.execute(f"DROP TABLE IF EXISTS {new}")
+                self.connection.execute(f"ALTER TABLE {latest} RENAME TO {quote(table)}")
+                self._extended[table] = since
+            whole = f"({query(stored, target, new, self._extended[table])})"
             columns = self._columns([stored.file])[stored.file]
-            ((rows,),) = self.connection.execute(f"SELECT count(*) FROM ({whole})").fetchall()
-            longer = replace(stored, rows=rows, entity_rows=self._entity_rows(f"({whole})", stored.keys))
-        self._edits.tables[table] = longer
-        self._show(table, f"SELECT {columns} FROM ({whole})")
+            ((rows,),) = self.connection.execute(f"SELECT count(*) FROM {whole}").fetchall()
+            self._edits.tables[table] = replace(
+                stored,
+                rows=rows,
+                entity_rows=self._entity_rows(whole, stored.keys),
+                written=(*stored.written, Written(serial=self.serial, since=since))[-_REMEMBERED:],
+            )
+            self._show(table, f"SELECT {columns} FROM {whole}")
+        return True
+
+    def _differ(self, before: str, latest: str, time: str) -> bool:
+        """Return whether the rows of a table from a time on are others than the latest."""
+        there = f"SELECT * FROM {before} WHERE {EVENT_TIMESTAMP} >= {time}"
+        counted = f"SELECT (SELECT count(*) FROM ({there})) = (SELECT count(*) FROM {latest})"
+        if self.connection.execute(counted).fetchall() != [(True,)]:
+            return True
+        other = f"(FROM {latest}) EXCEPT ALL BY NAME ({there}) LIMIT 1"
+        return bool(self.connection.execute(other).fetchall())
 
     def _run(self, statements: Iterable[str]) -> None:
         for statement in statements:

@@ -30,6 +30,10 @@ class Recording:
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
 
+    def refreshes(self) -> None:
+        """Say that this apply only brings tables up to date: plans for the environment hold."""
+        self._edits.refreshes = True
+
     def put_view(self, name: str, sql: str) -> None:
         """Make or replace a view."""
         self._edits.views[name] = sql
