@@ -70,6 +70,7 @@ LAYERS = {
         "stores.journal",
         "stores.parts",
         "stores.lock",
+        "stores.migration",
         "stores.recording",
         "stores.registry",
     },
@@ -134,7 +135,17 @@ LAYERS = {
         "adhoc",
     }
     | {"featurestore"},
-    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "cli_upkeep", "__main__", "__init__"},
+    "surfaces": {
+        "tell",
+        "cli",
+        "cli_projects",
+        "cli_shared",
+        "cli_state",
+        "cli_store",
+        "cli_upkeep",
+        "__main__",
+        "__init__",
+    },
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl.address import Place
-from featdsl.errors import Problem, StoreError
+from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
 from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Reading, Snapshot, StoredTable
 from featdsl.stores import ducklake_lock, ducklake_session
@@ -213,6 +213,10 @@ class DuckLakeStore:
             writer = DuckLakeWriter(self._project, self._place, self._lake_path(), snapshot, before)
             try:
                 yield writer
+            except FeatdslError as error:
+                if not isinstance(error, ResourceError | StoreError):
+                    writer.discard()
+                raise
             finally:
                 writer.close()
 

@@ -236,7 +236,8 @@ class DuckLakeWriter(Recording):
         counted = f"SELECT (SELECT count(*) FROM ({there})) = (SELECT count(*) FROM {latest})"
         if self.connection.execute(counted).fetchall() != [(True,)]:
             return True
-        other = f"(FROM {latest}) EXCEPT ALL BY NAME ({there}) LIMIT 1"
+        listed = ", ".join(quote(name) for name, _ in ducklake_session.columns_of(self.connection, f"FROM {latest}"))
+        other = f"SELECT {listed} FROM {latest} EXCEPT ALL SELECT {listed} FROM ({there}) LIMIT 1"
         return bool(self.connection.execute(other).fetchall())
 
     def _run(self, statements: Iterable[str]) -> None:
@@ -288,6 +289,29 @@ class DuckLakeWriter(Recording):
         self._put_views()
         said = f"apply {self.serial}"
         ducklake_session.sign(self.connection, user(), said, APPLY, serial=self.serial, lineage=head.lineage)
+
+    def take(self, table: StoredTable) -> None:
+        """List a table that this apply has built as what is known of it elsewhere."""
+        self._edits.tables[table.name] = table
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Run what writes a whole registry, and `publish_moved`, as the one transaction that makes everything seen."""
+        with self._in_lake():
+            self._measure()
+            with transaction(self.connection):
+                yield
+
+    def publish_moved(self, environments: Iterable[str]) -> None:
+        """List the tables that were built, and make all views of a registry that was moved here."""
+        rows = [(name, adapter().dump_json(table).decode()) for name, table in self._edits.tables.items()]
+        for row in rows:
+            self.connection.execute("INSERT INTO registry.tables VALUES (?, ?)", row)
+        for environment in environments:
+            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(environment)}")
+        self._drop_tables()
+        self._put_table_views()
+        self._put_views()
 
     def _measure(self) -> None:
         """Note the size of the files of each table that was built."""
@@ -355,6 +379,11 @@ class DuckLakeWriter(Recording):
             yield
         except duckdb.Error as error:
             raise (ducklake_session.told(self._place, error) or error) from None
+
+    def discard(self) -> None:
+        """Leave nothing for the next apply to go on with: what was to be made cannot be."""
+        with self._building("nothing"):
+            self.connection.execute(f"UPDATE {LAKE}.registry.unfinished SET made_of = ''")
 
     def close(self) -> None:
         """Let go of everything; what was built and not published stays for the next apply to take over."""
