@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from featdsl import cli_projects, cli_shared, cli_state, cli_upkeep
+from featdsl import cli_projects, cli_shared, cli_state, cli_store, cli_upkeep
 
 if TYPE_CHECKING:
     from featdsl.pipeline import Planned
@@ -447,5 +447,5 @@ def _told(error: Exception) -> str:
     return f"{error}{count}"
 
 
-for command in (*cli_projects.COMMANDS, *cli_state.COMMANDS, *cli_upkeep.COMMANDS):
+for command in (*cli_projects.COMMANDS, *cli_state.COMMANDS, *cli_store.COMMANDS, *cli_upkeep.COMMANDS):
     main.add_command(command)

@@ -198,7 +198,7 @@ class Snapshot:
 
     `catalog` holds the current definitions; `versions` also the older ones that a set version still pins, by
     address and fingerprint. `views` are the published ones with their SQL. An environment that `is_new` is prod as
-    it would be copied.
+    it would be copied. `stored_as` is the number under which a store that keeps snapshots has this state.
     """
 
     head: Head = NOTHING
@@ -208,6 +208,7 @@ class Snapshot:
     views: Mapping[str, str] = field(default_factory=dict)
     environment: str = PROD
     is_new: bool = False
+    stored_as: int | None = None
 
 
 def assemble(

@@ -22,12 +22,17 @@ from featdsl.stores.embedded import EmbeddedStore
 
 @dataclass(frozen=True)
 class Implementation:
-    """A kind of store: how to open one, and how a hand does harm to its catalogue, its data files and its tables."""
+    """A kind of store: how to open one, to make a file younger, and to do harm to its catalogue, its data and its tables."""
 
     opened: Callable[[Project], Store]
+    touch: Callable[[Project, str], None]
     lose: Callable[[Project, str], None]
     edit: Callable[[Project, str], None]
     alter: Callable[[Project, StoredTable, str], None]
+
+
+def _touch_file(project: Project, file: str) -> None:
+    os.utime(project.store / file)
 
 
 def _lose_file(project: Project, file: str) -> None:
@@ -44,7 +49,7 @@ def _alter_file(project: Project, table: StoredTable, sql: str) -> None:
         connection.execute(sql)
 
 
-IMPLEMENTATIONS = {"embedded": Implementation(EmbeddedStore, _lose_file, _edit_catalogue, _alter_file)}
+IMPLEMENTATIONS = {"embedded": Implementation(EmbeddedStore, _touch_file, _lose_file, _edit_catalogue, _alter_file)}
 
 COMMON = {"project": "bank", "owner": "risk", "description": "", "origin": Origin("features/risk.py", 3)}
 USER = EntityDefinition(name="user", keys=(Column(name="user_id", dtype="BIGINT"),), **COMMON)
@@ -451,7 +456,7 @@ def test_a_table_that_a_hand_has_altered_has_drifted(
 def test_a_copy_of_a_store_has_not_drifted(kind: Implementation, store: Store, project: Project) -> None:
     """Its files are younger than the registry says, and hold what they should."""
     publish(store, build())
-    os.utime(project.store / store.read().tables["scores_1"].file)
+    kind.touch(project, store.read().tables["scores_1"].file)
 
     assert store.drift(store.read()) == Drift()
 

@@ -35,6 +35,12 @@ class Store(Protocol):
     def frames(self) -> Path:
         """The folder of rows that came from memory."""
 
+    def __str__(self) -> str:
+        """Return where the store is, without what is secret."""
+
+    def as_of(self, snapshot: int) -> Store:
+        """Return the store as it was at a snapshot, for reading. Raises StoreError for one that is not kept."""
+
     def token(self) -> str:
         """Return a text that differs after each apply, cheaply: readers look at it before each read."""
 
@@ -160,7 +166,12 @@ class Writer(Protocol):
 
 
 def open_store(project: Project) -> Store:
-    """Return the project's store."""
+    """Return the project's store. Raises StoreError where its address is not known."""
+    place = project.place
+    if place is not None:
+        from featdsl.stores.ducklake import DuckLakeStore
+
+        return DuckLakeStore(project, place)
     from featdsl.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(project)

@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from featdsl import engine
 from featdsl.definitions import Column
@@ -57,6 +57,17 @@ class EmbeddedStore:
     def frames(self) -> Path:
         """The folder of rows that came from memory."""
         return self._folder / "frames"
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    def as_of(self, snapshot: int) -> NoReturn:
+        """Raise StoreError: what was replaced is kept, but not as it was at a time."""
+        what = f"The store in {self._folder} keeps no snapshots, so it has no {snapshot}; only a team store does."
+        mend = (
+            'Set a team store in featproject.toml: [store] url = "ducklake:postgres:...", then: featdsl store migrate'
+        )
+        raise StoreError(Problem("No snapshots here", what, mend=mend))
 
     def token(self) -> str:
         """Return a text that differs after each apply: the catalogue's place on disk changes with each rename."""
