@@ -125,7 +125,7 @@ class Registry:
         body = _adapter(HistoryEntry).dump_json(entry).decode()
         self._connection.execute(
             "INSERT INTO registry.history VALUES (?, ?, ?, ?)",
-            [head.serial, edits.environment, body, zlib.compress(edits.plan.encode()) if edits.plan else None],
+            [head.serial, edits.environment, body, zlib.compress(edits.plan.encode(), level=1) if edits.plan else None],
         )
         known_from = int(self.meta().get("known_from", "0"))
         if edits.forgotten > known_from:
