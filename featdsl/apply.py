@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never
@@ -58,7 +60,7 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     begun = time.monotonic()
     timeout = project.lock_timeout
     _refuse_unchecked(plan)
-    with store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
+    with _set_aside(), store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
         _refuse_stale(plan, writer.snapshot)
         guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         _refuse_other_functions(plan, functions or {})
@@ -73,6 +75,19 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         head = writer.publish(entry, planfile.to_json(plan))
     listen(Published(head.serial, built, time.monotonic() - begun))
     return head
+
+
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """Look for garbage among new things only meanwhile: a large plan would be looked through again and again."""
+    if gc.get_freeze_count():  # someone else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _refuse_unchecked(plan: Plan) -> None:
