@@ -59,6 +59,7 @@ class EmbeddedWriter:
         self._before, self._folder = before, folder
         self._files: list[str] = []
         self._shapes: Shapes = {}
+        self._keys: dict[str, Sequence[str]] = {}
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
         self._published = False
@@ -74,9 +75,9 @@ class EmbeddedWriter:
         begun = time.monotonic()
         self.open(reads)
         file, stored = self._stored(table)
-        self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
-        (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
+        (rows,) = self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}").fetchone() or (0,)
         self.connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table)} AS SELECT * FROM {stored}")
+        self._keys[table] = keys
         self._edits.tables[table] = StoredTable(
             name=table,
             file=file,
@@ -84,7 +85,6 @@ class EmbeddedWriter:
             columns=tuple(columns),
             engine=f"duckdb {engine.version()}",
             built_at=_now().isoformat(timespec="seconds"),
-            entity_rows=self._entity_rows(stored, keys),
             seconds=round(time.monotonic() - begun, 3),
         )
         return int(rows)
@@ -93,15 +93,28 @@ class EmbeddedWriter:
         """Return the file that a new table is written to, and its name for this session."""
         if len(self._built) % _TABLES_A_FILE == 0:
             self._start_file()
-        return self._files[-1], f"{quote(Path(self._files[-1]).stem)}.main.{quote(table)}"
+        return self._files[-1], self._place(self._files[-1], table)
 
-    def _entity_rows(self, stored: str, keys: Sequence[str]) -> tuple[float, float]:
-        """Return how many rows an entity has on average, and the entity of an average row."""
-        by = ", ".join(quote(key) for key in keys) or "()"
-        counts = f"SELECT count(*) AS n FROM {stored} GROUP BY {by}"
-        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / sum(n), 0) FROM ({counts})"
-        ((mean, crowd),) = self.connection.execute(query).fetchall()
-        return mean, crowd
+    @staticmethod
+    def _place(file: str, table: str) -> str:
+        """Return the name of a table in a file for this session."""
+        return f"{quote(Path(file).stem)}.main.{quote(table)}"
+
+    def _count_entities(self, file: str) -> None:
+        """Note how many rows an entity has on average, and the entity of an average row, in the tables of a file.
+
+        All of a file in one query: with many small tables, a query for each would cost a fifth of building them.
+        """
+        names = [name for name in self._keys if self._built[name].file == file]
+        counts = [
+            f"SELECT {number} AS place, count(*) AS n FROM {self._place(file, name)} GROUP BY {_listed(self._keys[name])}"
+            for number, name in enumerate(names)
+        ]
+        query = "SELECT place, avg(n), sum(n * n) / sum(n) FROM ({}) WHERE n > 0 GROUP BY place"
+        found = self.connection.execute(query.format("\nUNION ALL ".join(counts))).fetchall() if counts else []
+        known = {place: (mean, crowd) for place, mean, crowd in found}
+        for number, name in enumerate(names):
+            self._edits.tables[name] = replace(self._built[name], entity_rows=known.get(number, (0.0, 0.0)))
 
     def _start_file(self) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
@@ -151,6 +164,8 @@ class EmbeddedWriter:
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
         self._edits.plan = plan
+        for file in self._files:
+            self._count_entities(file)
         self._compact()
         databases = [Path(file).stem for file in self._files]
         for database in databases:
@@ -311,6 +326,10 @@ class EmbeddedWriter:
 def _make(connection: DuckDBPyConnection, views: Mapping[str, str]) -> None:
     for view, sql in views.items():
         connection.execute(f"CREATE OR REPLACE VIEW {view} AS {sql}")
+
+
+def _listed(keys: Iterable[str]) -> str:
+    return ", ".join(quote(key) for key in keys) or "()"
 
 
 def _now() -> datetime:
