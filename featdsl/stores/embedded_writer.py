@@ -110,7 +110,7 @@ class EmbeddedWriter:
             f"SELECT {number} AS place, count(*) AS n FROM {self._place(file, name)} GROUP BY {_listed(self._keys[name])}"
             for number, name in enumerate(names)
         ]
-        query = "SELECT place, avg(n), sum(n * n) / sum(n) FROM ({}) WHERE n > 0 GROUP BY place"
+        query = "SELECT place, avg(n), coalesce(sum(n * n) / nullif(sum(n), 0), 0) FROM ({}) GROUP BY place"
         found = self.connection.execute(query.format("\nUNION ALL ".join(counts))).fetchall() if counts else []
         known = {place: (mean, crowd) for place, mean, crowd in found}
         for number, name in enumerate(names):
