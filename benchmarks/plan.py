@@ -220,14 +220,20 @@ def install(tool: str) -> None:
 
 def run(command: Sequence[str], folder: Path) -> Seconds:
     """Return what a process takes; ends all with what it said where it fails."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    said(command, folder)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Seconds(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def said(command: Sequence[str], folder: Path | None = None) -> str:
+    """Return what a process prints; ends all with that where it fails."""
     quiet = {"SQLMESH__DISABLE_ANONYMIZED_ANALYTICS": "true", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
     environment = os.environ | quiet | {"NO_COLOR": "1", "PYTHONPATH": str(REPOSITORY)}
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{command} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return Seconds(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return done.stdout
 
 
 def applied(root: Path, tools: Sequence[str]) -> dict[str, Seconds]:
