@@ -69,7 +69,8 @@ def told(error: Exception) -> str:
 def mend(source: SourceDefinition) -> str:
     """Return what to do about a source that cannot be reached, or nothing where it is a file of this machine."""
     if source.format == "table":
-        return _check(source.location[0])
+        database = source.location[0]
+        return _check(database) if urls.variable(database) or urls.server(database) else ""
     schemes = {urls.scheme(path) for path in source.location}
     if "s3" in schemes:
         return f"Check the bucket, [engine.s3] of featproject.toml, and the variables {_KEYS}."
