@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl import calls, engine, frames, guards, places, planfile, uses
-from featdsl.definitions import SourceDefinition
+from featdsl import building, calls, checkrows, frames, guards, planfile, uses
+from featdsl.building import Run
 from featdsl.diff import Action
-from featdsl.errors import DataError, Origin, PlanFileError, Problem, StalePlanError, UnreachableError
-from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
+from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
+from featdsl.events import (
+    Listener,
+    Progress,
+    Published,
+    Started,
+    StepFinished,
+    StepStarted,
+    Summary,
+    Waiting,
+    Warned,
+)
 from featdsl.plan import (
     BuildTable,
     CheckRows,
@@ -27,16 +38,15 @@ from featdsl.plan import (
     Record,
     Step,
 )
-from featdsl.snapshot import Head, HistoryEntry, Snapshot, Touched
+from featdsl.rules import broken_rule, example_lines
+from featdsl.snapshot import CheckResult, HistoryEntry, Snapshot, Touched
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
     from featdsl.project import Project
-    from featdsl.stores import Store, Writer
+    from featdsl.stores import Store
 
 _SHOWN_ROWS = 5
-
-T = TypeVar("T")
 
 
 def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
@@ -48,8 +58,8 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     rows: Mapping[str, Any] | None = None,
     functions: calls.Functions | None = None,
     approved_by: Collection[str] = (),
-) -> Head:
-    """Run a plan on a store and return the new head; after an error the store is as it was.
+) -> Summary:
+    """Run a plan on a store and return what it did; after an error the store is as it was.
 
     `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
     `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan,
@@ -66,14 +76,33 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
-        run = _Run(project, store, writer, functions or {}, plan.environment)
+        run = Run(project, store, writer, functions or {}, plan.environment)
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
+        writer.checked(run.results)
         seconds = time.monotonic() - begun
         entry = _entry(plan, run, built, seconds, approved_by)
         head = writer.publish(entry, planfile.to_json(plan))
-    listen(Published(head.serial, built, time.monotonic() - begun))
-    return head
+        written = writer.written()
+    seconds = time.monotonic() - begun
+    listen(Published(head.serial, built, seconds))
+    done = replace(
+        summary(plan, head.serial), rows=built, bytes=written, seconds=seconds, warnings=_warnings(run.results)
+    )
+    listen(done)
+    return done
+
+
+def summary(plan: Plan, serial: int) -> Summary:
+    """Return what a plan does, as far as it tells itself; `serial` is the state that the store is at then."""
+    return Summary(
+        environment=plan.environment,
+        serial=serial,
+        changes=len(plan.changes),
+        steps=len(plan.steps),
+        built=sum(isinstance(step, BuildTable) for step in plan.steps),
+        reused=len(plan.reused),
+    )
 
 
 def _refuse_unchecked(plan: Plan) -> None:
@@ -107,42 +136,34 @@ def _refuse_other_functions(plan: Plan, functions: calls.Functions) -> None:
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What the steps of one apply work with."""
-
-    project: Project
-    store: Store
-    writer: Writer
-    functions: calls.Functions
-    environment: str
-
-
-def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
+def _told(step: Step, number: int, run: Run, listen: Listener) -> int:
     """Run one step and tell of it; return how many rows it built."""
     label = describe(step, run.environment)
     started = time.monotonic()
     listen(StepStarted(number, label))
-    rows = _step(step, run)
-    listen(StepFinished(number, label, rows, time.monotonic() - started))
+
+    def progress(done: int, total: int) -> None:
+        spent = time.monotonic() - started
+        listen(Progress(number, label, done, total, spent * (total - done) / done if done else None))
+
+    before = run.writer.written() if isinstance(step, BuildTable) else 0
+    rows = _step(step, run, listen, progress)
+    taken = run.writer.written() - before if isinstance(step, BuildTable) else None
+    listen(StepFinished(number, label, rows, taken, time.monotonic() - started))
     return rows or 0
 
 
-def _step(step: Step, run: _Run) -> int | None:
+def _step(step: Step, run: Run, listen: Listener, progress: Callable[[int, int], None]) -> int | None:
     writer = run.writer
     match step:
         case OpenSource():
-            if step.source.function is not None:
-                _in_words(
-                    step, lambda: calls.open_source(writer.connection, step.source, run.functions, run.project.root)
-                )
-                return None
-            _in_words(step, lambda: _open_source(step.source, run))
+            run.open(step.source)
         case BuildTable():
-            with calls.opened(writer.connection, step.functions, run.functions, run.project.root):
-                return _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads, step.keys))
+            built = building.build(step, run, progress)
+            run.rows[step.table] = built
+            return built
         case CheckRows():
-            _in_words(step, lambda: _check(step, writer))
+            building.in_words(step, lambda: check(step, run, listen))
         case PutView():
             writer.put_view(step.name, step.sql)
         case DropView():
@@ -158,50 +179,51 @@ def _step(step: Step, run: _Run) -> int | None:
     return None
 
 
-def _open_source(source: SourceDefinition, run: _Run) -> None:
-    places.attach(run.writer.connection, source, run.project)
-    engine.define(run.writer.connection, source, engine.reading(source, run.project.root, run.store.frames))
+def check(step: CheckRows, run: Run, listen: Listener) -> None:
+    """Run a check; note what a declared rule found, and keep it where that stops the apply. Raises DataError."""
+    run.writer.open(step.reads)
+    broken, rows = checkrows.violations(step, run.writer.connection, most=_SHOWN_ROWS)
+    if step.kind != "identity":
+        run.results.append(_result(step, run, broken))
+    if not broken:
+        return
+    if step.severity == "warn":
+        of = run.results[-1]
+        listen(Warned(step.address, step.kind, step.rule, step.name, broken, of.rows, tuple(rows)))
+        return
+    _keep(run)
+    what = "\n".join([broken_rule(step.address, step.kind, step.told, broken), *example_lines(rows, broken)])
+    raise DataError(Problem("Check failed", what, step.origin, f"Nothing was published. {step.mend}"))
 
 
-def _in_words(step: OpenSource | BuildTable | CheckRows, run: Callable[[], T]) -> T:
-    """Run what reads real data, and tell what the engine says of it in our words."""
+def _keep(run: Run) -> None:
+    """Keep what checks found though nothing is published; where that cannot be, what is wrong with the data counts."""
     import duckdb
 
-    name, where = _place(step)
-    try:
-        return run()
-    except UnreachableError as error:
-        (found,) = error.problems
-        mend = f"Nothing was published. {found.mend}"
-        raise DataError(Problem(found.summary, f"{name}: {found.what}", where, mend)) from None
-    except duckdb.Error as error:
-        said = "\n".join(places.bared(str(error)).splitlines()[:3])
-        summary = "Data cannot be computed" if isinstance(step, BuildTable) else "Source cannot be read"
-        mend = "Nothing was published. Mend the data or the SQL, then apply again."
-        raise DataError(Problem(summary, f"{name}: {said}", where, mend)) from None
+    stayed = run.writer.snapshot.head.serial
+    run.writer.checked([replace(each, serial=stayed) for each in run.results])
+    with contextlib.suppress(OSError, duckdb.Error):
+        run.writer.keep_checks()
 
 
-def _place(step: OpenSource | BuildTable | CheckRows) -> tuple[str, Origin]:
-    """Return what a step is for, and where that is declared."""
-    match step:
-        case OpenSource():
-            return f"source {step.source.name}", step.source.origin
-        case BuildTable():
-            return f"group {step.group}", step.origin
-        case CheckRows():
-            return step.address, step.origin
-
-
-def _check(step: CheckRows, writer: Writer) -> None:
-    writer.open(step.reads)
-    total, rows = engine.first_rows(writer.connection, step.sql, _SHOWN_ROWS)
-    if not rows:
-        return
-    shown = [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows]
-    more = [f"and {total - len(rows)} more"] if total > len(rows) else []
-    what = f"{step.address}: {total} {'rows break' if total > 1 else 'row breaks'} the rule: {step.rule}"
-    listed = "\n".join(f"  {line}" for line in [*shown, *more])
-    raise DataError(Problem("Check failed", f"{what}\n{listed}", step.origin, f"Nothing was published. {step.mend}"))
+def _result(step: CheckRows, run: Run, broken: int) -> CheckResult:
+    """Return what a check of a declared rule found, on the rows of the largest of the tables that it reads."""
+    assert step.kind != "identity"  # noqa: S101 - which nobody declares
+    tables = run.writer.snapshot.tables
+    return CheckResult(
+        environment=run.environment,
+        address=step.address,
+        kind=step.kind,
+        rule=step.rule,
+        name=step.name,
+        severity=step.severity,
+        broken=broken,
+        rows=max(run.rows[name] if name in run.rows else tables[name].rows for name in step.reads),
+        checked_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        serial=run.writer.serial,
+        by=user(),
+        during="apply",
+    )
 
 
 def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a kind
@@ -212,7 +234,7 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
         case BuildTable():
             return f"build {step.group}"
         case CheckRows():
-            return f"check {step.address}: {step.rule}"
+            return f"check {step.address}: {step.told}"
         case PutView():
             return f"publish {environment}.{step.name}"
         case DropView():
@@ -227,7 +249,7 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
             assert_never(step)
 
 
-def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collection[str]) -> HistoryEntry:
+def _entry(plan: Plan, run: Run, rows: int, seconds: float, approved_by: Collection[str]) -> HistoryEntry:
     changed = (planned.change for planned in plan.changes)
     changes = tuple(
         Touched(action=c.action, kind=c.kind, address=c.address, change_class=c.change_class) for c in changed
@@ -238,8 +260,8 @@ def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collec
         applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
         project=plan.project,
         user=user(),
-        commit=_commit(run.project),
-        summary=_summary(plan),
+        commit=commit(run.project),
+        summary=_summary(plan, _warnings(run.results)),
         changes=changes,
         rows=rows,
         seconds=round(seconds, 3),
@@ -247,14 +269,19 @@ def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collec
     )
 
 
-def _summary(plan: Plan) -> str:
+def _warnings(results: Sequence[CheckResult]) -> int:
+    return sum(each.verdict == "warning" for each in results)
+
+
+def _summary(plan: Plan, warnings: int) -> str:
     done: dict[Action, str] = {"create": "created", "change": "changed", "recompute": "recomputed", "remove": "removed"}
     counts = Counter(planned.change.action for planned in plan.changes)
     said = [f"{counts[action]} {past}" for action, past in done.items() if counts[action]]
-    return ", ".join([*said, *([f"{len(plan.repairs)} repaired"] if plan.repairs else [])])
+    said += [f"{len(plan.repairs)} repaired"] if plan.repairs else []
+    return ", ".join([*said, *([f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else [])])
 
 
-def _commit(project: Project) -> str:
+def commit(project: Project) -> str:
     """Return the git commit of the project's folder, or nothing where there is none."""
     try:
         command = ["git", "-C", str(project.root), "rev-parse", "HEAD"]

@@ -390,7 +390,7 @@ def _group_key(group: GroupDefinition, members: Sequence[FeatureDefinition], sco
         "entity": [(key.name, key.dtype) for key in members[0].keys] if members else [],
         "times": [(column.name, column.dtype) for column in members[0].times] if members else [],
         "derived": group.source is None,
-        "members": [(each.name, each.fingerprint, each.sql, each.dtype, each.expect) for each in members],
+        "members": [(each.name, each.fingerprint, each.sql, each.dtype, [rule.condition for rule in each.expect]) for each in members],
         "request": [(column.name, column.dtype) for each in members for column in each.request],
     })  # fmt: skip
 
@@ -590,7 +590,7 @@ def _check_expectations(check: _Check, members: Sequence[FeatureDefinition]) -> 
     columns += [*members[0].times] if members else []
     columns += [Column(name=feature.name, dtype=feature.dtype) for feature in members]
     for feature in members:
-        for condition in feature.expect:
+        for condition in (rule.condition for rule in feature.expect):
             address = f"expect of {feature.address}"
             try:
                 found = str(check.connection.sql(f"SELECT (\n{condition}\n) FROM {_nulls(columns)}").types[0])

@@ -23,6 +23,7 @@ from featdsl.definitions import (
     SourceDefinition,
     address,
 )
+from featdsl.rules import Rule
 
 Action = Literal["create", "change", "recompute", "remove"]
 ChangeClass = Literal["metadata", "additive", "definition", "breaking", "upstream"]
@@ -57,7 +58,8 @@ class Change:
 def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
     """Return every difference, by kind and then in address order. Equal definitions yield nothing."""
     applied, declared = before.by_key, after.by_key
-    keys = sorted(applied.keys() | declared.keys(), key=lambda key: (KINDS.index(key[0]), key[1]))
+    other = [key for key in applied.keys() | declared.keys() if applied.get(key) is not declared.get(key)]
+    keys = sorted(other, key=lambda key: (KINDS.index(key[0]), key[1]))
     found = (_change(before, after, applied.get(key), declared.get(key)) for key in keys)
     return tuple(change for change in found if change is not None)
 
@@ -65,7 +67,7 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
 def _change(before: Catalog, after: Catalog, old: Definition | None, new: Definition | None) -> Change | None:
     if old is None:
         return _made("create", new, "additive") if new is not None else None
-    if old is new or old == new:
+    if old == new:
         return None
     if new is None:
         return _made("remove", old, "metadata" if isinstance(old, PolicyDefinition) else "breaking")
@@ -97,6 +99,7 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
             yield from _if_other("entity", "breaking", old.entity or "none", new.entity or "none")
             yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
             yield from _if_other("access", "metadata", old.access, new.access)
+            yield from _if_other("rules", "metadata", _rules(old.rules, "; "), _rules(new.rules, "; "))
             yield from _guard_reasons(old, new)
         case FeatureDefinition(), FeatureDefinition():
             yield from _feature_reasons(before, after, old, new)
@@ -129,6 +132,7 @@ def _guard_reasons(
 
 def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
     yield from _column_reasons(old, new)
+    yield from _if_other("lookback", "metadata", _length(old.lookback), _length(new.lookback))
     if old.fingerprint == new.fingerprint:
         return
     own = [
@@ -175,7 +179,7 @@ def _feature_reasons(
         yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
         yield from _if_other("keys", "breaking", _keys(old), _keys(new))
         yield from _if_other("request", "breaking", _columns(old.request), _columns(new.request))
-        yield from _if_other("ttl", "definition", _ttl(old), _ttl(new))
+        yield from _if_other("ttl", "definition", _length(old.ttl), _length(new.ttl))
         yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
         if old.function or new.function:
             yield from _function_reasons(old, new)
@@ -183,7 +187,11 @@ def _feature_reasons(
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
-    yield from _if_other("expect", "metadata", " and ".join(old.expect), " and ".join(new.expect))
+    yield from _if_other("expect", "metadata", _rules(old.expect, " and "), _rules(new.expect, " and "))
+
+
+def _rules(rules: Iterable[Rule], between: str) -> str:
+    return between.join(str(rule) for rule in rules)
 
 
 def _function_reasons(
@@ -239,8 +247,8 @@ def _input_text(item: Input) -> str:
     return f"{item.feature}{role}"
 
 
-def _ttl(feature: FeatureDefinition) -> str:
-    return durations.written(feature.ttl) if feature.ttl else "none"
+def _length(seconds: int | None) -> str:
+    return durations.written(seconds) if seconds else "none"
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

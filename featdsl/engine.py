@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from stat import S_ISREG
@@ -65,7 +66,11 @@ def files(source: SourceDefinition, root: Path, frames: Path) -> list[str]:
     return [places.path_of(path, root) for path in source.location]
 
 
-def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[tuple[str, int, int, int]]:
+FileState = tuple[str, int, int, int]
+"""The path of a file, its size, and the times of change of what it holds and of itself, in nanoseconds."""
+
+
+def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[FileState]:
     """Return the path, the size and the times of change of each file that a source reads.
 
     Returns nothing where that does not tell what they hold: a file is not there, or was written a moment ago, so that it
@@ -92,6 +97,35 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
     return found
 
 
+def listing(
+    connection: DuckDBPyConnection, source: SourceDefinition, root: Path, frames: Path
+) -> list[FileState] | None:
+    """Return the state of each file that a source reads, by path; None where no files tell whether it has changed."""
+    if any(urls.is_elsewhere(path) for path in source.location):
+        return None
+    match source.format:
+        case "sql" | "frame":
+            return []
+        case "python" | "iceberg" | "delta":
+            return None
+        case "table":
+            paths = [str(root / source.location[0])]
+        case _:
+            query = "SELECT file FROM glob($1)"
+            patterns = files(source, root, frames)
+            paths = [path for each in patterns for (path,) in connection.execute(query, [each]).fetchall()]
+    try:
+        found = {path: Path(path).stat() for path in paths}
+    except OSError:
+        return None
+    return [(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in sorted(found.items())]
+
+
+def escaped(path: str) -> str:
+    """Return the glob that means exactly one path."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
 def reading(source: SourceDefinition, root: Path, frames: Path) -> str:
     """Return the SQL that reads a source; relative paths start at `root`, frames lie in `frames`."""
     if source.format == "sql":
@@ -113,7 +147,7 @@ def reading(source: SourceDefinition, root: Path, frames: Path) -> str:
 def define(connection: DuckDBPyConnection, source: SourceDefinition, select: str) -> None:
     """Let SQL in this session name a source as `source.<name>`."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
-    connection.execute(f"CREATE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
+    connection.execute(f"CREATE OR REPLACE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
 
 
 def _option(value: object) -> str:

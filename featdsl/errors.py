@@ -98,6 +98,10 @@ class DataError(FeatdslError):
     """Data that breaks a declared rule; nothing was published."""
 
 
+class ResourceError(FeatdslError):
+    """Memory or disk space that ran out; nothing was published, and what is done is kept for the next apply."""
+
+
 class StoreError(FeatdslError):
     """A store that cannot be read or written."""
 

@@ -11,6 +11,7 @@ from featdsl import window as windowing
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, place, remember
 from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
+from featdsl.expect import Expect, Expectations
 from featdsl.names import is_column
 from featdsl.window import Closed, Rows, Shift, Span, Spans
 
@@ -23,7 +24,7 @@ class Feature(Declaration, Generic[T]):
     `dtype` is a Python type, or the text of a DuckDB type where Python has none (`"DECIMAL(18, 2)"`, `"FLOAT[384]"`,
     `"STRUCT(a INTEGER, b VARCHAR)"`). `sql` is an expression in DuckDB's dialect over the columns of the group's source,
     or over its `inputs`; left out, the column of the feature's own name. `expect` is a condition, or several, that every
-    stored row meets; NULL meets all. Both may use Jinja.
+    stored row meets, as text or as `Expect(...)`; NULL meets all. Both may use Jinja.
     `name` is needed only where the feature is not an attribute of a class body. What is `protect`ed is not removed,
     `deprecated=Deprecated(...)` warns who uses it, and what was applied as `renamed_from` keeps its values and answers to
     its old name too.
@@ -50,7 +51,7 @@ class Feature(Declaration, Generic[T]):
     dtype: DType
     sql: str | None = None
     description: str = ""
-    expect: Texts = ()
+    expect: Expectations = ()
     tags: Texts = ()
     given_name: Name | None = Field(default=None, alias="name")
     protect: StrictBool = False
@@ -77,7 +78,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Sequence[str] = ...,
+        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
@@ -99,7 +100,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Sequence[str] = ...,
+        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
@@ -120,7 +121,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = None,
         description: str = "",
-        expect: str | Sequence[str] = (),
+        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = (),
         tags: str | Sequence[str] | set[str] | frozenset[str] = (),
         name: str | None = None,
         protect: bool = False,
@@ -174,11 +175,11 @@ class Feature(Declaration, Generic[T]):
 
     def each(self) -> tuple[Feature[T], ...]:
         """Return the features that this stands for: of a family one a window, else itself."""
-        return tuple(self._family.values()) or (self,)
+        return tuple(self._private["_family"].values()) or (self,)
 
     def named(self, name: str) -> dict[str, Feature[T]]:
         """Return the features that this stands for by their names, when it is called `name`."""
-        if not self._family:
+        if not self._private["_family"]:
             return {name: self}
         return {f"{name}_{windowing.ending(str(one.window))}": one for one in self.each()}
 
@@ -215,17 +216,18 @@ class Feature(Declaration, Generic[T]):
     @property
     def family_name(self) -> str:
         """The name that it shares with those of its family, or nothing."""
-        return self._family_name
+        return self._private["_family_name"]  # type: ignore[no-any-return]
 
     @property
     def pulled(self) -> str:
         """The fingerprint that it was pulled with; nothing where it is declared here."""
-        return self._pulled
+        return self._private["_pulled"]  # type: ignore[no-any-return]
 
     @property
     def group(self) -> Declaration:
         """The group that it belongs to. Raises DeclarationError before it has one."""
-        if self._group is None:
+        group: Declaration | None = self._private["_group"]
+        if group is None:
             raise DeclarationError(
                 Problem(
                     "Feature without a group",
@@ -234,12 +236,12 @@ class Feature(Declaration, Generic[T]):
                     "Write it in the body of a FeatureGroup class and use it through the class.",
                 )
             )
-        return self._group
+        return group
 
     def join(self, group: Declaration, name: str) -> None:
         """Make this feature `name` of `group`, and pickle it by the module of its group."""
-        self._group, self._name, self._module = group, name, group._module  # noqa: SLF001 - the same private field
-        for one in self._family.values():
+        self._private.update(_group=group, _name=name, _module=group.module)
+        for one in self._private["_family"].values():
             one._family_name = name  # noqa: SLF001 - likewise
         remember(self)
 

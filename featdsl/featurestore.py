@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl import deprecations, engine, environments, pointintime, project, selects, serving, spines, strategies
 from featdsl.errors import Problem, RequestError
+from featdsl.events import Listener, Waiting, ignore
 from featdsl.featureset import FeatureSet
 from featdsl.names import quote
 from featdsl.pointintime import Want
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from featdsl.checks import Checked, Parity
     from featdsl.discovery import Described, Found, Listed
+    from featdsl.snapshot import CheckResult
     from featdsl.trainingset import TrainingSet
 
 
@@ -30,6 +33,7 @@ class _Opened:
     """One state of the store, whole, with the session that reads it."""
 
     token: str
+    store: Store
     snapshot: Snapshot
     connection: DuckDBPyConnection
     tables: set[str]
@@ -51,7 +55,7 @@ class FeatureStore:
         self._opened: _Opened | None = None
 
     def __repr__(self) -> str:
-        return f"<FeatureStore {self._project.name} at {self._project.store}>"
+        return f"<FeatureStore {self._project.name} at {self._store}>"
 
     # Reading values
 
@@ -62,23 +66,26 @@ class FeatureStore:
         *,
         timestamp: str | None = None,
         explain: bool = False,
+        as_of_snapshot: int | Mapping[str, Any] | None = None,
     ) -> TrainingSet:
         """Return the spine with the value that each feature had at the time of each row.
 
         `features` is a feature set, or features by object or name. `spine` holds the key columns, and the time
         column that `timestamp` names: pandas, polars, pyarrow, a DuckDB relation, SQL text, or the path of a Parquet
         or CSV file. All its rows and columns come back in order; a feature that was not known yet is NULL. `explain`
-        prints how the values will be computed, and why so. Raises FeatureNotFoundError for an unknown feature,
-        RequestError for a spine that does not fit.
+        prints how the values will be computed, and why so. `as_of_snapshot` is the lock of an earlier training set, or the
+        number of a snapshot: values are what they were then, which a team store keeps. Raises FeatureNotFoundError for an
+        unknown feature, RequestError for a spine that does not fit, StoreError for a snapshot that is not kept,
+        LockFileError for the lock of another store.
         """
         from featdsl.trainingset import TrainingSet
 
-        opened = self._open()
+        opened = self._open() if as_of_snapshot is None else self._open_as_of(as_of_snapshot)
         selection = select(opened.snapshot, features)
         deprecations.warn(opened.snapshot, selection)
         cursor = opened.connection.cursor()
         for name in {PROD, self._environment}:
-            self._store.open_views(cursor, spines.views_named(spine, name), name)
+            opened.store.open_views(cursor, spines.views_named(spine, name), name)
         table = spines.load(cursor, spine)
         fitted = spines.fit(cursor, table, selection, timestamp)
         self._open_tables(opened, selection.wants)
@@ -158,7 +165,8 @@ class FeatureStore:
         from featdsl import discovery
 
         opened = self._open()
-        return discovery.describe(opened.snapshot, name, lambda tables: self._session(opened, tables))
+        history = self._store.checks(self._environment)
+        return discovery.describe(opened.snapshot, name, lambda tables: self._session(opened, tables), history)
 
     def lineage(self, name: str) -> Any:
         """Return what a thing is made of and what is made of it; raises FeatureNotFoundError for an unknown name."""
@@ -168,12 +176,45 @@ class FeatureStore:
 
     # Looking after the data
 
-    def check(self) -> list[Checked]:
-        """Return every expectation of every feature, run on the rows that are stored now."""
+    def check(self, *, select: Sequence[str] = ()) -> list[Checked]:
+        """Return what the check of every rule finds on the rows that are stored now; `record_checks` keeps it.
+
+        `select` names features, groups, sets, models or teams, for the rules of those alone. Raises
+        FeatureNotFoundError for an unknown name.
+        """
         from featdsl import checks
 
         opened = self._open()
-        return list(checks.expectations(opened.snapshot, self._session(opened, set(opened.snapshot.tables))))
+        connection = self._session(opened, set(opened.snapshot.tables))
+        return list(checks.run(opened.snapshot, connection, select))
+
+    def record_checks(self, checked: Sequence[Checked], *, listen: Listener = ignore) -> None:
+        """Keep what checks found in the registry; the store stays at its state.
+
+        Holds the writer's lock for that moment. Raises StoreLockedError.
+        """
+        from featdsl import checks
+
+        found = checks.results(checked, self._environment, environments.now())
+        timeout = self._project.lock_timeout
+        with self._store.writing(lambda holder: listen(Waiting(holder, timeout)), self._environment) as writer:
+            writer.checked(found)
+            writer.keep_checks()
+
+    def check_history(self, name: str | None = None) -> list[CheckResult]:
+        """Return what checks found, as long as history is kept, the newest first: of everything, or of one thing.
+
+        A group, a set and a model stand for their features too. Raises FeatureNotFoundError for an unknown name.
+        """
+        from featdsl import checks
+
+        found = self._store.checks(self._environment)
+        if name is None:
+            return found
+        # By their own addresses first: what was removed since has a history too.
+        own = {each.address for each in found if each.address == name or each.address.startswith(f"{name}.")}
+        wanted = own or checks.chosen(self._open().snapshot, [name])
+        return [each for each in found if each.address in wanted]
 
     def check_parity(self, *, sample: int = 1000) -> Parity:
         """Return whether what is served is what is trained on, for up to `sample` entities of each group and set."""
@@ -227,8 +268,22 @@ class FeatureStore:
             token = self._store.token()
             if self._opened is None or self._opened.token != token:
                 snapshot = environments.read(self._store, self._environment)
-                self._opened = _Opened(token, snapshot, engine.connect(self._project), set())
+                self._opened = _Opened(token, self._store, snapshot, engine.connect(self._project), set())
             return self._opened
+
+    def _open_as_of(self, asked: int | Mapping[str, Any]) -> _Opened:
+        """Return the state of a snapshot, which a lock may name; its session lives in the training set made from it."""
+        from featdsl import locks
+
+        if isinstance(asked, int):
+            snapshot = asked
+        else:
+            lock = locks.read(json.dumps(asked), name="The lock")
+            locks.refuse_other_store(lock, self._open().snapshot)
+            snapshot = locks.snapshot_of(lock)
+        store = self._store.as_of(snapshot)
+        found = environments.read(store, self._environment)
+        return _Opened("", store, found, engine.connect(self._project), set())
 
     def _open_tables(self, opened: _Opened, wants: Sequence[Want]) -> DuckDBPyConnection:
         features = [want.feature for want in wants]
@@ -240,6 +295,6 @@ class FeatureStore:
     def _session(self, opened: _Opened, tables: set[str]) -> DuckDBPyConnection:
         with self._lock:
             missing = sorted(tables - opened.tables)
-            self._store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
+            opened.store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
             opened.tables.update(missing)
         return opened.connection.cursor()

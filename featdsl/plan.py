@@ -10,6 +10,7 @@ from pydantic import Field
 from featdsl.definitions import Column, Definition, FunctionDefinition, Policy, SourceDefinition
 from featdsl.diff import Change
 from featdsl.errors import Origin
+from featdsl.rules import Kind, Severity, told
 from featdsl.shifts import Compared
 from featdsl.snapshot import Head
 
@@ -48,7 +49,11 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildTable:
-    """Make the table of a group: unique by keys and event timestamp, sorted by them."""
+    """Make the table of a group: unique by keys and event timestamp, sorted by them.
+
+    It is made of the rows of `source`, in which the keys are the columns `source_keys`; without one, of the tables that
+    it `reads`.
+    """
 
     step: Literal["build_table"] = "build_table"
     group: str
@@ -58,6 +63,8 @@ class BuildTable:
     timed: bool
     columns: tuple[Column, ...]
     reads: tuple[str, ...]
+    source: str = ""
+    source_keys: tuple[str, ...] = ()
     functions: tuple[FunctionUse, ...] = ()
     reason: str
     estimate: Estimate | None = None
@@ -66,15 +73,26 @@ class BuildTable:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRows:
-    """Stop unless the query finds no row: the rows that it finds break `rule`."""
+    """Stop unless the query finds no row, or warn: the rows that it finds break `rule`.
+
+    Where the identity of rows is checked, nobody declared that: it holds for whatever is published.
+    """
 
     step: Literal["check_rows"] = "check_rows"
     address: str
+    kind: Kind | Literal["identity"] = "identity"
     rule: str
+    name: str = ""
+    severity: Severity = "error"
     sql: str
     reads: tuple[str, ...]
     mend: str
     origin: Origin
+
+    @property
+    def told(self) -> str:
+        """The rule with its name, and that it only warns."""
+        return told(self.rule, self.name, self.severity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,9 @@ from pydantic import AfterValidator, Field, model_validator
 from featdsl import urls
 from featdsl.callables import Function
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts
+from featdsl.durations import checked
 
+Duration = Annotated[str, AfterValidator(checked)]
 Format = Literal["parquet", "csv", "json", "iceberg", "delta"]
 
 _ENDINGS: dict[str, Format] = {
@@ -59,7 +61,8 @@ class Source(Declaration):
     zone. Without one the rows hold at all times. `available_at` names the column that tells when a row became known:
     before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
     one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; rows that
-    nothing tells apart are a data error.
+    nothing tells apart are a data error. Rows may come up to a `lookback`, such as "2 days", after rows of later times:
+    `featdsl refresh` reads so far back again.
     """
 
     kind: ClassVar[str] = "source"
@@ -77,6 +80,7 @@ class Source(Declaration):
     timestamp: ColumnName | None = None
     available_at: ColumnName | None = None
     tie_break: ColumnName | None = None
+    lookback: Duration | None = None
     description: str = ""
 
     def __init__(  # noqa: PLR0913 - one flat call is what people type
@@ -95,13 +99,15 @@ class Source(Declaration):
         timestamp: str | None = None,
         available_at: str | None = None,
         tie_break: str | None = None,
+        lookback: str | None = None,
         description: str = "",
         **unknown: Never,
     ) -> None:
         given = {
             "name": name, "path": path, "format": format, "options": options or {}, "table": table,
             "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
-            "available_at": available_at, "tie_break": tie_break, "description": description,
+            "available_at": available_at, "tie_break": tie_break,
+            "lookback": lookback, "description": description,
         }  # fmt: skip
         super().__init__({**given, **unknown})
 
@@ -122,6 +128,8 @@ class Source(Declaration):
             raise ValueError(f"format={self.format!r} reads one table: give one path")
         if self.available_at and not self.timestamp:
             raise ValueError("available_at= tells when the row of a timestamp became known, so it needs timestamp=")
+        if self.lookback and not self.timestamp:
+            raise ValueError("lookback= tells how late the row of a timestamp may come, so it needs timestamp=")
         if self.tie_break and not self.timestamp:
             raise ValueError("tie_break= chooses between rows of one timestamp, so it needs timestamp=")
         return self

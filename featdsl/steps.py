@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from featdsl import graph, impact, selects, uses
+from featdsl import checkrows, graph, impact, selects, uses
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -55,7 +55,7 @@ def derive(
         yield replace(table_step, estimate=impact.estimate(snapshot, features))
         if features[0].window is None:
             yield from _uniqueness(target.groups[name], features)
-    yield from _expectations(snapshot, target, versions, {name for name, _ in stale})
+    yield from _checks(snapshot, target, versions, {name for name, _ in stale})
     live = live_versions(holders(sides.others, target), versions)
     yield from _views(sides, versions, drift)
     yield from _records(sides.written_own, target)
@@ -124,43 +124,52 @@ def _build_table(
         timed=features[0].timed,
         columns=columns,
         reads=selects.tables_read(features, versions) if group.source is None else (),
+        source=group.source or "",
+        source_keys=selects.source_keys(group, features[0]) if group.source is not None else (),
         functions=tuple(uses.of(features, catalog.sources[group.source])) if group.source is not None else (),
         reason=reason,
         origin=group.origin,
     )
 
 
-def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition]) -> Iterator[CheckRows]:
+def checks_of(
+    catalog: Catalog, features: Sequence[FeatureDefinition], versions: checkrows.Versions, since: str
+) -> Iterator[CheckRows]:
+    """Yield what a group must meet whose table was written, the one that these features are read from.
+
+    Of what is told of single rows those from a time on are looked at, where its SQL is given.
+    """
+    group = catalog.groups[features[0].group]
+    if features[0].window is None:
+        yield from _uniqueness(group, features, since)
+    for ruled in checkrows.declared(catalog, group.name):
+        if ruled[0] == group.name or any(each.address == ruled[0] for each in features):
+            yield checkrows.check(catalog, group.name, ruled, versions, since)
+
+
+def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition], since: str = "") -> Iterator[CheckRows]:
     by = selects.identity(features)
     rule = f"one row for each {' and '.join(by)}" if by else "one row"
     yield CheckRows(
         address=group.name,
         rule=rule,
-        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])]),
+        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])], since),
         reads=(features[0].table,),
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
         origin=group.origin,
     )
 
 
-def _expectations(
+def _checks(
     snapshot: Snapshot, target: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition], built: set[str]
 ) -> Iterator[CheckRows]:
+    """Yield the checks of all rules on what is built, and of new rules on what is stored."""
     for name in sorted(target.groups):
-        features = target.stored_members_of(name)
-        for feature in features:
-            applied = snapshot.catalog.features.get(feature.address)
-            known = applied.expect if applied and name not in built else ()
-            for condition in feature.expect:
-                if condition not in known:
-                    yield CheckRows(
-                        address=feature.address,
-                        rule=condition,
-                        sql=selects.violations(features, versions, condition, feature.name),
-                        reads=tuple(sorted({each.table for each in features})),
-                        mend="Correct the data or the feature's SQL, or relax its expect=.",
-                        origin=feature.origin,
-                    )
+        applied = name in snapshot.catalog.groups and name not in built
+        known = set(checkrows.declared(snapshot.catalog, name)) if applied else set()
+        for ruled in checkrows.declared(target, name):
+            if ruled not in known:
+                yield checkrows.check(target, name, ruled, versions)
 
 
 def versions_of(

@@ -60,6 +60,11 @@ def sqlite(database: str) -> str:
     return database.removeprefix(_SQLITE) if database.startswith(_SQLITE) else ""
 
 
+def is_elsewhere(place: str) -> bool:
+    """Return whether a path or a database is no file of this machine whose times of change tell what it holds."""
+    return bool(variable(place) or scheme(place) or sqlite(place) or server(place))
+
+
 def server(database: str) -> Server | None:
     """Return the PostgreSQL database that a text names, or nothing. Both its URL and its list of name=value are known."""
     if not database.startswith(_POSTGRES):

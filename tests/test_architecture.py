@@ -25,6 +25,7 @@ LAYERS = {
         "events",
         "instants",
         "names",
+        "rules",
         "urls",
     },
     "what teams write": {
@@ -38,13 +39,14 @@ LAYERS = {
         "featureset",
         "deprecated",
     }
-    | {"request", "shared"},
+    | {"expect", "request", "shared"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {
         "aggregates",
         "expressions",
         "functions",
+        "jsonlines",
         "macros",
         "memory",
         "requested",
@@ -59,10 +61,22 @@ LAYERS = {
         "extensions",
         "places",
         "stores",
+        "stores.ducklake",
+        "stores.ducklake_extending",
+        "stores.ducklake_lock",
+        "stores.ducklake_session",
+        "stores.ducklake_types",
+        "stores.ducklake_upkeep",
+        "stores.ducklake_writer",
         "stores.embedded",
         "stores.embedded_writer",
+        "stores.journal",
+        "stores.parts",
         "stores.lock",
+        "stores.migration",
+        "stores.recording",
         "stores.registry",
+        "stores.standins",
     },
     "from files to a plan": {
         "loader",
@@ -71,6 +85,7 @@ LAYERS = {
         "draft_sources",
         "draft_features",
         "draft_inputs",
+        "draft_rules",
         "catalog",
         "binding",
         "diff",
@@ -80,6 +95,7 @@ LAYERS = {
         "calls",
         "environments",
         "gc",
+        "checkrows",
         "impact",
         "renames",
         "subset",
@@ -91,6 +107,10 @@ LAYERS = {
         "foreign",
         "pull",
         "apply",
+        "building",
+        "newrows",
+        "recipes",
+        "refresh",
         "comparison",
         "preview",
     }
@@ -121,7 +141,17 @@ LAYERS = {
         "adhoc",
     }
     | {"featurestore"},
-    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "__main__", "__init__"},
+    "surfaces": {
+        "tell",
+        "cli",
+        "cli_projects",
+        "cli_shared",
+        "cli_state",
+        "cli_store",
+        "cli_upkeep",
+        "__main__",
+        "__init__",
+    },
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""
 

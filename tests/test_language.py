@@ -16,6 +16,7 @@ import pytest
 
 from featdsl import DeclarationError, Entity, Feature, FeatureAlias, FeatureGroup, FeatureNotFoundError, FeatureSet
 from featdsl.declaration import Declaration
+from featdsl.rules import Expectation
 
 WORDS = """
 from datetime import date, datetime
@@ -89,7 +90,9 @@ class UserProfile(FeatureGroup, entity=user, source=rows, keys={"user_id": "uid"
     assert group.description == "Who the account holder is.\n\nIn more words."
     assert group.features == {"age": age}
     assert (age.name, age.address, age.group) == ("age", "user_profile.age", group)
-    assert (age.dtype, age.sql, age.expect, age.tags) == ("BIGINT", "years", ("age > 0",), ("kyc",))
+    assert (age.dtype, age.sql, age.expect, age.tags) == (
+        "BIGINT", "years", (Expectation(condition="age > 0"),), ("kyc",),
+    )  # fmt: skip
 
 
 def test_a_loop_in_a_class_body_makes_features() -> None:

@@ -7,7 +7,18 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions import Column, Definition
-from featdsl.snapshot import PROD, Drift, Environment, Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.snapshot import (
+    PROD,
+    CheckResult,
+    Drift,
+    Environment,
+    Head,
+    HistoryEntry,
+    Left,
+    Reading,
+    Snapshot,
+    StoredTable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +34,12 @@ class Store(Protocol):
     @property
     def frames(self) -> Path:
         """The folder of rows that came from memory."""
+
+    def __str__(self) -> str:
+        """Return where the store is, without what is secret."""
+
+    def as_of(self, snapshot: int) -> Store:
+        """Return the store as it was at a snapshot, for reading. Raises StoreError for one that is not kept."""
 
     def token(self) -> str:
         """Return a text that differs after each apply, cheaply: readers look at it before each read."""
@@ -40,11 +57,23 @@ class Store(Protocol):
     def history(self) -> list[HistoryEntry]:
         """Return every apply, the newest first."""
 
+    def checks(self, environment: str = PROD) -> list[CheckResult]:
+        """Return what checks found in an environment, as long as history is kept, the newest first."""
+
     def plan(self, serial: int) -> str:
         """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""
 
     def tables_since(self, serial: int) -> set[str]:
         """Return the tables of the features that any environment has now or had after a state."""
+
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as their writers kept it."""
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
 
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made."""
@@ -71,6 +100,33 @@ class Writer(Protocol):
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
+
+    def left(self, table: str, made_of: str) -> Left | None:
+        """Take over a table that an apply has left that did not come to its end, if it was made of the same.
+
+        What an apply builds is left once a step is done, with what it was `made_of`: a text that tells the state of the
+        data, or nothing where that is not known.
+        """
+
+    def table(self, name: str) -> StoredTable:
+        """Return a table as it is by now in this apply."""
+
+    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of those of a table from an event time on.
+
+        Returns how many rows there are now from then on, or None where they are those that there were.
+        The table is one that this apply has built, or one that was there. `since` is a time in UTC, as SQL reads it.
+        The query gives all rows from then on, and may read the table itself as it was before then.
+        """
+
+    def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
+        """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
+
+    def refreshes(self) -> None:
+        """Say that this apply only brings tables up to date: plans for the environment hold."""
+
+    def written(self) -> int:
+        """Return how many bytes the tables that this apply has built take so far."""
 
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
@@ -99,12 +155,23 @@ class Writer(Protocol):
     def forget_until(self, serial: int) -> None:
         """Let go of what was replaced up to this state: nobody can go back to before it."""
 
+    def checked(self, results: Iterable[CheckResult]) -> None:
+        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
+
+    def keep_checks(self) -> None:
+        """Keep what checks found, and publish nothing: the store stays at its state. The last act of a writer."""
+
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once; `plan` is kept beside the entry."""
 
 
 def open_store(project: Project) -> Store:
-    """Return the project's store."""
+    """Return the project's store. Raises StoreError where its address is not known."""
+    place = project.place
+    if place is not None:
+        from featdsl.stores.ducklake import DuckLakeStore
+
+        return DuckLakeStore(project, place)
     from featdsl.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(project)

@@ -16,14 +16,25 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from featdsl import engine
 from featdsl.definitions import Column
-from featdsl.errors import Problem, StoreError
+from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Snapshot, StoredTable
-from featdsl.stores.embedded_writer import RETIRED_SECONDS, Before, EmbeddedWriter, open_tables, unreadable
+from featdsl.snapshot import (
+    NOTHING,
+    PROD,
+    CheckResult,
+    Drift,
+    Environment,
+    HistoryEntry,
+    Reading,
+    Snapshot,
+    StoredTable,
+)
+from featdsl.stores.embedded_writer import RETIRED_SECONDS, UNFINISHED, Before, EmbeddedWriter, open_tables, unreadable
+from featdsl.stores.journal import Journal
 from featdsl.stores.lock import exclusive
 from featdsl.stores.registry import FORMAT, Registry
 
@@ -46,6 +57,17 @@ class EmbeddedStore:
     def frames(self) -> Path:
         """The folder of rows that came from memory."""
         return self._folder / "frames"
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    def as_of(self, snapshot: int) -> NoReturn:
+        """Raise StoreError: what was replaced is kept, but not as it was at a time."""
+        what = f"The store in {self._folder} keeps no snapshots, so it has no {snapshot}; only a team store does."
+        mend = (
+            'Set a team store in featproject.toml: [store] url = "ducklake:postgres:...", then: featdsl store migrate'
+        )
+        raise StoreError(Problem("No snapshots here", what, mend=mend))
 
     def token(self) -> str:
         """Return a text that differs after each apply: the catalogue's place on disk changes with each rename."""
@@ -82,15 +104,40 @@ class EmbeddedStore:
         with self._catalogue() as connection:
             return Registry(connection).history()
 
+    def checks(self, environment: str = PROD) -> list[CheckResult]:
+        """Return what checks found in an environment, as long as history is kept, the newest first."""
+        if not self._path.exists():
+            return []
+        with self._catalogue() as connection:
+            return Registry(connection).checks(environment)
+
     def plan(self, serial: int) -> str:
         """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""
         with self._catalogue() as connection:
             return Registry(connection).plan(serial)
 
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as their writers kept it."""
+        with self._catalogue() as connection:
+            return Registry(connection).recipes(names)
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+        with self._catalogue() as connection:
+            return Registry(connection).readings(names)
+
     def tables_since(self, serial: int) -> set[str]:
         """Return the tables of the features that any environment has now or had after a state."""
         with self._catalogue() as connection:
             return Registry(connection).tables_since(serial)
+
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+        if not self._path.exists():
+            return self.read(environment), Drift()
+        with self._catalogue() as connection:
+            snapshot = Registry(connection).read(environment)
+            return snapshot, self._drift(connection, snapshot)
 
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made; in a moved folder no view is.
@@ -100,15 +147,19 @@ class EmbeddedStore:
         if snapshot.head == NOTHING:
             return Drift()
         with self._catalogue() as connection:
-            altered = self._altered(connection)
-            lost = {
-                name
-                for name, table in snapshot.tables.items()
-                if table.file in altered and not _holds(altered[table.file], table)
-            }
-            if Registry(connection).meta().get("folder") != str(self._folder):
-                return Drift(frozenset(lost), frozenset(snapshot.views))
-            return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
+            return self._drift(connection, snapshot)
+
+    def _drift(self, connection: DuckDBPyConnection, snapshot: Snapshot) -> Drift:
+        altered = self._altered(connection)
+        lost = {
+            name
+            for name, table in snapshot.tables.items()
+            for piece in table.pieces
+            if piece.file in altered and not _holds(altered[piece.file], table, piece.rows)
+        }
+        if Registry(connection).meta().get("folder") != str(self._folder):
+            return Drift(frozenset(lost), frozenset(snapshot.views))
+        return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
 
     def _altered(self, connection: DuckDBPyConnection) -> dict[str, dict[str, tuple[int, tuple[Column, ...]]]]:
         """Return the data files that are not as they were written, with the rows and columns of their tables now."""
@@ -151,6 +202,10 @@ class EmbeddedStore:
             writer = EmbeddedWriter(self._project, self._folder, self.read(environment), self._sweep())
             try:
                 yield writer
+            except FeatdslError as error:
+                if not isinstance(error, ResourceError):
+                    writer.discard()
+                raise
             finally:
                 writer.close()
 
@@ -161,17 +216,22 @@ class EmbeddedStore:
         """
         for partial in self._folder.glob("store.*.partial*"):
             partial.unlink()
-        if not self._path.exists():
-            return Before()
-        with self._catalogue() as connection:
-            before = Before(int(Registry(connection).meta()["serial"]), Registry(connection).environments())
-            old = int(time.time()) - RETIRED_SECONDS
-            kept = "SELECT name FROM registry.files WHERE coalesce(retired > ?, true)"
-            listed = {name for (name,) in connection.execute(kept, [old]).fetchall()}
+        before, listed = Before(), set[str]()
+        if self._path.exists():
+            before, listed = self._before()
+        listed |= {noted.table.file for noted in Journal(self._folder / UNFINISHED).read().values()}
         for file in (self._folder / "data").glob("*.duckdb*"):
             if f"data/{file.name.removesuffix('.wal')}" not in listed:
                 file.unlink()
         return before
+
+    def _before(self) -> tuple[Before, set[str]]:
+        """Return the state of the store, and the data files that some reader may look for."""
+        with self._catalogue() as connection:
+            before = Before(int(Registry(connection).meta()["serial"]), Registry(connection).environments())
+            old = int(time.time()) - RETIRED_SECONDS
+            kept = "SELECT name FROM registry.files WHERE coalesce(retired > ?, true)"
+            return before, {name for (name,) in connection.execute(kept, [old]).fetchall()}
 
     @contextlib.contextmanager
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
@@ -207,10 +267,10 @@ def _contents(connection: DuckDBPyConnection, path: Path) -> dict[str, tuple[int
         connection.execute("DETACH looked_at")
 
 
-def _holds(found: dict[str, tuple[int, tuple[Column, ...]]], table: StoredTable) -> bool:
+def _holds(found: dict[str, tuple[int, tuple[Column, ...]]], table: StoredTable, expected: int) -> bool:
     """Return whether a file has a table with the rows and at least the columns that the registry says."""
     rows, columns = found.get(table.name, (-1, ()))
-    return rows == table.rows and {column.name for column in table.columns} <= {column.name for column in columns}
+    return rows == expected and {column.name for column in table.columns} <= {column.name for column in columns}
 
 
 def _lost_views(connection: DuckDBPyConnection, snapshot: Snapshot) -> Iterator[str]:
@@ -241,8 +301,9 @@ def _refuse_unknown_state(connection: DuckDBPyConnection, serial: int) -> None:
 
 
 def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
+    # Not duckdb_tables(), which looks at every view as well.
     schemas = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'store' AND schema_name = 'registry'"
+        "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'store' AND schema_name = 'registry'"
     ).fetchone()
     if schemas == (0,):
         what = f"{path} is a DuckDB file, but no featdsl store."
