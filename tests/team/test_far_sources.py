@@ -102,6 +102,22 @@ def test_a_table_of_postgres(warehouse: Warehouse) -> None:
     assert trained(warehouse.workspace) == TRAINED
 
 
+def test_refresh_takes_new_rows_of_a_server(warehouse: Warehouse) -> None:
+    """No file tells whether a table has changed, so its rows are asked; what was there is kept."""
+    workspace = warehouse.workspace
+    applied(workspace, **warehouse.variable)
+    same = workspace.run("refresh", **warehouse.variable)
+    assert "Everything is up to date." in same.stdout, same.stderr
+    warehouse.server.execute("INSERT INTO shoes VALUES (2, '2026-02-01', 21)", warehouse.name)
+    done = workspace.run("refresh", **warehouse.variable)
+    assert done.returncode == 0, done.stderr
+    assert rows(workspace) == sorted([*EXPECTED, (2, 21)])
+    warehouse.server.stop()
+    said = refused(workspace, "refresh", **warehouse.variable)
+    assert f"the database env:WAREHOUSE_URL at 127.0.0.1:{warehouse.server.port} cannot be opened" in said
+    assert warehouse.server.password not in said + written(workspace.root)
+
+
 def test_no_secret_is_kept_or_told(warehouse: Warehouse) -> None:
     """Neither a file of the project and its store nor a plan in any format holds the password or the address."""
     workspace, variable = warehouse.workspace, warehouse.variable
