@@ -70,7 +70,7 @@ def query(text: str) -> exp.Query:
 def canonical(tree: exp.Expr) -> str:
     """Return the one text of everything that means `tree`: formatting, comments, letter case and quotes are gone."""
     plain = normalize_identifiers(tree.copy(), dialect=DIALECT)
-    return plain.sql(dialect=DIALECT, comments=False, normalize_functions="upper", identify=True)
+    return plain.sql(dialect=DIALECT, copy=False, comments=False, normalize_functions="upper", identify=True)
 
 
 def columns(tree: exp.Expr) -> tuple[str, ...]:

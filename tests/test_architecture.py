@@ -108,6 +108,7 @@ LAYERS = {
         "pull",
         "apply",
         "building",
+        "doctor",
         "newrows",
         "recipes",
         "refresh",

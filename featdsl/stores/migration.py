@@ -82,7 +82,7 @@ def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> Non
     def reading(file: str, name: str) -> str:
         return f"read_duckdb({literal(str(folder / file))}, table_name => {literal(name)})"
 
-    rows = parts.select(table, reading)
+    rows = parts.all_rows(table, reading)
     writer.build(table.name, rows, table.columns, (), table.keys)
     copy = writer.table(table.name)
     digests = [frames.digest(writer.connection, each) for each in (rows, f"SELECT * FROM tables.{quote(table.name)}")]

@@ -70,7 +70,7 @@ def test_a_project_is_applied_read_and_has_nothing_left_to_plan(team: Workspace)
     assert again.relation.fetchall() == rows == before.relation.fetchall()
     assert again.lock == lock
     views = store.training_set(["income"], views, timestamp="at", as_of_snapshot=lock["store"]["snapshot"])
-    assert sorted(views.relation.fetchall())[0][-1] == 0.0
+    assert min(views.relation.fetchall())[-1] == 0.0
     with pytest.raises(StoreError, match="has no snapshot 9999"):
         store.training_set(["income"], SPINE, timestamp="at", as_of_snapshot=9999)
 
