@@ -311,12 +311,26 @@ def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -
         what = f"{address}: no file matches {where}."
         hint = places.mend(source) or _files_hint(check.root, source.location)
         return Problem("Missing file", what, source.origin, hint)
-    if source.format == "table" and not _is_there(check, source.location[0]):
-        what = f"{address}: there is no database {source.location[0]}."
-        return Problem("Missing file", what, source.origin, _files_hint(check.root, source.location[:1]))
+    if source.format == "table" and (problem := _table_problem(check, source, error)):
+        return problem
     far = isinstance(error, duckdb.IOException | duckdb.HTTPException) or source.format in {"iceberg", "delta"}
     mend = (places.mend(source) if far else "") or "Mend the data, or say how to read them: format=, options=, table=."
     return Problem("Source cannot be read", f"{address}: {places.told(error)}", source.origin, mend)
+
+
+def _table_problem(check: _Check, source: SourceDefinition, error: Exception) -> Problem | None:
+    """Return that a source's database or its table is missing, or nothing where that is not what is wrong."""
+    import duckdb
+
+    database, table = source.location
+    if not _is_there(check, database):
+        what = f"source {source.name}: there is no database {database}."
+        return Problem("Missing file", what, source.origin, _files_hint(check.root, [database]))
+    if isinstance(error, duckdb.CatalogException):
+        what = f"source {source.name}: {database} has no table {table}."
+        near = [line for line in str(error).splitlines() if line.startswith("Did you mean")]
+        return Problem("Missing table", what, source.origin, near[0] if near else "")
+    return None
 
 
 def _files_hint(root: Path, paths: Sequence[str]) -> str:

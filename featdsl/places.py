@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,15 +43,20 @@ def attach(connection: DuckDBPyConnection, source: SourceDefinition, project: Pr
     if source.format == "table":
         _attach_database(connection, source.location[0], project.root)
         return
-    schemes = {urls.scheme(path) for path in source.location} - {""} if source.format != "frame" else set()
-    if schemes:
-        extensions.load(connection, "httpfs")
-    if "s3" in schemes:
-        _give_credentials(connection, project.settings.engine.s3)
+    open_urls(connection, source.location, project.settings.engine.s3)
     if source.format in {"iceberg", "delta"}:
         extensions.load(connection, source.format)
     if source.format == "iceberg" and ("version", '"?"') in source.options:
         connection.execute("SET GLOBAL unsafe_enable_version_guessing = true")  # what DuckDB means by that version
+
+
+def open_urls(connection: DuckDBPyConnection, paths: Iterable[str], settings: S3Table) -> None:
+    """Let a session read and write what is elsewhere of these paths. Raises ExtensionError."""
+    schemes = {urls.scheme(path) for path in paths} - {""}
+    if schemes:
+        extensions.load(connection, "httpfs")
+    if "s3" in schemes:
+        _give_credentials(connection, settings)
 
 
 def bared(text: str) -> str:
@@ -69,7 +75,8 @@ def told(error: Exception) -> str:
 def mend(source: SourceDefinition) -> str:
     """Return what to do about a source that cannot be reached, or nothing where it is a file of this machine."""
     if source.format == "table":
-        return _check(source.location[0])
+        database = source.location[0]
+        return _check(database) if urls.variable(database) or urls.server(database) else ""
     schemes = {urls.scheme(path) for path in source.location}
     if "s3" in schemes:
         return f"Check the bucket, [engine.s3] of featproject.toml, and the variables {_KEYS}."

@@ -18,7 +18,7 @@ _PATIENCE = "10"
 """Seconds to wait for a server that does not answer, where nothing else is said; else it would be minutes."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://")
-_KIND = re.compile(r"([a-z][a-z0-9_]+):(?![\\/](?![\\/]))")  # no drive, no folder
+_KIND = re.compile(r"([a-z][a-z0-9_]+):")  # a drive has one letter
 _PAIR = re.compile(r"(\w+)\s*=\s*('(?:\\.|[^'\\])*'|\S*)")
 _SECRET = re.compile(r"pass|pwd|secret|token|key|signature|credential|^sig$", re.IGNORECASE)
 

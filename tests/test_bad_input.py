@@ -363,6 +363,14 @@ Missing file
   features/accounts/__init__.py:5
   Paths start at the folder of featproject.toml.""",
     ),
+    "a database in a variable that is not set": (
+        (TEAM, 'path="data/accounts.parquet"', 'table="main.accounts", database="env:FEATDSL_NO_SUCH_VARIABLE"'),
+        """\
+Source cannot be read
+  source accounts: the variable FEATDSL_NO_SUCH_VARIABLE is not set, which says where the database is.
+  features/accounts/__init__.py:5
+  Set it where featdsl runs: export FEATDSL_NO_SUCH_VARIABLE=postgresql://user:password@host:5432/database""",
+    ),
     "a missing timestamp column": (
         (TEAM, 'timestamp="updated_at"', 'timestamp="update_at"'),
         """\
