@@ -83,7 +83,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         ttl=scope.ttl,
         access=group.access,
         members=tuple(_member(feature) for feature in features),
-        renamed_from=_former(draft, address, group, {f"group {each}" for each in draft.declared}),
+        renamed_from=_former(draft, address, group, (f"group {each}" for each in draft.declared)),
         **draft.guards(address, group.protect, group.deprecated),
         **draft.common(group),
     )
@@ -216,7 +216,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         ttl=None if said.aggregates else scope.ttl,
         fingerprint="",
         table="",
-        renamed_from=_former(draft, address, feature, {f"feature {group.name}.{each}" for each in group.features}),
+        renamed_from=_former(draft, address, feature, (f"feature {group.name}.{each}" for each in group.features)),
         **draft.guards(address, feature.protect, feature.deprecated),
         **draft.common(feature),
     )
