@@ -19,7 +19,9 @@ if TYPE_CHECKING:
         PolicyError,
         RequestError,
         StoreError,
+        UnreachableError,
     )
+    from featdsl.expect import Expect, MaxAge, Rows, Unique
     from featdsl.feature import Feature, FeatureAlias
     from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
@@ -37,6 +39,7 @@ __all__ = [
     "Deprecated",
     "DeprecatedWarning",
     "Entity",
+    "Expect",
     "ExtensionError",
     "FeatdslError",
     "Feature",
@@ -45,26 +48,34 @@ __all__ = [
     "FeatureNotFoundError",
     "FeatureSet",
     "FeatureStore",
+    "MaxAge",
     "Model",
     "PolicyError",
     "Request",
     "RequestError",
+    "Rows",
     "Source",
     "StoreError",
+    "Unique",
+    "UnreachableError",
     "python_feature",
 ]
 
 _MODULES = {
     "Deprecated": "deprecated",
     "Entity": "entity",
+    "Expect": "expect",
     "Feature": "feature",
     "FeatureAlias": "feature",
     "FeatureGroup": "group",
     "FeatureSet": "featureset",
     "FeatureStore": "featurestore",
+    "MaxAge": "expect",
     "Model": "featureset",
     "Request": "request",
+    "Rows": "expect",
     "Source": "source",
+    "Unique": "expect",
     "python_feature": "pythonfeature",
 }
 

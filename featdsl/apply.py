@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl import building, calls, engine, frames, guards, planfile, uses
+from featdsl import building, calls, checkrows, frames, guards, planfile, uses
 from featdsl.building import Run
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
-from featdsl.events import Listener, Progress, Published, Started, StepFinished, StepStarted, Waiting
+from featdsl.events import (
+    Listener,
+    Progress,
+    Published,
+    Started,
+    StepFinished,
+    StepStarted,
+    Summary,
+    Waiting,
+    Warned,
+)
 from featdsl.plan import (
     BuildTable,
     CheckRows,
@@ -26,12 +38,13 @@ from featdsl.plan import (
     Record,
     Step,
 )
-from featdsl.snapshot import Head, HistoryEntry, Snapshot, Touched
+from featdsl.rules import broken_rule, example_lines
+from featdsl.snapshot import CheckResult, HistoryEntry, Snapshot, Touched
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
     from featdsl.project import Project
-    from featdsl.stores import Store, Writer
+    from featdsl.stores import Store
 
 _SHOWN_ROWS = 5
 
@@ -45,8 +58,8 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     rows: Mapping[str, Any] | None = None,
     functions: calls.Functions | None = None,
     approved_by: Collection[str] = (),
-) -> Head:
-    """Run a plan on a store and return the new head; after an error the store is as it was.
+) -> Summary:
+    """Run a plan on a store and return what it did; after an error the store is as it was.
 
     `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
     `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan,
@@ -66,11 +79,30 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         run = Run(project, store, writer, functions or {}, plan.environment)
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
+        writer.checked(run.results)
         seconds = time.monotonic() - begun
         entry = _entry(plan, run, built, seconds, approved_by)
         head = writer.publish(entry, planfile.to_json(plan))
-    listen(Published(head.serial, built, time.monotonic() - begun))
-    return head
+        written = writer.written()
+    seconds = time.monotonic() - begun
+    listen(Published(head.serial, built, seconds))
+    done = replace(
+        summary(plan, head.serial), rows=built, bytes=written, seconds=seconds, warnings=_warnings(run.results)
+    )
+    listen(done)
+    return done
+
+
+def summary(plan: Plan, serial: int) -> Summary:
+    """Return what a plan does, as far as it tells itself; `serial` is the state that the store is at then."""
+    return Summary(
+        environment=plan.environment,
+        serial=serial,
+        changes=len(plan.changes),
+        steps=len(plan.steps),
+        built=sum(isinstance(step, BuildTable) for step in plan.steps),
+        reused=len(plan.reused),
+    )
 
 
 def _refuse_unchecked(plan: Plan) -> None:
@@ -114,20 +146,24 @@ def _told(step: Step, number: int, run: Run, listen: Listener) -> int:
         spent = time.monotonic() - started
         listen(Progress(number, label, done, total, spent * (total - done) / done if done else None))
 
-    rows = _step(step, run, progress)
-    listen(StepFinished(number, label, rows, time.monotonic() - started))
+    before = run.writer.written() if isinstance(step, BuildTable) else 0
+    rows = _step(step, run, listen, progress)
+    taken = run.writer.written() - before if isinstance(step, BuildTable) else None
+    listen(StepFinished(number, label, rows, taken, time.monotonic() - started))
     return rows or 0
 
 
-def _step(step: Step, run: Run, progress: Callable[[int, int], None]) -> int | None:
+def _step(step: Step, run: Run, listen: Listener, progress: Callable[[int, int], None]) -> int | None:
     writer = run.writer
     match step:
         case OpenSource():
             run.open(step.source)
         case BuildTable():
-            return building.build(step, run, progress)
+            built = building.build(step, run, progress)
+            run.rows[step.table] = built
+            return built
         case CheckRows():
-            check(step, writer)
+            building.in_words(step, lambda: check(step, run, listen))
         case PutView():
             writer.put_view(step.name, step.sql)
         case DropView():
@@ -143,17 +179,51 @@ def _step(step: Step, run: Run, progress: Callable[[int, int], None]) -> int | N
     return None
 
 
-def check(step: CheckRows, writer: Writer) -> None:
-    """Run a check. Raises DataError, with some of the rows that break the rule."""
-    writer.open(step.reads)
-    total, rows = engine.first_rows(writer.connection, step.sql, _SHOWN_ROWS)
-    if not rows:
+def check(step: CheckRows, run: Run, listen: Listener) -> None:
+    """Run a check; note what a declared rule found, and keep it where that stops the apply. Raises DataError."""
+    run.writer.open(step.reads)
+    broken, rows = checkrows.violations(step, run.writer.connection, most=_SHOWN_ROWS)
+    if step.kind != "identity":
+        run.results.append(_result(step, run, broken))
+    if not broken:
         return
-    shown = [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows]
-    more = [f"and {total - len(rows)} more"] if total > len(rows) else []
-    what = f"{step.address}: {total} {'rows break' if total > 1 else 'row breaks'} the rule: {step.rule}"
-    listed = "\n".join(f"  {line}" for line in [*shown, *more])
-    raise DataError(Problem("Check failed", f"{what}\n{listed}", step.origin, f"Nothing was published. {step.mend}"))
+    if step.severity == "warn":
+        of = run.results[-1]
+        listen(Warned(step.address, step.kind, step.rule, step.name, broken, of.rows, tuple(rows)))
+        return
+    _keep(run)
+    what = "\n".join([broken_rule(step.address, step.kind, step.told, broken), *example_lines(rows, broken)])
+    raise DataError(Problem("Check failed", what, step.origin, f"Nothing was published. {step.mend}"))
+
+
+def _keep(run: Run) -> None:
+    """Keep what checks found though nothing is published; where that cannot be, what is wrong with the data counts."""
+    import duckdb
+
+    stayed = run.writer.snapshot.head.serial
+    run.writer.checked([replace(each, serial=stayed) for each in run.results])
+    with contextlib.suppress(OSError, duckdb.Error):
+        run.writer.keep_checks()
+
+
+def _result(step: CheckRows, run: Run, broken: int) -> CheckResult:
+    """Return what a check of a declared rule found, on the rows of the largest of the tables that it reads."""
+    assert step.kind != "identity"  # noqa: S101 - which nobody declares
+    tables = run.writer.snapshot.tables
+    return CheckResult(
+        environment=run.environment,
+        address=step.address,
+        kind=step.kind,
+        rule=step.rule,
+        name=step.name,
+        severity=step.severity,
+        broken=broken,
+        rows=max(run.rows[name] if name in run.rows else tables[name].rows for name in step.reads),
+        checked_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        serial=run.writer.serial,
+        by=user(),
+        during="apply",
+    )
 
 
 def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a kind
@@ -164,7 +234,7 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
         case BuildTable():
             return f"build {step.group}"
         case CheckRows():
-            return f"check {step.address}: {step.rule}"
+            return f"check {step.address}: {step.told}"
         case PutView():
             return f"publish {environment}.{step.name}"
         case DropView():
@@ -191,7 +261,7 @@ def _entry(plan: Plan, run: Run, rows: int, seconds: float, approved_by: Collect
         project=plan.project,
         user=user(),
         commit=commit(run.project),
-        summary=_summary(plan),
+        summary=_summary(plan, _warnings(run.results)),
         changes=changes,
         rows=rows,
         seconds=round(seconds, 3),
@@ -199,11 +269,16 @@ def _entry(plan: Plan, run: Run, rows: int, seconds: float, approved_by: Collect
     )
 
 
-def _summary(plan: Plan) -> str:
+def _warnings(results: Sequence[CheckResult]) -> int:
+    return sum(each.verdict == "warning" for each in results)
+
+
+def _summary(plan: Plan, warnings: int) -> str:
     done: dict[Action, str] = {"create": "created", "change": "changed", "recompute": "recomputed", "remove": "removed"}
     counts = Counter(planned.change.action for planned in plan.changes)
     said = [f"{counts[action]} {past}" for action, past in done.items() if counts[action]]
-    return ", ".join([*said, *([f"{len(plan.repairs)} repaired"] if plan.repairs else [])])
+    said += [f"{len(plan.repairs)} repaired"] if plan.repairs else []
+    return ", ".join([*said, *([f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else [])])
 
 
 def commit(project: Project) -> str:

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from featdsl import calls, engine, recipes
+from featdsl import calls, engine, places, recipes
 from featdsl.definitions import GroupDefinition, SourceDefinition
-from featdsl.errors import DataError, Problem, ResourceError
+from featdsl.errors import DataError, Problem, ResourceError, UnreachableError
 from featdsl.names import SOURCE_SCHEMA, quote
-from featdsl.plan import BuildTable
+from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
-from featdsl.snapshot import Reading
+from featdsl.snapshot import CheckResult, Reading
 
 if TYPE_CHECKING:
     from featdsl.project import Project
     from featdsl.stores import Store, Writer
 
 T = TypeVar("T")
-Made = SourceDefinition | GroupDefinition | BuildTable
+Made = SourceDefinition | GroupDefinition | BuildTable | CheckRows
 """What may fail while real data are read."""
 Progress = Callable[[int, int], None]
 """Is told how many rows are done, and of how many."""
@@ -43,6 +43,10 @@ class Run:
     """The sources that SQL can read now."""
     made: dict[str, str] = field(default_factory=dict)
     """For each table that was built, a text that tells the data it was made of, where that is known."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """How many rows tables have that were written."""
+    results: list[CheckResult] = field(default_factory=list)
+    """What checks of declared rules found."""
     begun: str = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" "))
     """When it began, in UTC."""
     _files: dict[SourceDefinition, list[engine.FileState] | None] = field(default_factory=dict)
@@ -60,9 +64,12 @@ class Run:
         if source.function is not None:
             in_words(source, lambda: calls.open_source(connection, source, self.functions, root))
             return
-        engine.attach(connection, source, root)
-        select = engine.reading(source, root, self.store.frames)
-        in_words(source, lambda: engine.define(connection, source, select))
+        in_words(source, lambda: self._define(source))
+
+    def _define(self, source: SourceDefinition) -> None:
+        places.attach(self.writer.connection, source, self.project)
+        select = engine.reading(source, self.project.root, self.store.frames)
+        engine.define(self.writer.connection, source, select)
 
     def listing(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
         """Return the state that the files of sources had when they were first looked at; None where there is more than files."""
@@ -82,6 +89,10 @@ def in_words(what: Made, run: Callable[[], T]) -> T:
 
     try:
         return run()
+    except UnreachableError as error:
+        (found,) = error.problems
+        mend = f"Nothing was published. {found.mend}"
+        raise DataError(Problem(found.summary, f"{_name(what)}: {found.what}", what.origin, mend)) from None
     except duckdb.OutOfMemoryException as error:
         raise ResourceError(_out_of(what, "memory", error)) from None
     except duckdb.Error as error:
@@ -101,11 +112,17 @@ def _out_of(what: Made, resource: str, error: Exception) -> Problem:
 
 
 def _name(what: Made) -> str:
-    return f"group {what.group}" if isinstance(what, BuildTable) else f"{what.kind} {what.name}"
+    match what:
+        case BuildTable():
+            return f"group {what.group}"
+        case CheckRows():
+            return what.address
+        case _:
+            return f"{what.kind} {what.name}"
 
 
 def _problem(what: Made, error: Exception) -> Problem:
-    said = "\n".join(str(error).splitlines()[:3])
+    said = "\n".join(places.bared(str(error)).splitlines()[:3])
     summary = "Source cannot be read" if isinstance(what, SourceDefinition) else "Data cannot be computed"
     mend = "Nothing was published. Mend the data or the SQL, then apply again."
     return Problem(summary, f"{_name(what)}: {said}", what.origin, mend)

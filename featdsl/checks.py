@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients, engine, selects, serving
-from featdsl.definitions import FeatureDefinition
+from featdsl import checkrows, clients, serving
+from featdsl.definitions import Definition, FeatureDefinition, GroupDefinition, ModelDefinition, SetDefinition
+from featdsl.errors import FeatureNotFoundError, Problem
 from featdsl.names import literal, quote
+from featdsl.plan import CheckRows
 from featdsl.pointintime import Spine, Versions, Want, compile_sql
-from featdsl.selection import Selection, members
-from featdsl.snapshot import Snapshot
+from featdsl.rules import Kind, Severity, told
+from featdsl.selection import Selection, find, members
+from featdsl.snapshot import CheckResult, Snapshot
+from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -22,13 +26,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A rule, and how many stored rows break it; `examples` are some of those."""
+    """What the check of a rule found in a state: so many broken of the stored `rows`; `examples` are some of those."""
 
     address: str
     owner: str
+    kind: Kind
     rule: str
+    name: str
+    severity: Severity
     broken: int
+    rows: int
+    serial: int
     examples: tuple[Mapping[str, Any], ...]
+
+    @property
+    def told(self) -> str:
+        """The rule with its name, and that it only warns."""
+        return told(self.rule, self.name, self.severity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +68,81 @@ _FLOATS = 1e-9
 _EXAMPLES = 5
 
 
-def expectations(snapshot: Snapshot, connection: DuckDBPyConnection) -> Iterator[Checked]:
-    """Yield each expectation of each current feature, run on the stored rows."""
-    for name in sorted(snapshot.catalog.groups):
-        features = snapshot.catalog.stored_members_of(name)
-        for feature in features:
-            for rule in feature.expect:
-                query = selects.violations(features, snapshot.versions, rule, feature.name)
-                yield _checked(connection, query, feature, rule)
+def run(snapshot: Snapshot, connection: DuckDBPyConnection, names: Sequence[str] = ()) -> Iterator[Checked]:
+    """Yield the check of each rule of each current feature and group, run on the stored rows, in order of group.
+
+    With `names`, only of these features, groups and teams, and of what these sets and models use. Raises
+    FeatureNotFoundError for a name of nothing.
+    """
+    catalog = snapshot.catalog
+    wanted = chosen(snapshot, names) if names else {*catalog.groups, *catalog.features}
+    for group in sorted(catalog.groups):
+        for ruled in checkrows.declared(catalog, group):
+            if ruled[0] in wanted:
+                step = checkrows.check(catalog, group, ruled, snapshot.versions)
+                yield _checked(snapshot, connection, step, catalog.groups[group].owner)
 
 
-def _checked(connection: DuckDBPyConnection, query: str, feature: FeatureDefinition, rule: str) -> Checked:
-    broken, examples = engine.first_rows(connection, query, _EXAMPLES)
-    return Checked(address=feature.address, owner=feature.owner, rule=rule, broken=broken, examples=tuple(examples))
+def chosen(snapshot: Snapshot, names: Sequence[str]) -> set[str]:
+    """Return the features and groups that names stand for: a group, a set and a model stand for their features too."""
+    catalog, found = snapshot.catalog, set[str]()
+    for name in names:
+        owned = [each.name for each in catalog.groups.values() if each.owner == name]
+        pending: list[Definition] = [catalog.groups[each] for each in owned] if owned else [find(snapshot, name)]
+        while pending:
+            match definition := pending.pop():
+                case FeatureDefinition():
+                    found.add(definition.address)
+                case GroupDefinition():
+                    found |= {definition.name, *(member.feature for member in definition.members)}
+                case SetDefinition():
+                    groups = {member.feature.partition(".")[0] for member in definition.members}
+                    found |= {*groups, *(member.feature for member in definition.members)}
+                case ModelDefinition():
+                    pending.append(catalog.sets[definition.features])
+                case _:
+                    what = f"{name} is of the kind {definition.kind}, which has no checks of its own."
+                    mend = "Name a feature, a group, a set, a model or a team."
+                    raise FeatureNotFoundError(Problem("Nothing to check", what, mend=mend))
+    return found
+
+
+def _checked(snapshot: Snapshot, connection: DuckDBPyConnection, step: CheckRows, owner: str) -> Checked:
+    assert step.kind != "identity"  # noqa: S101 - which nobody declares
+    broken, examples = checkrows.violations(step, connection, most=_EXAMPLES)
+    return Checked(
+        address=step.address,
+        owner=owner,
+        kind=step.kind,
+        rule=step.rule,
+        name=step.name,
+        severity=step.severity,
+        broken=broken,
+        rows=max(snapshot.tables[table].rows for table in step.reads),
+        serial=snapshot.head.serial,
+        examples=tuple(examples),
+    )
+
+
+def results(checked: Sequence[Checked], environment: str, now: datetime) -> list[CheckResult]:
+    """Return what checks found as the registry keeps it: without rows, which belong to nobody else."""
+    return [
+        CheckResult(
+            environment=environment,
+            address=each.address,
+            kind=each.kind,
+            rule=each.rule,
+            name=each.name,
+            severity=each.severity,
+            broken=each.broken,
+            rows=each.rows,
+            checked_at=now.isoformat(timespec="milliseconds"),
+            serial=each.serial,
+            by=user(),
+            during="check",
+        )
+        for each in checked
+    ]
 
 
 def parity(snapshot: Snapshot, connection: DuckDBPyConnection, *, sample: int) -> Parity:

@@ -151,21 +151,24 @@ def apply(
     """Materialize what is declared, all at once; or run exactly a saved plan.
 
     Exits with 3, and does nothing, when a guard forbids the plan or the policy asks for the approval of a team.
+    With --format json each event is a line of JSON, and the last one tells what was done, or what failed.
 
     \b
     featdsl apply --yes
     featdsl apply plan.json --approved-by lending
+    featdsl apply --yes --format json
     """
     from featdsl import pipeline
     from featdsl.stores import open_store
 
-    project = cli_shared.project(directory)
     if plan_file and select:
         raise click.UsageError("A saved plan is run whole: --select belongs to the plan.")
-    store = open_store(project)
-    planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store, env, select)
-    said = yes or plan_file is not None
-    cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
+    with cli_shared.failing(format_):
+        project = cli_shared.project(directory)
+        store = open_store(project)
+        planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store, env, select)
+        said = yes or plan_file is not None
+        cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
 
 
 def _saved(plan_file: Path, project: Project) -> Any:
@@ -351,30 +354,65 @@ def _pairs(given: tuple[str, ...], option: str, name: str) -> dict[str, str]:
 
 
 @main.command()
+@click.option(
+    "--select", multiple=True, metavar="NAME", help="Only this feature, group, set, model or team; repeatable."
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option("--no-record", is_flag=True, help="Do not keep what is found in the store.")
+@click.option(
+    "--history", is_flag=False, flag_value="", metavar="[NAME]", help="Show what checks found so far instead."
+)
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show so much history at most."
+)
 @click.option("--parity", is_flag=True, help="Compare what is served with what is trained on instead.")
 @click.option("--sample", default=1000, show_default=True, type=click.IntRange(min=1), help="Compare so many entities.")
 @cli_shared.formats
 @cli_shared.environment
 @click.pass_obj
-def check(directory: Path | None, parity: bool, sample: int, format_: str, env: str) -> None:
-    """Run every expectation on the stored rows; or check that serving gives what training gives.
+def check(
+    directory: Path | None,
+    select: tuple[str, ...],
+    strict: bool,
+    no_record: bool,
+    history: str | None,
+    limit: int,
+    parity: bool,
+    sample: int,
+    format_: str,
+    env: str,
+) -> None:
+    """Check every declared rule on the stored rows; or check that serving gives what training gives.
+
+    Exits with 1 when a rule is broken that is no warning. What was found is kept for as long as history is.
 
     \b
     featdsl check
+    featdsl check --select user_profile --strict
+    featdsl check --history user_profile.age
     featdsl check --parity --sample 100
     """
     from dataclasses import asdict
 
     from featdsl import tell
+    from featdsl.progress import say
 
     store = cli_shared.store(directory, env)
-    if parity:
+    if history is not None:
+        found = store.check_history(history or None)[:limit]
+        shown = tell.check_history(found, cli_shared.width()) if found else "No check has been kept yet.\n"
+        _report([{**asdict(each), "verdict": each.verdict} for each in found], shown, format_, failed=False)
+    elif parity:
         compared = store.check_parity(sample=sample)
         _report(asdict(compared), tell.parity(compared), format_, failed=bool(compared.differences))
     else:
-        checked = store.check()
-        failed = any(each.broken for each in checked)
-        _report([asdict(each) for each in checked], tell.checks(checked), format_, failed=failed)
+        checked = store.check(select=select)
+        failed = any(each.broken and (strict or each.severity == "error") for each in checked)
+        _report([asdict(each) for each in checked], tell.checks(checked), format_, failed=False)
+        if checked and not no_record:
+            store.record_checks(checked, listen=say)
+        if failed:
+            sys.exit(1)
 
 
 def _report(found: object, said: str, format_: str, *, failed: bool) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from featdsl.events import Summary
     from featdsl.featurestore import FeatureStore
     from featdsl.pipeline import Planned
     from featdsl.plan import Plan
@@ -64,8 +66,9 @@ def carry_out(
 
     Raises PolicyError for a plan that may not be run.
     """
-    from featdsl import guards
+    from featdsl import guards, jsonlines
     from featdsl.apply import apply as run
+    from featdsl.apply import summary
     from featdsl.progress import showing
     from featdsl.snapshot import PROD
     from featdsl.stores import open_store
@@ -79,14 +82,15 @@ def carry_out(
         known = set()
     guards.permit(planned.plan, approved_by, known)
     if planned.plan.empty:
-        _applied(format_, planned.plan.base.serial, planned.plan)
+        if format_ == "json":
+            jsonlines.tell(summary(planned.plan, planned.plan.base.serial))
         return
     if not yes:
         env = f" --env {planned.plan.environment}" if planned.plan.environment != PROD else ""
         mend = f"Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl {command}{env} --yes)."
         confirm("Apply this plan?", mend)
-    with showing() as listen:
-        head = run(
+    with nullcontext(jsonlines.tell) if format_ == "json" else showing() as listen:
+        done = run(
             planned.plan,
             project,
             store,
@@ -96,14 +100,35 @@ def carry_out(
             approved_by=approved_by,
         )
     planned.memory.save()
-    _applied(format_, head.serial, planned.plan)
+    if format_ == "text":
+        click.echo(_applied(done), nl=False)
 
 
-def _applied(format_: str, serial: int, plan: Plan) -> None:
-    if format_ == "json":
-        print_json({"serial": serial, "changes": len(plan.changes), "steps": len(plan.steps)})
-    elif not plan.empty:
-        click.echo(f"Applied. The store is at state {serial}.")
+def _applied(done: Summary) -> str:
+    """Return what a run did, in a line where it built or warned, and the state that the store is at."""
+    from featdsl.render import sizes
+    from featdsl.render.phrases import counted
+
+    counts = f"{counted(done.built, 'table')}, {sizes.rows(done.rows)}, {sizes.size(done.bytes)}, {done.seconds:.1f} s"
+    parts = [f"Built {counts}" if done.built else "Built nothing"]
+    parts += [f"{done.reused:,} reused"] if done.reused else []
+    parts += [counted(done.warnings, "warning")] if done.warnings else []
+    line = f"{'; '.join(parts)}.\n" if done.built or done.warnings else ""
+    return f"{line}Applied. The store is at state {done.serial}.\n"
+
+
+@contextmanager
+def failing(format_: str) -> Iterator[None]:
+    """Tell machines of a mistake too, in their last line; who is at the terminal is told as ever."""
+    from featdsl.errors import FeatdslError
+    from featdsl.jsonlines import tell_failure
+
+    try:
+        yield
+    except FeatdslError as error:
+        if format_ == "json":
+            tell_failure(error)
+        raise
 
 
 def width() -> int:

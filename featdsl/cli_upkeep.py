@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,13 +46,14 @@ def refresh(
     """Bring what is applied up to date with its sources, computing only what is new.
 
     New rows are those of new files; where files have changed, or there are none, those from the last event time on, less
-    the source's lookback. Versions that a set pins are refreshed too.
+    the source's lookback. Versions that a set pins are refreshed too. With --format json each event is a line of JSON, and
+    the last one tells what was done, or what failed.
 
     \b
     featdsl refresh
     featdsl refresh --select spending --from 2026-01-01
     """
-    from featdsl import pipeline, tell
+    from featdsl import jsonlines, pipeline, tell
     from featdsl.progress import showing
     from featdsl.refresh import Asked
     from featdsl.stores import open_store
@@ -63,11 +64,10 @@ def refresh(
         raise click.UsageError("--to must be later than --from.")
     project = cli_shared.project(directory)
     asked = Asked(environment=env, select=select, since=since, upto=upto, full=full)
-    with showing() as listen:
+    lines = format_ == "json"
+    with cli_shared.failing(format_), nullcontext(jsonlines.tell) if lines else showing() as listen:
         result = pipeline.refresh(project, open_store(project), asked, listen=listen)
-    if format_ == "json":
-        cli_shared.print_json(asdict(result))
-    else:
+    if not lines:
         click.echo(tell.refreshed(result, cli_shared.width()), nl=False)
 
 

@@ -11,13 +11,14 @@ from featdsl.durations import Length
 from featdsl.errors import Origin
 from featdsl.instants import Clock
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
+from featdsl.rules import Expectation, GroupRule
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 Merge = Literal["count", "sum", "avg", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor"]
 """Aggregates whose results over parts of the rows give that over all of them."""
-SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame", "python"]
+SourceFormat = Literal["parquet", "csv", "json", "iceberg", "delta", "table", "sql", "frame", "python"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +219,7 @@ class FeatureDefinition:
     tags: tuple[str, ...]
     dtype: str
     sql: str
-    expect: tuple[str, ...]
+    expect: tuple[Expectation, ...]
     function: FunctionDefinition | None = None
     reads: tuple[str, ...]
     roots: tuple[str, ...] = ()
@@ -297,7 +298,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupDefinition:
-    """Features of one owner. `keys` maps entity keys to differently named source columns."""
+    """Features of one owner. `keys` maps entity keys to differently named source columns, `rules` are of all its rows."""
 
     kind: Literal["group"] = "group"
     name: str
@@ -314,6 +315,7 @@ class GroupDefinition:
     protect: bool = False
     deprecated: Deprecation | None = None
     renamed_from: str = ""
+    rules: tuple[GroupRule, ...] = ()
     members: tuple[Member, ...]
     origin: Origin
 
@@ -498,6 +500,8 @@ class Catalog:
 
     def updated(self, other: Catalog) -> Catalog:
         """Return this with all that another has, which goes first."""
+        if not self.by_key:
+            return other
         both = {**self.by_key, **other.by_key}
         return self._of_keys({key: both[key] for key in sorted(both)})
 

@@ -23,6 +23,7 @@ from featdsl.definitions import (
     SourceDefinition,
     address,
 )
+from featdsl.rules import Rule
 
 Action = Literal["create", "change", "recompute", "remove"]
 ChangeClass = Literal["metadata", "additive", "definition", "breaking", "upstream"]
@@ -98,6 +99,7 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
             yield from _if_other("entity", "breaking", old.entity or "none", new.entity or "none")
             yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
             yield from _if_other("access", "metadata", old.access, new.access)
+            yield from _if_other("rules", "metadata", _rules(old.rules, "; "), _rules(new.rules, "; "))
             yield from _guard_reasons(old, new)
         case FeatureDefinition(), FeatureDefinition():
             yield from _feature_reasons(before, after, old, new)
@@ -185,7 +187,11 @@ def _feature_reasons(
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
-    yield from _if_other("expect", "metadata", " and ".join(old.expect), " and ".join(new.expect))
+    yield from _if_other("expect", "metadata", _rules(old.expect, " and "), _rules(new.expect, " and "))
+
+
+def _rules(rules: Iterable[Rule], between: str) -> str:
+    return between.join(str(rule) for rule in rules)
 
 
 def _function_reasons(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from featdsl import durations, impact, selects
+from featdsl import checkrows, durations, impact, selects
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -28,7 +28,7 @@ from featdsl.lineage import neighbours
 from featdsl.names import EVENT_TIMESTAMP, quote
 from featdsl.plan import Kept
 from featdsl.selection import find
-from featdsl.snapshot import Snapshot
+from featdsl.snapshot import CheckResult, Snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -180,7 +180,8 @@ _MEASURED = 10_000
 class Described:
     """All that is known of one thing. `definition` and `data` hold what its kind has; `data` is measured now.
 
-    `kept` are the older versions of a feature, or of those of a group, that live on, with who holds them.
+    `kept` are the older versions of a feature, or of those of a group, that live on, with who holds them; `checks` what
+    the last check of each of its rules found.
     """
 
     kind: str
@@ -195,14 +196,18 @@ class Described:
     made_of: tuple[str, ...]
     used_by: tuple[str, ...]
     kept: tuple[Kept, ...]
+    checks: tuple[CheckResult, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         return asdict(self)
 
 
-def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
-    """Return all that is known of what `name` names. Raises FeatureNotFoundError."""
+def describe(snapshot: Snapshot, name: str, session: Session, history: Sequence[CheckResult]) -> Described:
+    """Return all that is known of what `name` names; `history` are results of checks, the newest first.
+
+    Raises FeatureNotFoundError.
+    """
     definition = find(snapshot, name)
     adhoc = isinstance(definition, FeatureDefinition | GroupDefinition) and definition.adhoc
     made_of, used_by = neighbours(snapshot, definition)
@@ -223,7 +228,21 @@ def describe(snapshot: Snapshot, name: str, session: Session) -> Described:
         made_of=made_of,
         used_by=used_by,
         kept=tuple(each for each in kept if each.feature in of),
+        checks=tuple(_last_checks(snapshot, of, history)),
     )
+
+
+def _last_checks(snapshot: Snapshot, of: set[str], history: Sequence[CheckResult]) -> Iterator[CheckResult]:
+    """Yield the last result of each rule that these things have by now."""
+    groups = {name.partition(".")[0] for name in of} & snapshot.catalog.groups.keys()
+    ruled = [each for group in sorted(groups) for each in checkrows.declared(snapshot.catalog, group)]
+    known = {(name, rule.name, rule.text) for name, rule in ruled if name in of}
+    seen: set[tuple[str, str, str]] = set()
+    for each in history:
+        key = (each.address, each.name, each.rule)
+        if key in known - seen:
+            seen.add(key)
+            yield each
 
 
 def _features_of(snapshot: Snapshot, definition: Definition) -> Sequence[FeatureDefinition]:
@@ -237,7 +256,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
                 "dtype": definition.dtype, "group": definition.group, "entity": definition.entity,
                 "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
                 "request": _columns(definition.request), "columns": list(definition.roots),
-                "expect": list(definition.expect), "tags": list(definition.tags),
+                "expect": [str(rule) for rule in definition.expect], "tags": list(definition.tags),
                 "ttl": durations.written(definition.ttl) if definition.ttl else None,
                 "window": str(definition.window) if definition.window else None,
                 "fingerprint": definition.fingerprint, "renamed_from": definition.renamed_from,
@@ -249,7 +268,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
                 "entity": definition.entity, "source": definition.source, "tags": list(definition.tags),
                 "features": {feature.name: feature.dtype for feature in features},
                 "view": _view(snapshot, definition.name), "access": definition.access, "protect": definition.protect,
-                "renamed_from": definition.renamed_from,
+                "renamed_from": definition.renamed_from, "rules": [str(rule) for rule in definition.rules],
             }  # fmt: skip
         case SetDefinition():
             return {"members": [_member(snapshot, member) for member in definition.members],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from featdsl.definitions import (
 from featdsl.draft import Draft, key_columns
 from featdsl.draft_functions import call, feature_function
 from featdsl.draft_inputs import groups_needed, inputs_of, needed, requested
+from featdsl.draft_rules import rules_of
 from featdsl.durations import length, seconds
 from featdsl.errors import SqlProblem
 from featdsl.feature import Feature
@@ -86,6 +87,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         keys=tuple(sorted(group.keys.items())),
         ttl=scope.ttl,
         access=group.access,
+        rules=rules_of(draft, group, stored),
         members=tuple(members.values()),
         renamed_from=_former(draft, address, group, draft.declared),
         **draft.guards(address, group.protect, group.deprecated),
@@ -178,7 +180,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         text = call(function, feature.dtype) if function else None
     else:
         text = draft.rendered(address, feature.sql if feature.sql is not None else f'"{name}"', feature.origin, {})
-    expect = [draft.rendered(address, condition, feature.origin, {}) for condition in feature.expect]
+    expect = [draft.rendered(address, rule.condition, feature.origin, {}) for rule in feature.expect]
     conditions = tuple(condition for condition in expect if condition is not None)
     if text is None or len(conditions) < len(expect):
         return None
@@ -210,7 +212,10 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         tags=feature.tags,
         dtype=feature.dtype,
         sql=text,
-        expect=tuple(_of_itself(condition, feature) for condition in conditions),
+        expect=tuple(
+            replace(rule, condition=_of_itself(condition, feature))
+            for rule, condition in zip(feature.expect, conditions, strict=True)
+        ),
         function=function,
         reads=reads,
         inputs=used if group.source is None else (),

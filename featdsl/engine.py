@@ -9,6 +9,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
+from featdsl import places, urls
 from featdsl.definitions import SourceDefinition
 from featdsl.names import SOURCE_SCHEMA, literal, quote
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from featdsl.project import Project
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
+_SCANS = {"iceberg": "iceberg_scan", "delta": "delta_scan"}
 _A_MOMENT = 2
 """Seconds that the clocks of file systems are coarse by, at most."""
 
@@ -61,7 +63,7 @@ def files(source: SourceDefinition, root: Path, frames: Path) -> list[str]:
     """Return the absolute path globs that a source of files or of a frame reads."""
     if source.format == "frame":
         return [str(frames / f"{source.location[0]}.parquet")]
-    return [str(root / path) for path in source.location]
+    return [places.path_of(path, root) for path in source.location]
 
 
 FileState = tuple[str, int, int, int]
@@ -72,8 +74,10 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
     """Return the path, the size and the times of change of each file that a source reads.
 
     Returns nothing where that does not tell what they hold: a file is not there, or was written a moment ago, so that it
-    could be written again within the same tick of its clock.
+    could be written again within the same tick of its clock. Nor does it tell for files that are not of this machine.
     """
+    if any(urls.scheme(path) for path in source.location):
+        return []
     found = []
     for pattern in files(source, root, root):
         globbed = any(mark in pattern for mark in "*?[")
@@ -97,10 +101,12 @@ def listing(
     connection: DuckDBPyConnection, source: SourceDefinition, root: Path, frames: Path
 ) -> list[FileState] | None:
     """Return the state of each file that a source reads, by path; None where no files tell whether it has changed."""
+    if any(urls.is_elsewhere(path) for path in source.location):
+        return None
     match source.format:
         case "sql" | "frame":
             return []
-        case "python":
+        case "python" | "iceberg" | "delta":
             return None
         case "table":
             paths = [str(root / source.location[0])]
@@ -127,31 +133,21 @@ def reading(source: SourceDefinition, root: Path, frames: Path) -> str:
     if source.format == "table":
         database, table = source.location
         parts = ".".join(quote(part) for part in table.split("."))
-        return f"SELECT * FROM {quote(attached_name(root / database))}.{parts}"
+        return f"SELECT * FROM {quote(places.attached_name(database, root))}.{parts}"
     reader = _READERS.get(source.format, "read_parquet")
     paths = ", ".join(literal(path) for path in files(source, root, frames))
     options = [f"{name} = {_option(json.loads(value))}" for name, value in source.options]
+    if scan := _SCANS.get(source.format):
+        return f"SELECT * FROM {scan}({', '.join([paths, *options])})"
     if source.format == "json" and "format" not in dict(source.options):
         options.append("format = 'newline_delimited'")
     return f"SELECT * FROM {reader}({', '.join([f'[{paths}]', *options])})"
-
-
-def attach(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> None:
-    """Open the database that a source's table is in, read-only."""
-    if source.format == "table":
-        path = root / source.location[0]
-        connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(attached_name(path))} (READ_ONLY)")
 
 
 def define(connection: DuckDBPyConnection, source: SourceDefinition, select: str) -> None:
     """Let SQL in this session name a source as `source.<name>`."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
     connection.execute(f"CREATE OR REPLACE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
-
-
-def attached_name(database: Path) -> str:
-    """Return the name that an attached database has in a session."""
-    return f"database {database}"
 
 
 def _option(value: object) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
+
+How = Literal["nothing new", "extended", "rebuilt", "not refreshed"]
+"""What a refresh does to a table."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,15 @@ class StepStarted:
 
 @dataclass(frozen=True)
 class StepFinished:
-    """A step is done; `rows` counts what it built, None where it builds nothing."""
+    """A step is done; `rows` and `bytes` count what it wrote, None where it builds nothing.
+
+    What a small table takes is known only when its file is whole: the bytes of the summary are those of the files.
+    """
 
     number: int
     label: str
     rows: int | None
+    bytes: int | None
     seconds: float
 
 
@@ -51,6 +59,35 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Rows break a rule that stops nothing: `broken` of the `rows`; `examples` are some of those, by column.
+
+    `name` is the rule's, where it has one.
+    """
+
+    address: str
+    kind: str
+    rule: str
+    name: str
+    broken: int
+    rows: int
+    examples: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """What a refresh did to a group's table, and why; `rows` were written, those from the event time `since` on, if not all."""
+
+    group: str
+    table: str
+    how: How
+    why: str
+    since: str | None = None
+    rows: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Published:
     """Everything is visible to readers, at once."""
 
@@ -59,7 +96,26 @@ class Published:
     seconds: float
 
 
-Event = Waiting | Started | StepStarted | StepFinished | Progress | Published
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run did, once it is over: always the last event of one that succeeds.
+
+    `built` and `reused` count tables; `rows` and `bytes` are those that were written.
+    """
+
+    environment: str
+    serial: int
+    changes: int
+    steps: int
+    built: int = 0
+    reused: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    warnings: int = 0
+
+
+Event = Waiting | Started | StepStarted | StepFinished | Progress | Warned | Refreshed | Published | Summary
 Listener = Callable[[Event], None]
 
 

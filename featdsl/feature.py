@@ -11,6 +11,7 @@ from featdsl import window as windowing
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, place, remember
 from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
+from featdsl.expect import Expect, Expectations
 from featdsl.names import is_column
 from featdsl.window import Closed, Rows, Shift, Span, Spans
 
@@ -23,7 +24,7 @@ class Feature(Declaration, Generic[T]):
     `dtype` is a Python type, or the text of a DuckDB type where Python has none (`"DECIMAL(18, 2)"`, `"FLOAT[384]"`,
     `"STRUCT(a INTEGER, b VARCHAR)"`). `sql` is an expression in DuckDB's dialect over the columns of the group's source,
     or over its `inputs`; left out, the column of the feature's own name. `expect` is a condition, or several, that every
-    stored row meets; NULL meets all. Both may use Jinja.
+    stored row meets, as text or as `Expect(...)`; NULL meets all. Both may use Jinja.
     `name` is needed only where the feature is not an attribute of a class body. What is `protect`ed is not removed,
     `deprecated=Deprecated(...)` warns who uses it, and what was applied as `renamed_from` keeps its values and answers to
     its old name too.
@@ -50,7 +51,7 @@ class Feature(Declaration, Generic[T]):
     dtype: DType
     sql: str | None = None
     description: str = ""
-    expect: Texts = ()
+    expect: Expectations = ()
     tags: Texts = ()
     given_name: Name | None = Field(default=None, alias="name")
     protect: StrictBool = False
@@ -77,7 +78,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Sequence[str] = ...,
+        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
@@ -99,7 +100,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Sequence[str] = ...,
+        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
         tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
@@ -120,7 +121,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = None,
         description: str = "",
-        expect: str | Sequence[str] = (),
+        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = (),
         tags: str | Sequence[str] | set[str] | frozenset[str] = (),
         name: str | None = None,
         protect: bool = False,

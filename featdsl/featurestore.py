@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl import deprecations, engine, environments, pointintime, project, selects, serving, spines, strategies
 from featdsl.errors import Problem, RequestError
+from featdsl.events import Listener, Waiting, ignore
 from featdsl.featureset import FeatureSet
 from featdsl.names import quote
 from featdsl.pointintime import Want
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from featdsl.checks import Checked, Parity
     from featdsl.discovery import Described, Found, Listed
+    from featdsl.snapshot import CheckResult
     from featdsl.trainingset import TrainingSet
 
 
@@ -163,7 +165,8 @@ class FeatureStore:
         from featdsl import discovery
 
         opened = self._open()
-        return discovery.describe(opened.snapshot, name, lambda tables: self._session(opened, tables))
+        history = self._store.checks(self._environment)
+        return discovery.describe(opened.snapshot, name, lambda tables: self._session(opened, tables), history)
 
     def lineage(self, name: str) -> Any:
         """Return what a thing is made of and what is made of it; raises FeatureNotFoundError for an unknown name."""
@@ -173,12 +176,45 @@ class FeatureStore:
 
     # Looking after the data
 
-    def check(self) -> list[Checked]:
-        """Return every expectation of every feature, run on the rows that are stored now."""
+    def check(self, *, select: Sequence[str] = ()) -> list[Checked]:
+        """Return what the check of every rule finds on the rows that are stored now; `record_checks` keeps it.
+
+        `select` names features, groups, sets, models or teams, for the rules of those alone. Raises
+        FeatureNotFoundError for an unknown name.
+        """
         from featdsl import checks
 
         opened = self._open()
-        return list(checks.expectations(opened.snapshot, self._session(opened, set(opened.snapshot.tables))))
+        connection = self._session(opened, set(opened.snapshot.tables))
+        return list(checks.run(opened.snapshot, connection, select))
+
+    def record_checks(self, checked: Sequence[Checked], *, listen: Listener = ignore) -> None:
+        """Keep what checks found in the registry; the store stays at its state.
+
+        Holds the writer's lock for that moment. Raises StoreLockedError.
+        """
+        from featdsl import checks
+
+        found = checks.results(checked, self._environment, environments.now())
+        timeout = self._project.lock_timeout
+        with self._store.writing(lambda holder: listen(Waiting(holder, timeout)), self._environment) as writer:
+            writer.checked(found)
+            writer.keep_checks()
+
+    def check_history(self, name: str | None = None) -> list[CheckResult]:
+        """Return what checks found, as long as history is kept, the newest first: of everything, or of one thing.
+
+        A group, a set and a model stand for their features too. Raises FeatureNotFoundError for an unknown name.
+        """
+        from featdsl import checks
+
+        found = self._store.checks(self._environment)
+        if name is None:
+            return found
+        # By their own addresses first: what was removed since has a history too.
+        own = {each.address for each in found if each.address == name or each.address.startswith(f"{name}.")}
+        wanted = own or checks.chosen(self._open().snapshot, [name])
+        return [each for each in found if each.address in wanted]
 
     def check_parity(self, *, sample: int = 1000) -> Parity:
         """Return whether what is served is what is trained on, for up to `sample` entities of each group and set."""

@@ -23,6 +23,7 @@ from featdsl.deprecated import Deprecated
 from featdsl.durations import checked
 from featdsl.entity import Entity
 from featdsl.errors import DeprecatedWarning, FeatureNotFoundError, Problem
+from featdsl.expect import Ages, MaxAge, Rows, Unique, Uniques, Volumes
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, did_you_mean, snake_case
 from featdsl.request import Request
@@ -124,6 +125,9 @@ class FeatureGroup(metaclass=_Metaclass):
     - `ttl`: how long a value holds, `"30 days"`; for good when left out;
     - `name`: its name in the store, by default the class name in snake case;
     - `features`: more features by name, for those that a loop makes;
+    - `unique`: columns that no two entities share the values of, `"email"`, or several together, or `Unique(...)`;
+    - `max_age`: how old the newest row may be before a check warns, `"2 days"`, or `MaxAge(...)`;
+    - `rows`: the least and the most rows, `(1_000, None)`, or `Rows(...)`;
     - `access`: `"private"` where only the own team may use them;
     - `protect`: whether the group and its features are protected against removal;
     - `deprecated`: a `Deprecated(...)` that warns who uses them;
@@ -145,6 +149,9 @@ class FeatureGroup(metaclass=_Metaclass):
         ttl: str | None = None,
         name: str | None = None,
         features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]] = (),
+        unique: str | Unique | Sequence[str] | Sequence[Unique] = (),
+        max_age: str | MaxAge | None = None,
+        rows: tuple[int | None, int | None] | Rows | None = None,
         tags: str | Sequence[str] | set[str] | frozenset[str] = (),
         access: Literal["public", "private"] = "public",
         protect: bool = False,
@@ -165,7 +172,7 @@ class FeatureGroup(metaclass=_Metaclass):
             "name": address, "entity": entity, "source": source,
             "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
             "description": _description(cls), "tags": tags, "access": access, "protect": protect, "deprecated": deprecated,
-            "renamed_from": renamed_from,
+            "renamed_from": renamed_from, "unique": unique, "max_age": max_age, "rows": rows,
             "shared_by": shared_by,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
@@ -222,6 +229,9 @@ class GroupDeclaration(Declaration):
     protect: StrictBool = False
     deprecated: InstanceOf[Deprecated] | None = None
     renamed_from: Name | None = None
+    unique: Uniques = ()
+    max_age: Ages = ()
+    rows: Volumes = ()
     shared_by: str = ""
     features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from featdsl import durations
 from featdsl.engine import FileState
+from featdsl.events import How
 from featdsl.instants import after
 from featdsl.names import EVENT_TIMESTAMP, literal, quote
 from featdsl.recipes import Recipe
@@ -23,7 +24,6 @@ from featdsl.snapshot import Reading, StoredTable
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-How = Literal["nothing new", "extended", "rebuilt", "not refreshed"]
 WRITTEN: frozenset[How] = frozenset({"extended", "rebuilt"})
 _PLAIN = re.compile(r"\d{4}-")
 """Times of years with four digits, whose texts are in the order of the times."""

@@ -115,7 +115,7 @@ def plan_for(  # noqa: PLR0913 - what stands beside the two sides
         bound = binding.bind(
             declared.catalog,
             connection,
-            root=project.root,
+            project=project,
             frame_folder=store.frames,
             rows=declared.rows,
             applied=declared.snapshot,
@@ -138,7 +138,7 @@ def make_plan_against(project: Project, exported: Exported, select: Sequence[str
         bound, notices = binding.bind_exported(
             declared.catalog,
             connection,
-            root=project.root,
+            project=project,
             rows=declared.rows,
             exported=exported.snapshot,
             memory=memory,

@@ -10,6 +10,7 @@ from pydantic import Field
 from featdsl.definitions import Column, Definition, FunctionDefinition, Policy, SourceDefinition
 from featdsl.diff import Change
 from featdsl.errors import Origin
+from featdsl.rules import Kind, Severity, told
 from featdsl.shifts import Compared
 from featdsl.snapshot import Head
 
@@ -72,15 +73,26 @@ class BuildTable:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRows:
-    """Stop unless the query finds no row: the rows that it finds break `rule`."""
+    """Stop unless the query finds no row, or warn: the rows that it finds break `rule`.
+
+    Where the identity of rows is checked, nobody declared that: it holds for whatever is published.
+    """
 
     step: Literal["check_rows"] = "check_rows"
     address: str
+    kind: Kind | Literal["identity"] = "identity"
     rule: str
+    name: str = ""
+    severity: Severity = "error"
     sql: str
     reads: tuple[str, ...]
     mend: str
     origin: Origin
+
+    @property
+    def told(self) -> str:
+        """The rule with its name, and that it only warns."""
+        return told(self.rule, self.name, self.severity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from featdsl.diff import Change, compare, member_text
 from featdsl.errors import DeclarationError, Problem
 from featdsl.plan import Affected, Plan, PlannedChange
 from featdsl.pointintime import tables_of
+from featdsl.rules import Expectation
 from featdsl.snapshot import Drift, Snapshot
 
 
@@ -198,13 +199,15 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     return replace(catalog, features={**catalog.features, **renames.in_place(snapshot, catalog)})
 
 
-def _same_or(applied: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:
+def _same_or(applied: tuple[Expectation, ...], declared: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
     if applied == declared:
         return applied
     from featdsl import sql
 
-    was, now = ([sql.canonical(sql.expression(text)) for text in each] for each in (applied, declared))
-    return applied if was == now else declared
+    def meaning(rule: Expectation) -> Expectation:
+        return replace(rule, condition=sql.canonical(sql.expression(rule.condition)))
+
+    return applied if [*map(meaning, applied)] == [*map(meaning, declared)] else declared
 
 
 def _with_pins(snapshot: Snapshot, catalog: Catalog) -> Catalog:

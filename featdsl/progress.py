@@ -1,52 +1,90 @@
-"""Show the progress of an apply: a live display in a terminal, nothing but waiting times elsewhere."""
+"""Show the progress of a run to people: a live display in a terminal, waiting times and warnings elsewhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, assert_never
 
 from featdsl.durations import written
-from featdsl.events import Event, Listener, Published, Started, StepFinished, StepStarted, Waiting
+from featdsl.events import (
+    Event,
+    Listener,
+    Progress,
+    Published,
+    Refreshed,
+    Started,
+    StepFinished,
+    StepStarted,
+    Summary,
+    Waiting,
+    Warned,
+)
+from featdsl.rules import broken_rule, example_lines, told
+
+if TYPE_CHECKING:
+    from rich import progress as live
 
 
 @contextmanager
 def showing() -> Iterator[Listener]:
     """Yield the listener that fits where standard error goes."""
     if not sys.stderr.isatty():
-        yield _say
+        yield say
         return
+    from rich import progress as live
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
-        SpinnerColumn(),
-        BarColumn(24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        live.SpinnerColumn(),
+        live.BarColumn(24),
+        live.MofNCompleteColumn(),
+        live.TimeElapsedColumn(),
+        live.TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    with live.Progress(*columns, console=Console(stderr=True), transient=True) as display:
         task = display.add_task("starting", total=None)
 
-        def listen(event: Event) -> None:
-            match event:
-                case Waiting():
-                    _say(event)
-                case Started():
-                    display.update(task, total=event.steps)
-                case StepStarted():
-                    display.update(task, description=event.label)
-                case StepFinished():
-                    display.advance(task)
-                    if event.rows is not None:
-                        display.console.print(f"  {event.label}: {event.rows:,} rows in {event.seconds:.1f} s")
-                case Published():
-                    display.update(task, description="published")
-
-        yield listen
+        yield lambda event: _show(event, display, task)
 
 
-def _say(event: Event) -> None:
+def _show(event: Event, display: live.Progress, task: live.TaskID) -> None:
+    match event:
+        case Waiting() | Warned():
+            say(event)
+        case Started():
+            display.update(task, total=event.steps)
+        case StepStarted():
+            display.update(task, description=event.label)
+        case Progress():
+            display.update(task, description=f"{event.label}: {_far(event)}")
+        case StepFinished():
+            display.advance(task)
+            if event.rows is not None:
+                display.console.print(f"  {event.label}: {event.rows:,} rows in {event.seconds:.1f} s")
+        case Published():
+            display.update(task, description="published")
+        case Refreshed() | Summary():
+            pass  # which whoever asked for the run shows when the display is gone
+        case _:
+            assert_never(event)
+
+
+def say(event: Event) -> None:
+    """Write a waiting time or a warning, and of other events nothing."""
     if isinstance(event, Waiting):
         print(f"Waiting up to {written(event.timeout)} for {event.holder}.", file=sys.stderr, flush=True)  # noqa: T201
+    elif isinstance(event, Warned):
+        print(f"Warning: {_warning(event)}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _far(event: Progress) -> str:
+    """Return how far a step is: `1,000 of 4,000 rows, 30 s left`."""
+    left = "" if event.seconds_left is None else f", {event.seconds_left:.0f} s left"
+    return f"{event.rows_done:,} of {event.rows_total:,} rows{left}"
+
+
+def _warning(event: Warned) -> str:
+    broken = broken_rule(event.address, event.kind, told(event.rule, event.name, "error"), event.broken)
+    return "\n".join([broken, *example_lines(event.examples, event.broken)])

@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -67,6 +67,22 @@ class EnvironmentsTable(_Table):
     expire_after: Duration = "14 days"
 
 
+def _bare(endpoint: str) -> str:
+    """Return the host and port of an S3 server. Raises ValueError."""
+    if "/" in endpoint or "@" in endpoint:
+        raise ValueError("write the host and the port only, such as 127.0.0.1:9000; use_ssl = false means http")
+    return endpoint
+
+
+class S3Table(_Table):
+    """`[engine.s3]`: the S3 that sources are read from, where it is not AWS's own. Credentials are the environment's."""
+
+    endpoint: Annotated[str, AfterValidator(_bare)] | None = None
+    region: str | None = None
+    url_style: Literal["vhost", "path"] | None = None
+    use_ssl: bool | None = None
+
+
 class EngineTable(_Table):
     """`[engine]`: what DuckDB may use, its own defaults when left out; the rows of a batch; whether to fetch extensions."""
 
@@ -75,6 +91,7 @@ class EngineTable(_Table):
     temp_directory: str | None = None
     batch_rows: Annotated[int, Field(ge=1)] = 20_000_000
     install_extensions: bool = False
+    s3: S3Table = S3Table()
 
 
 class PolicyTable(_Table):
@@ -292,7 +309,7 @@ def _line_of(text: str, location: tuple[str, ...]) -> int:
             if location[0] == inside:
                 line = number
         key = stripped.partition("=")[0].strip().strip('"')
-        if len(location) > 1 and (inside, key) == location[:2]:
+        if len(location) > 1 and (inside, key) in {location[:2], (".".join(location[:-1]), location[-1])}:
             return number
         if not inside and key == location[0]:
             return number

@@ -11,6 +11,7 @@ from featdsl.callables import Function, parameters
 from featdsl.declaration import Declaration
 from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, Origin, Problem
+from featdsl.expect import Expect
 from featdsl.feature import Feature
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def python_feature(
     dtype: type[T],
     *,
     description: str = ...,
-    expect: str | Sequence[str] = ...,
+    expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
     tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
     name: str | None = ...,
     protect: bool = ...,
@@ -55,7 +56,7 @@ def python_feature(
     dtype: str,
     *,
     description: str = ...,
-    expect: str | Sequence[str] = ...,
+    expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
     tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
     name: str | None = ...,
     protect: bool = ...,
@@ -68,7 +69,7 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     dtype: Any,
     *,
     description: str = "",
-    expect: str | Sequence[str] = (),
+    expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = (),
     tags: str | Sequence[str] | set[str] | frozenset[str] = (),
     name: str | None = None,
     protect: bool = False,

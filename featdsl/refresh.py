@@ -11,7 +11,16 @@ from featdsl import building, calls, engine, environments, graph, newrows, recip
 from featdsl.apply import check, commit
 from featdsl.building import Run
 from featdsl.definitions import FeatureDefinition, GroupDefinition, SetDefinition
-from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Waiting
+from featdsl.events import (
+    Listener,
+    Published,
+    Refreshed,
+    Started,
+    StepFinished,
+    StepStarted,
+    Summary,
+    Waiting,
+)
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.newrows import New
 from featdsl.recipes import Recipe
@@ -35,34 +44,16 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refreshed:
-    """What was done to a group's table, and why; `rows` were written, those from the event time `since` on."""
-
-    group: str
-    table: str
-    how: newrows.How
-    why: str
-    since: str | None = None
-    rows: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a refresh did to each table, and the state that it made, or found where nothing was new."""
+    """What a refresh did to each table, and all in all."""
 
-    serial: int
     tables: tuple[Refreshed, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many rows were written."""
-        return sum(each.rows for each in self.changed)
+    summary: Summary
 
     @property
     def changed(self) -> list[Refreshed]:
         """The tables that were written."""
-        return [each for each in self.tables if each.how in newrows.WRITTEN]
+        return _changed(self.tables)
 
 
 def refresh(
@@ -75,40 +66,65 @@ def refresh(
     """
     begun, timeout = time.monotonic(), project.lock_timeout
     with store.writing(lambda holder: listen(Waiting(holder, timeout)), asked.environment) as writer:
-        work = _Work(Run(project, store, writer, functions or {}, asked.environment), asked)
+        run = Run(project, store, writer, functions or {}, asked.environment)
+        work = _Work(run, asked, listen)
         tables = list(work.tables())
         listen(Started(len(tables)))
         done = [_told(work, number, table, listen) for number, table in enumerate(tables)]
-        if not work.noted and all(each.how not in newrows.WRITTEN for each in done):
-            return Result(serial=writer.serial - 1, tables=tuple(done))
-        writer.refreshes()
-        result = Result(serial=writer.serial, tables=tuple(done))
-        writer.publish(_entry(result, work.run, time.monotonic() - begun))
-    listen(Published(result.serial, result.rows, time.monotonic() - begun))
-    return result
+        changed = _changed(done)
+        rows, serial = sum(each.rows for each in changed), writer.serial - 1
+        if changed or work.noted:
+            writer.refreshes()
+            writer.checked(run.results)
+            serial = writer.publish(_entry(changed, run, time.monotonic() - begun)).serial
+            listen(Published(serial, rows, time.monotonic() - begun))
+        summary = Summary(
+            environment=asked.environment,
+            serial=serial,
+            changes=0,
+            steps=len(tables),
+            built=len(changed),
+            reused=len(done) - len(changed),
+            rows=rows,
+            bytes=writer.written(),
+            seconds=time.monotonic() - begun,
+            warnings=sum(each.broken > 0 and each.severity == "warn" for each in run.results),
+        )
+    listen(summary)
+    return Result(tables=tuple(done), summary=summary)
+
+
+def _changed(tables: Sequence[Refreshed]) -> list[Refreshed]:
+    return [each for each in tables if each.how in newrows.WRITTEN]
 
 
 def _told(work: _Work, number: int, table: str, listen: Listener) -> Refreshed:
+    """Bring one table up to date and tell of it."""
     label, started = f"refresh {work.group_of(table)}", time.monotonic()
     listen(StepStarted(number, label))
+    before = work.run.writer.written()
     found = work.refresh(table)
     seconds = time.monotonic() - started
-    listen(StepFinished(number, label, found.rows if found.how in newrows.WRITTEN else None, seconds))
-    return replace(found, seconds=round(seconds, 3))
+    is_written = found.how in newrows.WRITTEN
+    taken = work.run.writer.written() - before if is_written else None
+    listen(StepFinished(number, label, found.rows if is_written else None, taken, seconds))
+    told = replace(found, seconds=round(seconds, 3))
+    listen(told)
+    return told
 
 
-def _entry(result: Result, run: Run, seconds: float) -> HistoryEntry:
-    groups = sorted({each.group for each in result.changed})
+def _entry(changed: Sequence[Refreshed], run: Run, seconds: float) -> HistoryEntry:
+    groups = sorted({each.group for each in changed})
     return HistoryEntry(
-        serial=result.serial,
+        serial=run.writer.serial,
         environment=run.environment,
         applied_at=environments.now().isoformat(timespec="seconds"),
         project=run.project.name,
         user=user(),
         commit=commit(run.project),
-        summary=f"{len(result.changed)} refreshed",
+        summary=f"{len(changed)} refreshed",
         changes=tuple(Touched(action="refresh", kind="group", address=each, change_class="data") for each in groups),
-        rows=result.rows,
+        rows=sum(each.rows for each in changed),
         seconds=round(seconds, 3),
     )
 
@@ -116,8 +132,8 @@ def _entry(result: Result, run: Run, seconds: float) -> HistoryEntry:
 class _Work:
     """One refresh: the tables that there are, and how each is brought up to date."""
 
-    def __init__(self, run: Run, asked: Asked) -> None:
-        self.run, self._asked = run, asked
+    def __init__(self, run: Run, asked: Asked, listen: Listener) -> None:
+        self.run, self._asked, self._listen = run, asked, listen
         self._snapshot = run.writer.snapshot
         self._own = self._snapshot.catalog.of_project(run.project.name)
         self._features = self._by_table()
@@ -274,8 +290,5 @@ class _Work:
         features = [each for each in self._features[name] if self._own.features.get(each.address) == each]
         if not features:
             return
-        group = self._own.groups[features[0].group]
-        for step in steps.checks_of(
-            group, self._own.stored_members_of(group.name), features, self._snapshot.versions, since
-        ):
-            check(step, self.run.writer)
+        for step in steps.checks_of(self._own, features, self._snapshot.versions, since):
+            check(step, self.run, self._listen)

@@ -18,6 +18,7 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change
 from featdsl.plan import Notice
+from featdsl.rules import Expectation, GroupRule, Uniqueness
 from featdsl.snapshot import Snapshot
 
 Versions = Mapping[tuple[str, str], FeatureDefinition]
@@ -95,7 +96,9 @@ def _moved(definition: Definition, names: _Names) -> Definition:
             return _moved_feature(definition, names)
         case GroupDefinition():
             members = tuple(_moved_member(each, names, own=True) for each in definition.members)
-            return replace(definition, name=names.groups.get(definition.name, definition.name), members=members)
+            rules = tuple(_moved_columns(each, definition.name, names) for each in definition.rules)
+            name = names.groups.get(definition.name, definition.name)
+            return replace(definition, name=name, members=members, rules=rules)
         case SetDefinition():
             members = tuple(_moved_member(each, names, own=False) for each in definition.members)
             return replace(definition, name=names.sets.get(definition.name, definition.name), members=members)
@@ -112,11 +115,22 @@ def _moved_feature(feature: FeatureDefinition, names: _Names) -> FeatureDefiniti
         name=name,
         group=group,
         stored="" if feature.column == name else feature.column,
-        expect=tuple(expressions.renamed(each, feature.name, name) for each in feature.expect)
+        expect=tuple(_moved_condition(each, feature.name, name) for each in feature.expect)
         if name != feature.name
         else feature.expect,
         inputs=tuple(_moved_input(each, names) for each in feature.inputs),
     )
+
+
+def _moved_condition(rule: Expectation, old: str, new: str) -> Expectation:
+    return replace(rule, condition=expressions.renamed(rule.condition, old, new))
+
+
+def _moved_columns(rule: GroupRule, group: str, names: _Names) -> GroupRule:
+    if not isinstance(rule, Uniqueness):
+        return rule
+    columns = (names.feature(f"{group}.{column}").partition(".")[2] for column in rule.columns)
+    return replace(rule, columns=tuple(columns))
 
 
 def _moved_input(item: Input, names: _Names) -> Input:

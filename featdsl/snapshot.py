@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from featdsl.definitions import Catalog, Column, Definition, FeatureDefinition
+from featdsl.rules import Kind, Severity, told
 
 PROD = "prod"
 """The environment that everyone reads who asks for no other."""
@@ -148,6 +150,38 @@ class HistoryEntry:
     def touches(self, name: str) -> bool:
         """Return whether it changed a thing of this name, or a feature of a group or a version of a set of it."""
         return any(each.address == name or each.address.startswith((f"{name}.", f"{name}@")) for each in self.changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What one check of a declared rule found: `broken` of the `rows` that are stored, at a time, in a state.
+
+    Of a rule on all rows of a group `broken` is 1, of a unique one the number of values that several entities share.
+    After an apply that failed, `serial` is the state that stayed.
+    """
+
+    environment: str = PROD
+    address: str
+    kind: Kind
+    rule: str
+    name: str = ""
+    severity: Severity
+    broken: int
+    rows: int
+    checked_at: str
+    serial: int
+    by: str
+    during: Literal["apply", "check"]
+
+    @property
+    def verdict(self) -> Literal["ok", "warning", "failed"]:
+        """What came of it."""
+        return "ok" if not self.broken else "failed" if self.severity == "error" else "warning"
+
+    @property
+    def told(self) -> str:
+        """The rule with its name, and that it only warns."""
+        return told(self.rule, self.name, self.severity)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Never, Self
+from typing import Annotated, Any, ClassVar, Literal, Never, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from featdsl import urls
 from featdsl.callables import Function
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts
 from featdsl.durations import checked
 
 Duration = Annotated[str, AfterValidator(checked)]
-Format = Literal["parquet", "csv", "json"]
+Format = Literal["parquet", "csv", "json", "iceberg", "delta"]
 
 _ENDINGS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -46,7 +47,10 @@ class Source(Declaration):
 
     - `path="data/accounts/*.parquet"`: Parquet, CSV or JSON-lines files, a glob relative to featproject.toml;
       `format=` names the format where the ending does not, `options=` goes to DuckDB's reader;
-    - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file;
+    - `path="s3://bucket/accounts/*.parquet"` or `"https://..."`: the same elsewhere, with the credentials of AWS's
+      standard variables; `path="s3://bucket/accounts", format="iceberg"` or `"delta"`: the folder of such a table;
+    - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file, of `"sqlite:shop.db"` or of a
+      PostgreSQL, `"postgresql://host/shop"`; `"env:NAME"` is what the variable says, which stays unknown to plans;
     - `sql="SELECT ... FROM {{ other_source }}"`: a query over other sources, with Jinja;
     - `frame=`: rows in memory (pandas, polars, pyarrow or a DuckDB relation), for tests and notebooks;
     - `function=load_rates, columns={"currency": str, "day": date, "rate": float}`: a Python function, called when a plan
@@ -114,11 +118,14 @@ class Source(Declaration):
             said = f"{' and '.join(places)} are given" if places else "none is given"
             raise ValueError(f"give one of path=, table=, sql=, frame= or function=; {said}")
         if (self.table is None) != (self.database is None):
-            raise ValueError("table= and database= go together: a table, and the DuckDB file that holds it")
+            raise ValueError("table= and database= go together: a table, and the database that holds it")
         if (self.function is None) != (not self.columns):
             raise ValueError("function= and columns= go together: what makes the rows, and the columns that they have")
-        if self.path is not None:
-            self.file_format()
+        faults = [urls.fault(path=path) for path in self.path or ()] + [urls.fault(database=self.database or "")]
+        if told := [fault for fault in faults if fault]:
+            raise ValueError(told[0])
+        if self.path is not None and self.file_format() in {"iceberg", "delta"} and len(self.path) > 1:
+            raise ValueError(f"format={self.format!r} reads one table: give one path")
         if self.available_at and not self.timestamp:
             raise ValueError("available_at= tells when the row of a timestamp became known, so it needs timestamp=")
         if self.lookback and not self.timestamp:
@@ -133,6 +140,12 @@ class Source(Declaration):
             return self.format
         for path in self.path or ():
             for ending, found in _ENDINGS.items():
-                if path.endswith(ending):
+                if _name(path).endswith(ending):
                     return found
-        raise ValueError(f"{self.path} does not tell its format; give format= one of parquet, csv, json")
+        formats = ", ".join(get_args(Format))
+        raise ValueError(f"{self.path} does not tell its format; give format= one of {formats}")
+
+
+def _name(path: str) -> str:
+    """Return the path of a file, or that in a URL: what a URL asks for beside it tells nothing of the format."""
+    return path.partition("?")[0] if urls.scheme(path).startswith("http") else path

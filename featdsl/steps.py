@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from featdsl import graph, impact, selects, uses
+from featdsl import checkrows, graph, impact, selects, uses
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -55,7 +55,7 @@ def derive(
         yield replace(table_step, estimate=impact.estimate(snapshot, features))
         if features[0].window is None:
             yield from _uniqueness(target.groups[name], features)
-    yield from _expectations(snapshot, target, versions, {name for name, _ in stale})
+    yield from _checks(snapshot, target, versions, {name for name, _ in stale})
     live = live_versions(holders(sides.others, target), versions)
     yield from _views(sides, versions, drift)
     yield from _records(sides.written_own, target)
@@ -133,21 +133,18 @@ def _build_table(
 
 
 def checks_of(
-    group: GroupDefinition,
-    members: Sequence[FeatureDefinition],
-    features: Sequence[FeatureDefinition],
-    versions: Mapping[tuple[str, str], FeatureDefinition],
-    since: str,
+    catalog: Catalog, features: Sequence[FeatureDefinition], versions: checkrows.Versions, since: str
 ) -> Iterator[CheckRows]:
-    """Yield what rows of one table must meet that were written from a time on; without one, all of its rows.
+    """Yield what a group must meet whose table was written, the one that these features are read from.
 
-    `features` are those that are read from the table, of the `members` of its group that have values.
+    Of what is told of single rows those from a time on are looked at, where its SQL is given.
     """
+    group = catalog.groups[features[0].group]
     if features[0].window is None:
         yield from _uniqueness(group, features, since)
-    for feature in features:
-        for condition in feature.expect:
-            yield _expectation(feature, members, versions, condition, since)
+    for ruled in checkrows.declared(catalog, group.name):
+        if ruled[0] == group.name or any(each.address == ruled[0] for each in features):
+            yield checkrows.check(catalog, group.name, ruled, versions, since)
 
 
 def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition], since: str = "") -> Iterator[CheckRows]:
@@ -163,34 +160,16 @@ def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition], s
     )
 
 
-def _expectations(
+def _checks(
     snapshot: Snapshot, target: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition], built: set[str]
 ) -> Iterator[CheckRows]:
+    """Yield the checks of all rules on what is built, and of new rules on what is stored."""
     for name in sorted(target.groups):
-        features = target.stored_members_of(name)
-        for feature in features:
-            applied = snapshot.catalog.features.get(feature.address)
-            known = applied.expect if applied and name not in built else ()
-            for condition in feature.expect:
-                if condition not in known:
-                    yield _expectation(feature, features, versions, condition)
-
-
-def _expectation(
-    feature: FeatureDefinition,
-    members: Sequence[FeatureDefinition],
-    versions: Mapping[tuple[str, str], FeatureDefinition],
-    condition: str,
-    since: str = "",
-) -> CheckRows:
-    return CheckRows(
-        address=feature.address,
-        rule=condition,
-        sql=selects.violations(members, versions, condition, feature.name, since),
-        reads=tuple(sorted({each.table for each in members})),
-        mend="Correct the data or the feature's SQL, or relax its expect=.",
-        origin=feature.origin,
-    )
+        applied = name in snapshot.catalog.groups and name not in built
+        known = set(checkrows.declared(snapshot.catalog, name)) if applied else set()
+        for ruled in checkrows.declared(target, name):
+            if ruled not in known:
+                yield checkrows.check(target, name, ruled, versions)
 
 
 def versions_of(

@@ -14,10 +14,12 @@ from featdsl.outdated import Moved, Outdated
 from featdsl.plan import Kept
 from featdsl.refresh import Result
 from featdsl.render import sizes
+from featdsl.render.phrases import counted
 from featdsl.render.shifts import shift_lines
 from featdsl.render.terminal import plain
+from featdsl.rules import told
 from featdsl.shifts import Compared
-from featdsl.snapshot import Environment, HistoryEntry, Touched
+from featdsl.snapshot import CheckResult, Environment, HistoryEntry, Touched
 
 
 def listing(features: Sequence[Listed], width: int) -> str:
@@ -120,23 +122,55 @@ def refreshed(result: Result, width: int) -> str:
         for each in result.tables
     ]
     listed = table(("group", "", "rows", "from", "because"), rows, width) if rows else ""
-    count = len(result.changed)
-    if not count:
+    done = result.summary
+    if not done.built:
         return f"{listed}Everything is up to date.\n"
-    tables = f"{count} table{'s' if count > 1 else ''}"
-    return f"{listed}Refreshed {tables}, {result.rows:,} rows. The store is at state {result.serial}.\n"
+    counts = f"{counted(done.built, 'table')}, {sizes.rows(done.rows)}, {sizes.size(done.bytes)}, {done.seconds:.1f} s"
+    warned = f"; {counted(done.warnings, 'warning')}" if done.warnings else ""
+    return f"{listed}Refreshed {counts}{warned}. The store is at state {done.serial}.\n"
 
 
 def checks(checked: Sequence[Checked]) -> str:
-    """Return each expectation and whether the stored rows meet it, with examples of those that do not."""
+    """Return each rule and whether the stored rows keep it, with examples of those that do not."""
     lines = []
     for each in checked:
-        verdict = "ok    " if not each.broken else "broken"
-        count = f"  {each.broken:,} rows" if each.broken else ""
-        lines.append(f"{verdict}  {each.address} ({each.owner}): {each.rule}{count}")
+        verdict = "ok    " if not each.broken else "broken" if each.severity == "error" else "warn  "
+        rule = told(each.rule, each.name, "error")
+        count = f"  {_broken(each)}".rstrip() if each.broken else ""
+        lines.append(f"{verdict}  {each.address} ({each.owner}): {rule}{count}")
         lines += [f"          {', '.join(f'{name} = {value}' for name, value in row.items())}" for row in each.examples]
-    broken = sum(bool(each.broken) for each in checked)
-    return "\n".join([*lines, f"{len(checked)} expectations, {broken} broken."]) + "\n"
+    broken = sum(bool(each.broken) and each.severity == "error" for each in checked)
+    warned = sum(bool(each.broken) and each.severity == "warn" for each in checked)
+    warnings = f", {counted(warned, 'warning')}" if warned else ""
+    return "\n".join([*lines, f"{counted(len(checked), 'check')}, {broken} broken{warnings}."]) + "\n"
+
+
+def _broken(found: Checked | CheckResult) -> str:
+    """Return how much of what was checked breaks the rule; of an age there is no more to say."""
+    match found.kind:
+        case "expect":
+            return f"{found.broken:,} of {found.rows:,} rows"
+        case "unique":
+            return counted(found.broken, "value")
+        case "rows":
+            return sizes.rows(found.rows)
+        case "max_age":
+            return ""
+
+
+def check_history(found: Sequence[CheckResult], width: int) -> str:
+    """Return what checks found as a table, the newest first."""
+    rows = [
+        (each.checked_at[:19], each.verdict, str(each.serial), each.during, each.by, each.address, _outcome(each))
+        for each in found
+    ]
+    return table(("checked at", "verdict", "state", "during", "by", "what", "rule"), rows, width)
+
+
+def _outcome(found: CheckResult) -> str:
+    """Return a rule, and by how much it was broken."""
+    said = _broken(found) if found.broken else ""
+    return f"{said}: {found.told}" if said else found.told
 
 
 def parity(compared: Parity) -> str:
@@ -196,10 +230,17 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
         yield "built", f"{data['built_at']} by {data['engine']}"
     if data.get("samples"):
         yield "samples", ", ".join(str(value) for value in data["samples"])
+    if found.checks:
+        yield "checks", "\n".join(_last_result(each, found.address) for each in found.checks)
     yield "made of", "\n".join(found.made_of) or "nothing else"
     yield "used by", "\n".join(found.used_by) or "nobody yet"
     if found.kept:
         yield "older", "\n".join(_older(each) for each in found.kept)
+
+
+def _last_result(found: CheckResult, address: str) -> str:
+    of = "" if found.address == address else f"{found.address.removeprefix(f'{address}.')}: "
+    return f"{found.checked_at[:19]} {found.verdict:7}  {of}{_outcome(found)}"
 
 
 def _older(kept: Kept) -> str:

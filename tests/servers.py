@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -12,8 +13,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -205,6 +209,75 @@ class S3:
         """Return the keys of the objects that it holds, in order."""
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return sorted(each["Key"] for page in pages for each in page.get("Contents", ()))
+
+
+@dataclass
+class Files:
+    """An HTTP server of a folder's files, of which parts can be asked for; `requests` lists what was."""
+
+    folder: Path
+    requests: list[str] = field(default_factory=list)
+    _server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        """What its files' URLs begin with."""
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def start(self) -> None:
+        """Start on a free port."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, files=self))
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers for a file, or for the range of its bytes that is asked for."""
+
+    def __init__(self, *arguments: Any, files: Files) -> None:
+        self._files = files
+        super().__init__(*arguments)
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self.wfile.write(self._answer())
+
+    def log_message(self, *_: object) -> None:
+        self._files.requests.append(f"{self.command} {self.path}")
+
+    def _answer(self) -> bytes:
+        file = self._files.folder / self.path.partition("?")[0].lstrip("/")
+        if not file.is_file():
+            self.send_error(404)
+            return b""
+        whole = file.read_bytes()
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        first, last = (int(asked[1]), int(asked[2] or len(whole) - 1)) if asked else (0, len(whole) - 1)
+        part = whole[first : last + 1]
+        self.send_response(206 if asked else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(part)))
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(whole)}")
+        self.end_headers()
+        return part
+
+
+@pytest.fixture
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
+    """An HTTP server of the files that a test puts in its folder."""
+    server = Files(tmp_path_factory.mktemp("files"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ LAYERS = {
         "events",
         "instants",
         "names",
-        "places",
+        "rules",
+        "urls",
     },
     "what teams write": {
         "declaration",
@@ -38,13 +39,14 @@ LAYERS = {
         "featureset",
         "deprecated",
     }
-    | {"request", "shared"},
+    | {"expect", "request", "shared"},
     "plain data": {"definitions", "snapshot"},
     "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
     | {
         "aggregates",
         "expressions",
         "functions",
+        "jsonlines",
         "macros",
         "memory",
         "requested",
@@ -57,6 +59,7 @@ LAYERS = {
     "engine and storage": {
         "engine",
         "extensions",
+        "places",
         "stores",
         "stores.ducklake",
         "stores.ducklake_extending",
@@ -73,6 +76,7 @@ LAYERS = {
         "stores.migration",
         "stores.recording",
         "stores.registry",
+        "stores.standins",
     },
     "from files to a plan": {
         "loader",
@@ -81,6 +85,7 @@ LAYERS = {
         "draft_sources",
         "draft_features",
         "draft_inputs",
+        "draft_rules",
         "catalog",
         "binding",
         "diff",
@@ -90,6 +95,7 @@ LAYERS = {
         "calls",
         "environments",
         "gc",
+        "checkrows",
         "impact",
         "renames",
         "subset",

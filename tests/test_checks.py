@@ -34,7 +34,7 @@ def test_every_expectation_is_run_on_what_is_stored(applied: Workspace) -> None:
     done = applied.run("check")
     assert (done.returncode, done.stdout) == (
         0,
-        "ok      user_profile.age (accounts): age BETWEEN 0 AND 120\n1 expectations, 0 broken.\n",
+        "ok      user_profile.age (accounts): age BETWEEN 0 AND 120\n1 check, 0 broken.\n",
     )
 
 
@@ -44,9 +44,9 @@ def test_rows_that_break_a_rule_are_named(applied: Workspace) -> None:
     done = applied.run("check")
     assert (done.returncode, done.stdout) == (
         1,
-        "broken  user_profile.age (accounts): age BETWEEN 0 AND 120  1 rows\n"
+        "broken  user_profile.age (accounts): age BETWEEN 0 AND 120  1 of 20 rows\n"
         "          user_id = 2, event_timestamp = 2026-01-03 00:00:00, age = 200\n"
-        "1 expectations, 1 broken.\n",
+        "1 check, 1 broken.\n",
     )
     (found,) = json.loads(applied.run("check", "--format", "json").stdout)
     assert (found["address"], found["broken"], found["examples"][0]["age"]) == ("user_profile.age", 1, 200)

@@ -166,7 +166,8 @@ def contents(project: Project) -> dict[str, list[str]]:
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(st.lists(rows(0, 7_200), min_size=1, max_size=4))
-def test_new_files_give_what_all_files_give_whatever_they_hold(arrivals: list[list[Row]]) -> None:
+def test_new_files_give_what_all_files_give(arrivals: list[list[Row]]) -> None:
+    """However late the rows in them are."""
     with TemporaryDirectory() as folder:
         story = Story(Path(folder), "*")
         story.write("data/0.parquet", arrivals[0])
@@ -184,9 +185,8 @@ def test_new_files_give_what_all_files_give_whatever_they_hold(arrivals: list[li
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(st.data(), st.integers(1, 3))
-def test_a_file_that_grows_gives_what_all_of_it_gives_as_long_as_rows_are_not_later_than_the_lookback(
-    data: st.DataObject, times: int
-) -> None:
+def test_a_file_that_grows_gives_what_all_of_it_gives(data: st.DataObject, times: int) -> None:
+    """As long as no row is later than the lookback."""
     with TemporaryDirectory() as folder:
         story = Story(Path(folder), "all")
         whole = [(0, 1_000, 0, 1), *data.draw(rows(0, 2_000))]

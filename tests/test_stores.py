@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -15,8 +15,8 @@ from featdsl import engine
 from featdsl.definitions import Column, EntityDefinition, FeatureDefinition, GroupDefinition, Member
 from featdsl.errors import Origin, StoreError, StoreLockedError
 from featdsl.project import Project, ProjectTable, Settings, StoreTable
-from featdsl.snapshot import Drift, HistoryEntry, Snapshot, StoredTable, Touched
-from featdsl.stores import Store, Writer
+from featdsl.snapshot import CheckResult, Drift, HistoryEntry, Snapshot, StoredTable, Touched
+from featdsl.stores import Store, Writer, standins
 from featdsl.stores.embedded import EmbeddedStore
 
 
@@ -62,7 +62,16 @@ GROUP = GroupDefinition(
     name="scores", tags=(), entity="user", source=None, keys=(), ttl=None,
     members=(Member(column="score", feature="scores.score", fingerprint="old"),), **COMMON,
 )  # fmt: skip
+CHECKED = CheckResult(
+    address="scores.score", kind="expect", rule="score > 0", severity="error", broken=1, rows=2,
+    checked_at=f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%S.000+00:00}", serial=1, by="ann", during="apply",
+)  # fmt: skip
 COLUMNS = (Column(name="user_id", dtype="BIGINT"), Column(name="score", dtype="DOUBLE"))
+
+
+def at(days: int) -> str:
+    """Return a time so many days ago, as checks are kept with."""
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
 
 
 def entry(serial: int) -> HistoryEntry:
@@ -192,6 +201,70 @@ def test_forgetting_takes_one_fingerprint(store: Store) -> None:
     publish(store, lambda w: w.forget("feature", "scores.score", "old"))
 
     assert list(store.read().versions) == [("scores.score", "new")]
+
+
+def test_results_of_checks_are_kept_with_what_is_published(store: Store) -> None:
+    """Those of an environment, the newest first; every field comes back."""
+    newer = replace(CHECKED, checked_at=at(days=0), rule="score > 1", name="n", severity="warn", kind="unique")
+    publish(store, lambda w: w.checked([CHECKED]))
+    publish(store, lambda w: w.checked([newer, replace(newer, environment="pr_1")]), env="pr_1")
+
+    assert store.checks() == [newer, CHECKED]
+    assert store.checks("pr_1") == [replace(newer, environment="pr_1")]
+
+
+def test_results_of_checks_are_kept_alone(store: Store) -> None:
+    """Nothing else of that writer is seen, and the store stays at its state: plans made before still hold."""
+    publish(store, build())
+    before = store.read()
+    with store.writing(pytest.fail) as writer:
+        build("scores_2")(writer)
+        writer.record(OLD)
+        writer.checked([CHECKED])
+        writer.keep_checks()
+
+    assert store.checks() == [CHECKED]
+    assert store.read() == before
+    assert len(store.history()) == 1
+    publish(store, build("scores_3"))
+    assert (store.checks(), store.read().head.serial) == ([CHECKED], 2)
+
+
+def test_before_the_first_apply_there_is_nothing_to_keep_results_in(store: Store) -> None:
+    """Checks of a first apply that fails leave no store behind."""
+    assert store.checks() == []
+    with store.writing(pytest.fail) as writer:
+        writer.checked([CHECKED])
+        writer.keep_checks()
+
+    assert (store.checks(), store.read()) == ([], Snapshot())
+
+
+def test_results_of_checks_go_when_history_does(store: Store) -> None:
+    """At the next results that are kept: those of 30 days stay, which is the default."""
+    old, young = replace(CHECKED, checked_at=at(days=31)), replace(CHECKED, checked_at=at(days=29))
+    publish(store, lambda w: w.checked([old, young]))
+    assert store.checks() == [young, old]
+
+    with store.writing(pytest.fail) as writer:
+        writer.checked([CHECKED])
+        writer.keep_checks()
+    assert store.checks() == [CHECKED, young]
+
+
+def test_a_writer_tells_how_much_it_has_written(store: Store) -> None:
+    """Nothing at first; more with each large table; in the end about what the tables are said to take."""
+    with store.writing(pytest.fail) as writer:
+        sizes = [writer.written()]
+        for number in (1, 2):
+            build(f"scores_{number}", "SELECT i AS user_id, random() AS score FROM range(500_000) t(i)")(writer)
+            sizes.append(writer.written())
+        writer.publish(entry(1))
+        sizes.append(writer.written())
+
+    assert sizes[0] == 0
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert sizes[3] == pytest.approx(sum(table.bytes for table in store.read().tables.values()), rel=0.1)
 
 
 def test_a_table_is_read_as_it_was_built(store: Store, project: Project) -> None:
@@ -514,3 +587,31 @@ def test_data_that_should_be_there_have_drifted(kind: Implementation, store: Sto
     kind.lose(project, store.read().tables["second"].file)
 
     assert store.drift(store.read()) == Drift(tables=frozenset({"second"}))
+
+
+def test_a_view_is_made_without_opening_the_file_of_its_table() -> None:
+    """It is bound to an empty table of the same columns, and keeps its own text."""
+    with duckdb.connect() as connection:
+        shape = {"scores_1": COLUMNS}
+        select = "SELECT * FROM read_duckdb('/nowhere/data.duckdb', table_name => 'scores_1')"
+        with standins.standing_in(connection, shape):
+            connection.execute(f"CREATE VIEW scores AS {select}")
+        assert standins.shapes(connection, ["memory"]) == {"scores": list(COLUMNS)}
+        with pytest.raises(duckdb.Error, match="/nowhere/data.duckdb"):
+            connection.execute("FROM scores")
+
+
+def test_a_view_over_a_table_of_before_and_a_new_one_reads_both(store: Store, project: Project) -> None:
+    """The one is in a file of an earlier apply, the other in one that is written now."""
+    publish(store, build())
+    publish(
+        store,
+        build("scores_2", "SELECT 1 AS user_id, 2.5 AS score"),
+        lambda writer: writer.put_view("new", 'SELECT * FROM tables."scores_2"'),
+        lambda writer: writer.put_view("both", 'FROM tables."scores_1" UNION ALL FROM tables.scores_2'),
+    )
+    connection = engine.connect(project)
+    store.open_views(connection, ["new", "both"])
+    assert connection.execute("FROM prod.new").fetchall() == [(1, 2.5)]
+    assert connection.execute("FROM prod.both ORDER BY score").fetchall() == [(1, 0.5), (1, 2.5)]
+    assert store.drift(store.read()) == Drift()

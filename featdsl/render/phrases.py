@@ -239,6 +239,6 @@ def checks(plan: Plan) -> list[tuple[str, list[str]]]:
     """Return the rules that data must keep, what is declared first, each with what it is checked on."""
     rules: dict[str, list[str]] = defaultdict(list)
     steps = [step for step in plan.steps if isinstance(step, CheckRows)]
-    for step in sorted(steps, key=lambda each: (each.rule.startswith("one row"), each.rule, each.address)):
-        rules[step.rule].append(step.address)
+    for step in sorted(steps, key=lambda each: (each.kind == "identity", each.told, each.address)):
+        rules[step.told].append(step.address)
     return list(rules.items())

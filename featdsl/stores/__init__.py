@@ -7,7 +7,18 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions import Column, Definition
-from featdsl.snapshot import PROD, Drift, Environment, Head, HistoryEntry, Left, Reading, Snapshot, StoredTable
+from featdsl.snapshot import (
+    PROD,
+    CheckResult,
+    Drift,
+    Environment,
+    Head,
+    HistoryEntry,
+    Left,
+    Reading,
+    Snapshot,
+    StoredTable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +56,9 @@ class Store(Protocol):
 
     def history(self) -> list[HistoryEntry]:
         """Return every apply, the newest first."""
+
+    def checks(self, environment: str = PROD) -> list[CheckResult]:
+        """Return what checks found in an environment, as long as history is kept, the newest first."""
 
     def plan(self, serial: int) -> str:
         """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""
@@ -111,6 +125,9 @@ class Writer(Protocol):
     def refreshes(self) -> None:
         """Say that this apply only brings tables up to date: plans for the environment hold."""
 
+    def written(self) -> int:
+        """Return how many bytes the tables that this apply has built take so far."""
+
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
 
@@ -137,6 +154,12 @@ class Writer(Protocol):
 
     def forget_until(self, serial: int) -> None:
         """Let go of what was replaced up to this state: nobody can go back to before it."""
+
+    def checked(self, results: Iterable[CheckResult]) -> None:
+        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
+
+    def keep_checks(self) -> None:
+        """Keep what checks found, and publish nothing: the store stays at its state. The last act of a writer."""
 
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once; `plan` is kept beside the entry."""

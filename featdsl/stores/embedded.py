@@ -22,7 +22,17 @@ from featdsl import engine
 from featdsl.definitions import Column
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Reading, Snapshot, StoredTable
+from featdsl.snapshot import (
+    NOTHING,
+    PROD,
+    CheckResult,
+    Drift,
+    Environment,
+    HistoryEntry,
+    Reading,
+    Snapshot,
+    StoredTable,
+)
 from featdsl.stores.embedded_writer import RETIRED_SECONDS, UNFINISHED, Before, EmbeddedWriter, open_tables, unreadable
 from featdsl.stores.journal import Journal
 from featdsl.stores.lock import exclusive
@@ -93,6 +103,13 @@ class EmbeddedStore:
             return []
         with self._catalogue() as connection:
             return Registry(connection).history()
+
+    def checks(self, environment: str = PROD) -> list[CheckResult]:
+        """Return what checks found in an environment, as long as history is kept, the newest first."""
+        if not self._path.exists():
+            return []
+        with self._catalogue() as connection:
+            return Registry(connection).checks(environment)
 
     def plan(self, serial: int) -> str:
         """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from featdsl.definitions import Column, Definition, FeatureDefinition, address, 
 from featdsl.errors import Problem, StoreError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import (
+    CheckResult,
     Environment,
     Head,
     HistoryEntry,
@@ -27,10 +30,11 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
-from featdsl.stores import parts
 from featdsl.stores.journal import Journal, Noted
 from featdsl.stores.lock import user
+from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
 from featdsl.stores.registry import TABLES, Edits, Registry
+from featdsl.stores.standins import Shapes, shapes, standing_in
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -39,8 +43,10 @@ if TYPE_CHECKING:
 
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
 _TABLES_A_FILE = 32
-"""A view that is made or read loads the whole catalogue of its table's file: with 300 tables in one, that was most of
-an apply. A file takes at least a quarter of a MiB, so one for each table would waste space."""
+"""A view that is read loads the whole catalogue of its table's file. A file takes at least a quarter of a MiB, so one
+for each table would waste space."""
+_TABLE = re.compile(r'\btables\.("(?:[^"]|"")+"|\w+)')
+"""A stored table in the SQL of a view."""
 RETIRED_SECONDS = 3600
 """How long a data file stays that nothing lists any more: a reader may have read the catalogue of before."""
 UNFINISHED = "unfinished.jsonl"
@@ -68,12 +74,13 @@ class EmbeddedWriter:
         self.snapshot = snapshot
         self.connection = engine.connect(project)
         self.serial = before.serial + 1
-        self._before, self._folder = before, folder
+        self._before, self._folder, self._history = before, folder, project.history_seconds
         self._files: list[str] = []
         self._journal = Journal(folder / UNFINISHED)
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
         seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
         self._left = {name: noted for name, noted in self._journal.read().items() if noted.table.file not in seen}
+        self._shapes: Shapes = {}
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
         self._published = False
@@ -159,12 +166,12 @@ class EmbeddedWriter:
 
     def _extend_own(self, table: StoredTable, sql: str, since: str) -> int:
         """Extend a table that nobody else has seen, in its place."""
-        stored, time = _in_file(table.file, table.name), parts.time(table, since)
+        stored, time = _in_file(table.file, table.name), in_clock(table, since)
         self.connection.execute("BEGIN")
         try:
             self.connection.execute(f"DELETE FROM {stored} WHERE {EVENT_TIMESTAMP} >= {time}")
             self.connection.execute(f"INSERT INTO {stored}\n{sql}")
-            for update in parts.taken_over(table, stored, time):
+            for update in taken_over(table, stored, time):
                 self.connection.execute(update)
             self.connection.execute("COMMIT")
         except BaseException:
@@ -180,7 +187,7 @@ class EmbeddedWriter:
         file, stored = self._stored(table.name)
         self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
         (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
-        older = f"SELECT count(*), count(*) FILTER (WHERE {EVENT_TIMESTAMP} < {parts.time(table, since)})"
+        older = f"SELECT count(*), count(*) FILTER (WHERE {EVENT_TIMESTAMP} < {in_clock(table, since)})"
         ((before, kept),) = self.connection.execute(f"{older} FROM tables.{quote(table.name)}").fetchall()
         if kept + rows == before and not self._differ(table, stored, since):
             self.connection.execute(f"DROP TABLE {stored}")
@@ -199,17 +206,17 @@ class EmbeddedWriter:
     def _differ(self, table: StoredTable, stored: str, since: str) -> bool:
         """Return whether as many rows as a table has from a time on are other rows."""
         listed = ", ".join(quote(column.name) for column in table.columns)
-        there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {parts.time(table, since)}"
+        there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {in_clock(table, since)}"
         query = f"SELECT {listed} FROM {stored} EXCEPT ALL {there} LIMIT 1"
         return bool(self.connection.execute(query).fetchall())
 
     def _merged(self, table: StoredTable) -> StoredTable:
         """Return a table whose newest part, in the file of this apply, is merged with those that are not much larger."""
-        newest, place = table.parts[-1], parts.merge_from(table.parts)
+        newest, place = table.parts[-1], merge_from(table.parts)
         stored = _in_file(newest.file, table.name)
         self._note_first_rows(table, stored)
         if place < len(table.parts) - 1:
-            whole = parts.select(replace(table, parts=table.parts[place:]), _in_file)
+            whole = all_rows(replace(table, parts=table.parts[place:]), _in_file)
             order = ", ".join(quote(name) for name in [*table.keys, EVENT_TIMESTAMP])
             together = _in_file(newest.file, f"{table.name}#merged")
             self.connection.execute(f"CREATE TABLE {together} AS\nSELECT * FROM (\n{whole}\n) ORDER BY {order}")
@@ -224,8 +231,8 @@ class EmbeddedWriter:
     def _note_first_rows(self, table: StoredTable, stored: str) -> None:
         """Keep beside the newest part when each entity has its first row there: earlier rows hold until then."""
         if UNTIL in {column.name for column in table.columns}:
-            first = parts.first_rows(stored, table.keys)
-            kept = _in_file(table.parts[-1].file, table.name + parts.NEXT)
+            first = first_rows(stored, table.keys)
+            kept = _in_file(table.parts[-1].file, table.name + NEXT)
             self.connection.execute(f"CREATE OR REPLACE TABLE {kept} AS\n{first}")
 
     def _stored(self, table: str) -> tuple[str, str]:
@@ -248,6 +255,11 @@ class EmbeddedWriter:
         path = self._folder / self._files[-1]
         self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_STORAGE})")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
+
+    def written(self) -> int:
+        """Return how many bytes the tables that this apply has built take so far."""
+        paths = [path for file in self._files for path in (self._folder / file, self._folder / f"{file}.wal")]
+        return sum(path.stat().st_size for path in paths if path.exists())
 
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
@@ -287,13 +299,41 @@ class EmbeddedWriter:
         """Let go of what was replaced up to this state: nobody can go back to before it."""
         self._edits.forgotten = serial
 
+    def checked(self, results: Iterable[CheckResult]) -> None:
+        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
+        self._edits.checks += results
+
+    def keep_checks(self) -> None:
+        """Keep what checks found, and publish nothing: a new catalogue that differs from the old one in that alone."""
+        import duckdb
+
+        path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
+        if not (path.exists() and self._edits.checks):
+            return
+        try:
+            shutil.copyfile(path, partial)
+            with closing(duckdb.connect()) as connection:
+                connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE}); USE catalogue; BEGIN")
+                Registry(connection).write_checks(self._edits.checks, self._oldest_check())
+                connection.execute("COMMIT; CHECKPOINT catalogue")
+            _sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync(self._folder)
+
+    def _oldest_check(self) -> str:
+        return (_now() - timedelta(seconds=self._history)).isoformat(timespec="milliseconds")
+
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
         self._edits.plan = plan
         self._drop_leavings()
         self._compact()
-        for file in self._files:
-            self.connection.execute(f"CHECKPOINT {quote(Path(file).stem)}")
+        databases = [Path(file).stem for file in self._files]
+        for database in databases:
+            self.connection.execute(f"CHECKPOINT {quote(database)}")
+        self._shapes = shapes(self.connection, databases)
         self.connection.close()
         for file in self._files:
             _sync(self._folder / file)
@@ -318,7 +358,7 @@ class EmbeddedWriter:
             stem = Path(file).stem
             found = "SELECT table_name FROM duckdb_tables() WHERE database_name = ?"
             for (name,) in self.connection.execute(found, [stem]).fetchall():
-                table = self._built.get(name.removesuffix(parts.NEXT))
+                table = self._built.get(name.removesuffix(NEXT))
                 if table is None or file not in {piece.file for piece in table.pieces}:
                     self.connection.execute(f"DROP TABLE {_in_file(file, name)}")
 
@@ -362,14 +402,21 @@ class EmbeddedWriter:
             if fresh:
                 connection.execute(TABLES)
                 connection.execute(_FILES)
-            connection.execute("BEGIN")
             moved = Registry(connection).meta().get("folder") != str(self._folder)
-            Registry(connection).write(self._edits, head, entry, self._environment())
-            connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
-            connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
-            self._list_files(connection)
-            self._put_table_views(connection, moved=moved)
-            self._put_views(connection)
+            with standing_in(connection, self._shapes):
+                connection.execute("BEGIN")
+                Registry(connection).write(self._edits, head, entry, self._environment())
+                if self._edits.checks or self._edits.is_upkeep:
+                    Registry(connection).write_checks(self._edits.checks, self._oldest_check())
+                connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
+                connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
+                self._list_files(connection)
+                self._put_table_views(connection, self._shapes)
+                others = self._put_views(connection)
+                connection.execute("COMMIT")
+            connection.execute("BEGIN")
+            self._put_table_views(connection, self._lacking(connection, moved=moved))
+            _make(connection, others)
             connection.execute("COMMIT")
             self._note_views(connection, partial)
             connection.execute("CHECKPOINT catalogue")
@@ -402,26 +449,33 @@ class EmbeddedWriter:
         kept = f"retired IS NULL OR retired > {now - RETIRED_SECONDS}"
         connection.execute(f"DELETE FROM registry.files WHERE NOT ({kept})")
 
-    def _put_table_views(self, connection: DuckDBPyConnection, *, moved: bool) -> None:
-        """Point the view of each table at its file: of all tables when the folder has moved, else of new ones."""
-        known = {
-            name
-            for (name,) in connection.execute(
-                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
-            ).fetchall()
-        }
-        for name, table in {**self.snapshot.tables, **self._edits.tables}.items():
-            if table is None:
-                connection.execute(f"DROP VIEW IF EXISTS tables.{quote(name)}")
-            elif moved or name not in known or name in self._edits.tables:
-                select = parts.select(table, self._reading)
-                connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(name)} AS {select}")
+    def _lacking(self, connection: DuckDBPyConnection, *, moved: bool) -> list[str]:
+        """Return the tables of before that have no view that holds: all of them when the folder has moved."""
+        query = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
+        known = {name for (name,) in connection.execute(query).fetchall()}
+        listed = {**self.snapshot.tables, **self._edits.tables}
+        for name in sorted(known & {name for name, table in listed.items() if table is None}):
+            connection.execute(f"DROP VIEW tables.{quote(name)}")
+        stay = [name for name, table in listed.items() if table and name not in self._shapes]
+        return stay if moved else [name for name in stay if name not in known]
+
+    def _put_table_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
+        """Point the view of each of these tables at its file."""
+        listed = {**self.snapshot.tables, **self._built}
+        _make(connection, {
+            f"tables.{quote(name)}": all_rows(table, self._reading)
+            for name in names
+            if (table := listed.get(name))
+        })  # fmt: skip
 
     def _reading(self, file: str, table: str) -> str:
         return f"read_duckdb({literal(str(self._folder / file))}, table_name => {literal(table)})"
 
-    def _put_views(self, connection: DuckDBPyConnection) -> None:
-        """Make the views that the registry lists and that are not there as listed, and drop those that it does not list."""
+    def _put_views(self, connection: DuckDBPyConnection) -> dict[str, str]:
+        """Drop the views that the registry does not list, and make those that it does and that read new tables only.
+
+        Return the others that are not there as listed, with their SQL.
+        """
         for environment in self._edits.dropped:
             connection.execute(f"DROP SCHEMA IF EXISTS {quote(environment)} CASCADE")
         schema = quote(self.snapshot.environment)
@@ -429,9 +483,13 @@ class EmbeddedWriter:
         for name, sql in self._edits.views.items():
             if sql is None:
                 connection.execute(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
-        new = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
-        for environment, name, sql in connection.execute(new).fetchall():
-            connection.execute(f"CREATE OR REPLACE VIEW {quote(environment)}.{quote(name)} AS {sql}")
+        query = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
+        rows = connection.execute(query).fetchall()
+        wanted = {f"{quote(environment)}.{quote(name)}": sql for environment, name, sql in rows}
+        new = {spelled for name in self._shapes for spelled in (name, quote(name))}
+        over_new = {view: sql for view, sql in wanted.items() if new.issuperset(_TABLE.findall(sql))}
+        _make(connection, over_new)
+        return {view: sql for view, sql in wanted.items() if view not in over_new}
 
     def _note_views(self, connection: DuckDBPyConnection, partial: Path) -> None:
         """Note each new view's text as DuckDB reads it back, which is not always how it was written."""
@@ -454,6 +512,11 @@ class EmbeddedWriter:
             for path in (self._folder / file for file in self._files if file not in done):
                 for leftover in (path, path.with_name(path.name + ".wal")):
                     leftover.unlink(missing_ok=True)
+
+
+def _make(connection: DuckDBPyConnection, views: Mapping[str, str]) -> None:
+    for view, sql in views.items():
+        connection.execute(f"CREATE OR REPLACE VIEW {view} AS {sql}")
 
 
 def _now() -> datetime:
@@ -484,7 +547,7 @@ def open_tables(connection: DuckDBPyConnection, folder: Path, tables: Iterable[S
                 connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(path.stem)} (READ_ONLY)")
             except duckdb.Error as error:
                 raise unreadable(path, error) from None
-        connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table.name)} AS {parts.select(table, _in_file)}")
+        connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table.name)} AS {all_rows(table, _in_file)}")
 
 
 def _in_file(file: str, table: str) -> str:

@@ -18,7 +18,7 @@ Relation = Callable[[str, str], str]
 """What stands after FROM for a table in a data file: of the file, and of the table's name."""
 
 
-def select(table: StoredTable, relation: Relation) -> str:
+def all_rows(table: StoredTable, relation: Relation) -> str:
     """Return the query of all rows of a stored table."""
     pieces = table.pieces
     if len(pieces) == 1:
@@ -98,10 +98,10 @@ def _last_rows(table: StoredTable, number: int, rows: str, relation: Relation) -
 def _end(table: StoredTable, number: int) -> str:
     """Return the time from which on a part's rows are void, or nothing for the last part."""
     pieces = table.pieces
-    return time(table, pieces[number + 1].since or "") if number + 1 < len(pieces) else ""
+    return in_clock(table, pieces[number + 1].since or "") if number + 1 < len(pieces) else ""
 
 
-def time(table: StoredTable, since: str) -> str:
+def in_clock(table: StoredTable, since: str) -> str:
     """Return a time as SQL, in the clock of a table."""
     return f"{_clock(table)} '{since}'"
 

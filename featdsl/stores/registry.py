@@ -13,7 +13,17 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions import all_from_json
-from featdsl.snapshot import PROD, Environment, Head, HistoryEntry, Reading, Snapshot, StoredTable, assemble
+from featdsl.snapshot import (
+    PROD,
+    CheckResult,
+    Environment,
+    Head,
+    HistoryEntry,
+    Reading,
+    Snapshot,
+    StoredTable,
+    assemble,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,6 +45,10 @@ CREATE TABLE registry.readings (name VARCHAR, read_at VARCHAR, listing VARCHAR);
 CREATE TABLE registry.listings (listing VARCHAR, body BLOB);
 CREATE TABLE registry.history (serial BIGINT, environment VARCHAR, body VARCHAR, plan BLOB);
 """
+CHECKS = """
+CREATE TABLE IF NOT EXISTS registry.checks (environment VARCHAR, address VARCHAR, checked_at VARCHAR, body VARCHAR)
+"""
+"""Made when the first result is kept, so that stores of before are stores still."""
 
 
 @dataclass
@@ -53,6 +67,7 @@ class Edits:
     forgotten: int = 0
     """States up to this one need not be known any more."""
     plan: str = ""
+    checks: list[CheckResult] = field(default_factory=list)
 
     @property
     def is_upkeep(self) -> bool:
@@ -102,6 +117,32 @@ class Registry:
         """Return every apply, the newest first."""
         rows = self._connection.execute("SELECT body FROM registry.history ORDER BY serial DESC").fetchall()
         return [_adapter(HistoryEntry).validate_json(body) for (body,) in rows]
+
+    def checks(self, environment: str) -> list[CheckResult]:
+        """Return the results of checks in an environment that are kept, the newest first."""
+        there = (
+            "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'registry'"
+        )
+        if self._connection.execute(f"{there} AND table_name = 'checks'").fetchone() == (0,):
+            return []
+        rows = self._connection.execute(
+            "SELECT body FROM registry.checks WHERE environment = ? ORDER BY checked_at DESC, address, body",
+            [environment],
+        ).fetchall()
+        return [_adapter(CheckResult).validate_json(body) for (body,) in rows]
+
+    def write_checks(self, results: Sequence[CheckResult], oldest: str) -> None:
+        """Keep what checks found, and let go of what was found before the time `oldest`, or in environments that are gone."""
+        self._connection.execute(CHECKS)
+        there = "SELECT name FROM registry.environments"
+        self._connection.execute(
+            f"DELETE FROM registry.checks WHERE checked_at < ? OR environment NOT IN ({there})", [oldest]
+        )
+        listed = [
+            (each.environment, each.address, each.checked_at, _adapter(CheckResult).dump_json(each).decode())
+            for each in results
+        ]
+        self._insert("checks", listed)
 
     def plan(self, serial: int) -> str:
         """Return the text of the plan that an apply ran, or nothing."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import postgres, postgres_server, s3, s3_server
+from tests.servers import files, postgres, postgres_server, s3, s3_server
 
-__all__ = ["postgres", "postgres_server", "s3", "s3_server"]
+__all__ = ["files", "postgres", "postgres_server", "s3", "s3_server"]
 
 _NEEDED = (
     "duckdb_extension_ducklake",

@@ -10,14 +10,18 @@ import pyarrow as pa
 from featdsl import (
     Deprecated,
     Entity,
+    Expect,
     Feature,
     FeatureAlias,
     FeatureGroup,
     FeatureSet,
     FeatureStore,
+    MaxAge,
     Model,
     Request,
+    Rows,
     Source,
+    Unique,
     python_feature,
 )
 
@@ -36,6 +40,29 @@ class UserProfile(FeatureGroup, entity=user, source=accounts, keys={"user_id": "
     seen = Feature(datetime, expect=["seen > '2000-01-01'", "seen < '2100-01-01'"])
     balance = Feature("DECIMAL(18, 2)")
     history = Feature(list[float])
+
+
+class Checked(
+    FeatureGroup, entity=user, source=accounts, unique="name", max_age="2 days", rows=(1, None), name="checked_plainly"
+):
+    """Rules as plain values."""
+
+    age = Feature(int, expect=Expect("age < 110", severity="warn", name="old_age"))
+    name = Feature(str, expect=["name <> ''", Expect("len(name) < 100")])
+
+
+class Ruled(
+    FeatureGroup,
+    entity=user,
+    source=accounts,
+    unique=[Unique("name", "born"), Unique("name", severity="warn")],
+    max_age=MaxAge("2 days", severity="error"),
+    rows=Rows(min=1, severity="warn"),
+):
+    """Rules as objects."""
+
+    name = Feature(str)
+    born = Feature(date)
 
 
 def shares(accounts: pa.Table) -> list[dict[str, object]]:

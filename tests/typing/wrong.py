@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Request, Source, python_feature
+from featdsl import (
+    Entity,
+    Expect,
+    Feature,
+    FeatureGroup,
+    FeatureSet,
+    MaxAge,
+    Model,
+    Request,
+    Rows,
+    Source,
+    Unique,
+    python_feature,
+)
 
 user = Entity("user", keys={"user_id": int})
 accounts = Source("accounts", path="a.parquet", timestamp="updated_at")
@@ -30,6 +43,12 @@ text: Feature[str] = UserProfile.age  # E
 Feature(5)  # E
 Feature(int, sql=5)  # E
 Feature(int, expect=5)  # E
+Feature(int, expect=Unique("age"))  # E
+Expect("age > 0", severity="fatal")  # E
+Expect()  # E
+Unique(5)  # E
+MaxAge(2)  # E
+Rows("1")  # E
 
 # Options that are not there, and those that are missing
 Feature(int, expects="x > 1")  # E
