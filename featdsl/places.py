@@ -43,14 +43,19 @@ def attach(connection: DuckDBPyConnection, source: SourceDefinition, project: Pr
         _attach_database(connection, source.location[0], project.root)
         return
     schemes = {urls.scheme(path) for path in source.location} - {""} if source.format != "frame" else set()
-    if schemes:
-        extensions.load(connection, "httpfs")
-    if "s3" in schemes:
-        _give_credentials(connection, project.settings.engine.s3)
+    for scheme in sorted(schemes):
+        reach(connection, scheme, project)
     if source.format in {"iceberg", "delta"}:
         extensions.load(connection, source.format)
     if source.format == "iceberg" and ("version", '"?"') in source.options:
         connection.execute("SET GLOBAL unsafe_enable_version_guessing = true")  # what DuckDB means by that version
+
+
+def reach(connection: DuckDBPyConnection, scheme: str, project: Project) -> None:
+    """Let a session open files by URLs of a scheme, with its credentials. Raises ExtensionError."""
+    extensions.load(connection, "httpfs")
+    if scheme == "s3":
+        _give_credentials(connection, project.settings.engine.s3)
 
 
 def bared(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from featdsl import FeatureStore
 from featdsl.errors import StoreError
 from tests.conftest import ACCOUNTS, BANK, Workspace
-from tests.servers import Postgres
+from tests.servers import S3, Postgres
 
 
 def settings(postgres: Postgres, database: str, *, name: str = "bank", data: str = "../shared", more: str = "") -> str:
@@ -163,6 +163,38 @@ def test_refresh_computes_the_new_rows_of_a_table(team: Workspace) -> None:
     )  # fmt: skip
     assert [row[-1] for row in found.relation.project("user_id, income").fetchall()] == [17000.0, 29000.0]
     assert team.run("plan", "--check").returncode == 0
+
+
+def test_a_store_keeps_its_data_in_a_bucket(
+    tmp_path: Path, postgres: Postgres, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables, and rows that came from memory, with the credentials of the environment; another machine needs no folder."""
+    for name, value in {**s3.environment, "PGPASSWORD": postgres.password}.items():
+        monkeypatch.setenv(name, value)
+    prefix = tmp_path.name
+    toml = settings(postgres, postgres.database(), data=f"s3://{s3.bucket}/{prefix}", more=s3.settings)
+    source = """
+
+prices = Source("prices", frame=[{"user_id": 1, "price": 2.5}, {"user_id": 2, "price": 4.0}])
+
+
+class Prices(FeatureGroup, entity=user, source=prices):
+    price = Feature(float)
+"""
+    files = {**BANK, "featproject.toml": toml}
+    files["features/accounts/__init__.py"] += source
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    one = Workspace(tmp_path / "one").write(files).parquet("data/accounts.parquet", ACCOUNTS)
+    told(one, "apply", "--yes")
+    other = Workspace(tmp_path / "other").write(files).parquet("data/accounts.parquet", ACCOUNTS)
+    assert other.store.get_features(["price", "income"], user_id=2) == {"price": 4.0, "income": 18000.0}
+    assert other.run("plan", "--check").returncode == 0
+    keys = s3.keys(f"{prefix}/")
+    assert {key.removeprefix(f"{prefix}/").partition("/")[0] for key in keys} == {"lake", "frames"}
+    assert s3.secret not in postgres.execute(
+        "SELECT * FROM ducklake_metadata", toml.partition("dbname=")[2].partition('"')[0]
+    )
 
 
 @pytest.mark.parametrize(
