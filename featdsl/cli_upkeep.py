@@ -55,7 +55,7 @@ def refresh(
     featdsl refresh
     featdsl refresh --select spending --from 2026-01-01
     """
-    from featdsl import jsonlines, pipeline, tell
+    from featdsl import jsonlines, pipeline, stopping, tell
     from featdsl.progress import showing
     from featdsl.refresh import Asked
     from featdsl.stores import open_store
@@ -67,7 +67,7 @@ def refresh(
     project = cli_shared.project(directory)
     asked = Asked(environment=env, select=select, since=since, upto=upto, full=full)
     lines = format_ == "json"
-    with cli_shared.failing(format_), nullcontext(jsonlines.tell) if lines else showing() as listen:
+    with cli_shared.failing(format_), stopping.soon(), nullcontext(jsonlines.tell) if lines else showing() as listen:
         result = pipeline.refresh(project, open_store(project), asked, listen=listen)
     if not lines:
         click.echo(tell.refreshed(result, cli_shared.width()), nl=False)

@@ -75,8 +75,11 @@ def canonical(tree: exp.Expr) -> str:
 
 def columns(tree: exp.Expr) -> tuple[str, ...]:
     """Return the columns that an expression reads, in lower case, sorted; `a.b` of a struct reads `a`."""
-    bound = {each.name.lower() for found in tree.find_all(exp.Comprehension) for each in _variables(found)}
-    return tuple(sorted({str(column.parts[0].name).lower() for column in tree.find_all(exp.Column)} - bound))
+    found = list(tree.find_all(exp.Column, exp.Comprehension))
+    loops = [each for each in found if isinstance(each, exp.Comprehension)]
+    bound = {each.name.lower() for loop in loops for each in _variables(loop)}
+    read = {str(each.parts[0].name).lower() for each in found if isinstance(each, exp.Column)}
+    return tuple(sorted(read - bound))
 
 
 def with_columns(tree: exp.Expr, names: Mapping[str, str]) -> exp.Expr:

@@ -25,7 +25,9 @@ LAYERS = {
         "events",
         "instants",
         "names",
+        "address",
         "rules",
+        "stopping",
         "urls",
     },
     "what teams write": {
