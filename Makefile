@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest lock
+.PHONY: demo test test-oldest test-team lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -26,10 +26,21 @@ test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
+# What needs DuckDB's extensions, a PostgreSQL and an S3: the extra `team` pins DuckDB, so this has an environment of its own.
+test-team: .venv-team/ready
+	FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest --numprocesses=2 tests/team
+
+.venv-team/ready: requirements-team.lock pyproject.toml
+	$(PYTHON) -m venv .venv-team
+	.venv-team/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-team.lock
+	.venv-team/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 # The exact versions that the tests passed with, from the ranges in pyproject.toml.
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev-team --generate-hashes --no-header --no-annotate --quiet -o requirements-team.lock
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

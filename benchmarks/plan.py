@@ -8,23 +8,22 @@ they do not have. All three apply it; then processes plan it: as it is, and with
 dbt has no plan: `dbt ls` lists what differs from the state that it last ran with. SQLMesh and dbt are installed into
 `.venv-sqlmesh` and `.venv-dbt`.
 
-Seconds are those of the wall and, in brackets, of the processor, which are steadier where a machine is shared. Ratios are
-of medians. After them stands how the cost of featdsl's plans grows from one size to the next, as a multiple of how the
-size grows.
+Seconds are those of the wall and, in brackets, of the processor, which are steadier where a machine is shared; after them
+stands the peak memory of a process. Ratios are of medians. At the end stands how the cost of featdsl's plans grows from one
+size to the next, as a multiple of how the size grows. All of it takes about a quarter of an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,11 +62,12 @@ FILES = {
 
 
 @dataclass(frozen=True)
-class Seconds:
-    """What one process took: seconds of the wall, and of the processor."""
+class Took:
+    """What one process took: seconds of the wall, and of the processor, and MiB of memory at its peak."""
 
     wall: float
     processor: float
+    peak: float
 
 
 @dataclass(frozen=True)
@@ -218,19 +218,33 @@ def install(tool: str) -> None:
         done.write_text(str(WANTED[tool]))
 
 
-def run(command: Sequence[str], folder: Path) -> Seconds:
-    """Return what a process takes; ends all with what it said where it fails."""
+def run(command: Sequence[str], folder: Path) -> Took:
+    """Return what a process and those that it starts take; ends all with what it said where it fails."""
     quiet = {"SQLMESH__DISABLE_ANONYMIZED_ANALYTICS": "true", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
     environment = os.environ | quiet | {"NO_COLOR": "1", "PYTHONPATH": str(REPOSITORY)}
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(f"{command} failed:\n{said.read().decode()[-4000:]}")
+    return Took(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def said(command: Sequence[str], folder: Path | None = None) -> str:
+    """Return what a process prints; ends all with that where it fails."""
+    quiet = {"SQLMESH__DISABLE_ANONYMIZED_ANALYTICS": "true", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    environment = os.environ | quiet | {"NO_COLOR": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{command} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return Seconds(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return done.stdout
 
 
-def applied(root: Path, tools: Sequence[str]) -> dict[str, Seconds]:
+def applied(root: Path, tools: Sequence[str]) -> dict[str, Took]:
     """Apply the project of each tool, and return what that took."""
     took = {tool: run(APPLY[tool], root / tool) for tool in tools}
     if "dbt" in tools:
@@ -245,11 +259,11 @@ def measure(number: int, tools: Sequence[str]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write(root, wanted, tools)
-        told("first apply", {tool: [seconds] for tool, seconds in applied(root, tools).items()})
+        told("first apply", {tool: [each] for tool, each in applied(root, tools).items()})
         for tool in tools:
             run(PLAN[tool], root / tool)  # so that no cache is empty for one of them
-        same: dict[str, list[Seconds]] = {tool: [] for tool in tools}
-        other: dict[str, list[Seconds]] = {tool: [] for tool in tools}
+        same: dict[str, list[Took]] = {tool: [] for tool in tools}
+        other: dict[str, list[Took]] = {tool: [] for tool in tools}
         for _ in range(ROUNDS):
             for tool in tools:
                 same[tool].append(run(PLAN[tool], root / tool))
@@ -262,22 +276,22 @@ def measure(number: int, tools: Sequence[str]) -> dict[str, float]:
     return {name: median(took["featdsl"]).processor for name, took in (("no change", same), ("one change", other))}
 
 
-def told(name: str, took: Mapping[str, Sequence[Seconds]]) -> None:
+def told(name: str, took: Mapping[str, Sequence[Took]]) -> None:
     """Print the medians of one command, and how much longer the other tools take than featdsl."""
     ours = median(took["featdsl"])
     said = []
-    for tool, all_seconds in took.items():
-        found = median(all_seconds)
+    for tool, each in took.items():
+        found = median(each)
         ratio = (
             "" if tool == "featdsl" else f" = {found.wall / ours.wall:.1f}x ({found.processor / ours.processor:.1f}x)"
         )
-        said.append(f"{tool} {found.wall:.2f} s ({found.processor:.2f} s){ratio}")
-    print(f"  {name}: {', '.join(said)}", flush=True)
+        said.append(f"{tool} {found.wall:.2f} s ({found.processor:.2f} s), {found.peak:.0f} MiB{ratio}")
+    print(f"  {name}: {'; '.join(said)}", flush=True)
 
 
-def median(took: Sequence[Seconds]) -> Seconds:
-    """Return the medians of both."""
-    return Seconds(statistics.median(each.wall for each in took), statistics.median(each.processor for each in took))
+def median(took: Sequence[Took]) -> Took:
+    """Return the median of each figure."""
+    return Took(*map(statistics.median, zip(*map(astuple, took), strict=True)))
 
 
 def main() -> None:

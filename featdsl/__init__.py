@@ -13,11 +13,13 @@ if TYPE_CHECKING:
         DataError,
         DeclarationError,
         DeprecatedWarning,
+        ExtensionError,
         FeatdslError,
         FeatureNotFoundError,
         PolicyError,
         RequestError,
         StoreError,
+        UnreachableError,
     )
     from featdsl.expect import Expect, MaxAge, Rows, Unique
     from featdsl.feature import Feature, FeatureAlias
@@ -38,6 +40,7 @@ __all__ = [
     "DeprecatedWarning",
     "Entity",
     "Expect",
+    "ExtensionError",
     "FeatdslError",
     "Feature",
     "FeatureAlias",
@@ -54,6 +57,7 @@ __all__ = [
     "Source",
     "StoreError",
     "Unique",
+    "UnreachableError",
     "python_feature",
 ]
 

@@ -168,7 +168,7 @@ def _declare(
     made = catalog.build(declared, at, frames={name: digest})
     connection = engine.connect(at)
     try:
-        bound = binding.bind(made, connection, root=at.root, frame_folder=at.store / "frames", rows={})
+        bound = binding.bind(made, connection, project=at, frame_folder=at.store / "frames", rows={})
     finally:
         connection.close()
     return Catalog.of(_marked(each) for each in bound)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl import calls, checkrows, engine, frames, guards, planfile, uses
+from featdsl import building, calls, checkrows, frames, guards, planfile, uses
+from featdsl.building import Run
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
-from featdsl.events import Listener, Published, Started, StepFinished, StepStarted, Summary, Waiting, Warned
+from featdsl.events import (
+    Listener,
+    Progress,
+    Published,
+    Started,
+    StepFinished,
+    StepStarted,
+    Summary,
+    Waiting,
+    Warned,
+)
 from featdsl.plan import (
     BuildTable,
     CheckRows,
@@ -33,11 +45,9 @@ from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
     from featdsl.project import Project
-    from featdsl.stores import Store, Writer
+    from featdsl.stores import Store
 
 _SHOWN_ROWS = 5
-
-T = TypeVar("T")
 
 
 def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
@@ -60,14 +70,14 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     begun = time.monotonic()
     timeout = project.lock_timeout
     _refuse_unchecked(plan)
-    with store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
+    with _set_aside(), store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
         _refuse_stale(plan, writer.snapshot)
         guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         _refuse_other_functions(plan, functions or {})
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
-        run = _Run(project, store, writer, functions or {}, plan.environment)
+        run = Run(project, store, writer, functions or {}, plan.environment)
         for number, step in enumerate(plan.steps):
             built += _told(step, number, run, listen)
         writer.checked(run.results)
@@ -94,6 +104,19 @@ def summary(plan: Plan, serial: int) -> Summary:
         built=sum(isinstance(step, BuildTable) for step in plan.steps),
         reused=len(plan.reused),
     )
+
+
+@contextlib.contextmanager
+def _set_aside() -> Iterator[None]:
+    """Look for garbage among new things only meanwhile: a large plan would be looked through again and again."""
+    if gc.get_freeze_count():  # someone else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _refuse_unchecked(plan: Plan) -> None:
@@ -127,51 +150,34 @@ def _refuse_other_functions(plan: Plan, functions: calls.Functions) -> None:
         raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What the steps of one apply work with."""
-
-    project: Project
-    store: Store
-    writer: Writer
-    functions: calls.Functions
-    environment: str
-    rows: dict[str, int] = field(default_factory=dict)
-    """Those of the tables that it has built."""
-    results: list[CheckResult] = field(default_factory=list)
-
-
-def _told(step: Step, number: int, run: _Run, listen: Listener) -> int:
+def _told(step: Step, number: int, run: Run, listen: Listener) -> int:
     """Run one step and tell of it; return how many rows it built."""
     label = describe(step, run.environment)
     started = time.monotonic()
     listen(StepStarted(number, label))
+
+    def progress(done: int, total: int) -> None:
+        spent = time.monotonic() - started
+        listen(Progress(number, label, done, total, spent * (total - done) / done if done else None))
+
     before = run.writer.written() if isinstance(step, BuildTable) else 0
-    rows = _step(step, run, listen)
+    rows = _step(step, run, listen, progress)
     taken = run.writer.written() - before if isinstance(step, BuildTable) else None
     listen(StepFinished(number, label, rows, taken, time.monotonic() - started))
     return rows or 0
 
 
-def _step(step: Step, run: _Run, listen: Listener) -> int | None:
+def _step(step: Step, run: Run, listen: Listener, progress: Callable[[int, int], None]) -> int | None:
     writer = run.writer
     match step:
         case OpenSource():
-            if step.source.function is not None:
-                _in_words(
-                    step, lambda: calls.open_source(writer.connection, step.source, run.functions, run.project.root)
-                )
-                return None
-            engine.attach(writer.connection, step.source, run.project.root)
-            select = engine.reading(step.source, run.project.root, run.store.frames)
-            _in_words(step, lambda: engine.define(writer.connection, step.source, select))
+            run.open(step.source)
         case BuildTable():
-            with calls.opened(writer.connection, step.functions, run.functions, run.project.root):
-                built = _in_words(step, lambda: writer.build(step.table, step.sql, step.columns, step.reads, step.keys))
+            built = building.build(step, run, progress)
             run.rows[step.table] = built
             return built
         case CheckRows():
-            _check(step, run, listen)
+            building.in_words(step, lambda: check(step, run, listen))
         case PutView():
             writer.put_view(step.name, step.sql)
         case DropView():
@@ -187,24 +193,8 @@ def _step(step: Step, run: _Run, listen: Listener) -> int | None:
     return None
 
 
-def _in_words(step: OpenSource | BuildTable, run: Callable[[], T]) -> T:
-    """Run what reads real data, and tell what the engine says of it in our words."""
-    import duckdb
-
-    try:
-        return run()
-    except duckdb.Error as error:
-        name = f"source {step.source.name}" if isinstance(step, OpenSource) else f"group {step.group}"
-        said = "\n".join(str(error).splitlines()[:3])
-        what = f"{name}: {said}"
-        summary = "Data cannot be computed" if isinstance(step, BuildTable) else "Source cannot be read"
-        where = step.source.origin if isinstance(step, OpenSource) else step.origin
-        problem = Problem(summary, what, where, "Nothing was published. Mend the data or the SQL, then apply again.")
-        raise DataError(problem) from None
-
-
-def _check(step: CheckRows, run: _Run, listen: Listener) -> None:
-    """Run a check; note what a declared rule found, and keep it where that stops the apply."""
+def check(step: CheckRows, run: Run, listen: Listener) -> None:
+    """Run a check; note what a declared rule found, and keep it where that stops the apply. Raises DataError."""
     run.writer.open(step.reads)
     broken, rows = checkrows.violations(step, run.writer.connection, most=_SHOWN_ROWS)
     if step.kind != "identity":
@@ -220,7 +210,7 @@ def _check(step: CheckRows, run: _Run, listen: Listener) -> None:
     raise DataError(Problem("Check failed", what, step.origin, f"Nothing was published. {step.mend}"))
 
 
-def _keep(run: _Run) -> None:
+def _keep(run: Run) -> None:
     """Keep what checks found though nothing is published; where that cannot be, what is wrong with the data counts."""
     import duckdb
 
@@ -230,7 +220,7 @@ def _keep(run: _Run) -> None:
         run.writer.keep_checks()
 
 
-def _result(step: CheckRows, run: _Run, broken: int) -> CheckResult:
+def _result(step: CheckRows, run: Run, broken: int) -> CheckResult:
     """Return what a check of a declared rule found, on the rows of the largest of the tables that it reads."""
     assert step.kind != "identity"  # noqa: S101 - which nobody declares
     tables = run.writer.snapshot.tables
@@ -273,7 +263,7 @@ def describe(step: Step, environment: str) -> str:  # noqa: PLR0911 - one line a
             assert_never(step)
 
 
-def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collection[str]) -> HistoryEntry:
+def _entry(plan: Plan, run: Run, rows: int, seconds: float, approved_by: Collection[str]) -> HistoryEntry:
     changed = (planned.change for planned in plan.changes)
     changes = tuple(
         Touched(action=c.action, kind=c.kind, address=c.address, change_class=c.change_class) for c in changed
@@ -284,7 +274,7 @@ def _entry(plan: Plan, run: _Run, rows: int, seconds: float, approved_by: Collec
         applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
         project=plan.project,
         user=user(),
-        commit=_commit(run.project),
+        commit=commit(run.project),
         summary=_summary(plan, _warnings(run.results)),
         changes=changes,
         rows=rows,
@@ -305,7 +295,7 @@ def _summary(plan: Plan, warnings: int) -> str:
     return ", ".join([*said, *([f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else [])])
 
 
-def _commit(project: Project) -> str:
+def commit(project: Project) -> str:
     """Return the git commit of the project's folder, or nothing where there is none."""
     try:
         command = ["git", "-C", str(project.root), "rev-parse", "HEAD"]

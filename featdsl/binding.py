@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import calls, engine, expressions, fingerprints, frames, graph, impact, instants, uses
+from featdsl import calls, engine, expressions, fingerprints, frames, graph, impact, instants, places, urls, uses
 from featdsl.definitions import (
     Aggregate,
     Catalog,
@@ -24,7 +24,7 @@ from featdsl.definitions import (
     revised,
 )
 from featdsl.dtypes import family, gives, is_instant
-from featdsl.errors import DeclarationError, Origin, Problem
+from featdsl.errors import DeclarationError, Origin, Problem, UnreachableError
 from featdsl.instants import Clock
 from featdsl.memory import Memory
 from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
@@ -36,6 +36,8 @@ from featdsl.windows.totals import columns_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from featdsl.project import Project
+
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(.*?)" (?:not found|was not found)')
 _READS_UNKNOWN = re.compile(r"reads the column '(.*?)', which does not exist")
 _SHOWN_READERS = 8
@@ -46,7 +48,7 @@ _UNKNOWN_FUNCTION = re.compile(r"Function with name (\S+) does not exist")
 @dataclass
 class _Check:
     connection: DuckDBPyConnection
-    root: Path
+    project: Project
     frame_folder: Path
     rows: Mapping[str, Any]
     catalog: Catalog
@@ -67,6 +69,11 @@ class _Check:
     opened: set[str] = field(default_factory=set)
     """Sources that the session knows: only what something is bound over needs to be there."""
 
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start at."""
+        return self.project.root
+
     def refuse(self, summary: str, what: str, where: Origin, mend: str = "") -> None:
         self.problems.append(Problem(summary, what, where, mend))
 
@@ -75,7 +82,7 @@ def bind(  # noqa: PLR0913 - what there is to look at
     catalog: Catalog,
     connection: DuckDBPyConnection,
     *,
-    root: Path,
+    project: Project,
     frame_folder: Path,
     rows: Mapping[str, Any],
     applied: Snapshot = Snapshot(),  # noqa: B008 - frozen
@@ -87,14 +94,14 @@ def bind(  # noqa: PLR0913 - what there is to look at
     were, `memory` what was bound before. Raises DeclarationError with every column that does not exist, type that does not fit and SQL that does not
     bind.
     """
-    return _bound(_Check(connection, root, frame_folder, rows, catalog, applied, memory=memory or Memory()))
+    return _bound(_Check(connection, project, frame_folder, rows, catalog, applied, memory=memory or Memory()))
 
 
 def bind_exported(  # noqa: PLR0913 - what there is to look at
     catalog: Catalog,
     connection: DuckDBPyConnection,
     *,
-    root: Path,
+    project: Project,
     rows: Mapping[str, Any],
     exported: Snapshot,
     memory: Memory | None = None,
@@ -105,7 +112,9 @@ def bind_exported(  # noqa: PLR0913 - what there is to look at
     DeclarationError as `bind` does.
     """
     sources = exported.catalog.sources
-    check = _Check(connection, root, root, rows, catalog, exported, exported=sources, memory=memory or Memory())
+    check = _Check(
+        connection, project, project.root, rows, catalog, exported, exported=sources, memory=memory or Memory()
+    )
     return _bound(check), tuple(_not_checked(check, name) for name in sorted(check.unchecked))
 
 
@@ -226,15 +235,18 @@ def _schema_found(check: _Check, source: SourceDefinition) -> tuple[Column, ...]
     for name in source.inputs:
         _open(check, name)
     try:
-        engine.attach(check.connection, source, check.root)
+        places.attach(check.connection, source, check.project)
         frame = check.rows.get(source.location[0]) if source.format == "frame" else None
         relation = check.connection.sql(select) if frame is None else frames.scan(check.connection, frame)
-    except duckdb.Error as error:
+    except (duckdb.Error, UnreachableError) as error:
+        problem = _source_problem(check, source, error)
         if check.exported is not None and _is_out_of_reach(check, source, error):
-            said = _source_problem(check, source, error).what.removeprefix(f"source {source.name}: ").rstrip(".")
+            said = problem.what.removeprefix(f"source {source.name}: ").rstrip(".")
+            if source.format == "table" and urls.variable(source.location[0]):
+                said = f"{source.location[0]} cannot be read here"  # no plan tells what a variable says
             _pass_over(check, source, said.replace(f"{check.root}/", ""))  # a plan is the same on every machine
         else:
-            check.problems.append(_source_problem(check, source, error))
+            check.problems.append(problem)
         return None
     return tuple(
         Column(name=name, dtype=str(dtype)) for name, dtype in zip(relation.columns, relation.types, strict=True)
@@ -245,9 +257,17 @@ def _is_out_of_reach(check: _Check, source: SourceDefinition, error: Exception) 
     """Return whether a source may be readable elsewhere: its files, its database or the way to them are missing here."""
     import duckdb
 
-    if source.format == "table" and not (check.root / source.location[0]).exists():
+    if source.format == "table" and not _is_there(check, source.location[0]):
         return True
-    return isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException)
+    out_of_reach = duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException | UnreachableError
+    return isinstance(error, out_of_reach)
+
+
+def _is_there(check: _Check, database: str) -> bool:
+    """Return whether a database can be there: what is no file of this machine may be anywhere."""
+    if urls.variable(database) or urls.server(database):
+        return True
+    return (check.root / (urls.sqlite(database) or database)).exists()
 
 
 def _pass_over(check: _Check, source: SourceDefinition, why: str) -> None:
@@ -283,15 +303,34 @@ def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -
     if source.format == "sql":
         inputs = [column.name for name in source.inputs for column in check.sources[name].columns]
         return _with_gone(check, source.inputs, _sql_problem(address, error, inputs, source.origin))
+    if isinstance(error, UnreachableError):
+        (found,) = error.problems
+        return Problem(found.summary, f"{address}: {found.what}", source.origin, found.mend)
     where = ", ".join(source.location)
     if isinstance(error, duckdb.IOException) and "No files found" in str(error):
         what = f"{address}: no file matches {where}."
-        return Problem("Missing file", what, source.origin, _files_hint(check.root, source.location))
-    if source.format == "table" and not (check.root / source.location[0]).exists():
-        what = f"{address}: there is no database {source.location[0]}."
-        return Problem("Missing file", what, source.origin, _files_hint(check.root, source.location[:1]))
-    mend = "Mend the data, or say how to read them: format=, options=, table=."
-    return Problem("Source cannot be read", f"{address}: {_first_line(error)}", source.origin, mend)
+        hint = places.mend(source) or _files_hint(check.root, source.location)
+        return Problem("Missing file", what, source.origin, hint)
+    if source.format == "table" and (problem := _table_problem(check, source, error)):
+        return problem
+    far = isinstance(error, duckdb.IOException | duckdb.HTTPException) or source.format in {"iceberg", "delta"}
+    mend = (places.mend(source) if far else "") or "Mend the data, or say how to read them: format=, options=, table=."
+    return Problem("Source cannot be read", f"{address}: {places.told(error)}", source.origin, mend)
+
+
+def _table_problem(check: _Check, source: SourceDefinition, error: Exception) -> Problem | None:
+    """Return that a source's database or its table is missing, or nothing where that is not what is wrong."""
+    import duckdb
+
+    database, table = source.location
+    if not _is_there(check, database):
+        what = f"source {source.name}: there is no database {database}."
+        return Problem("Missing file", what, source.origin, _files_hint(check.root, [database]))
+    if isinstance(error, duckdb.CatalogException):
+        what = f"source {source.name}: {database} has no table {table}."
+        near = [line for line in str(error).splitlines() if line.startswith("Did you mean")]
+        return Problem("Missing table", what, source.origin, near[0] if near else "")
+    return None
 
 
 def _files_hint(root: Path, paths: Sequence[str]) -> str:

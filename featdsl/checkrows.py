@@ -24,14 +24,17 @@ def declared(catalog: Catalog, group: str) -> list[tuple[str, Rule]]:
     return [*of_features, *((group, rule) for rule in catalog.groups[group].rules)]
 
 
-def check(catalog: Catalog, group: str, ruled: tuple[str, Rule], versions: Versions) -> CheckRows:
-    """Return the check of one rule of a group."""
+def check(catalog: Catalog, group: str, ruled: tuple[str, Rule], versions: Versions, since: str = "") -> CheckRows:
+    """Return the check of one rule of a group.
+
+    Of what is told of single rows only those from a time on are looked at, where its SQL is given.
+    """
     address, rule = ruled
     features = catalog.stored_members_of(group)
     table = _table(features)
     match rule:
         case Expectation():
-            sql = selects.violations(features, versions, rule.condition, catalog.features[address].name)
+            sql = selects.violations(features, versions, rule.condition, catalog.features[address].name, since)
             mend = "Correct the data or the feature's SQL, or relax its expect=."
         case Uniqueness():
             sql = _shared(features, versions, rule)

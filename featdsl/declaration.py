@@ -94,6 +94,11 @@ class Declaration(BaseModel):
         return self._private["_origin"]  # type: ignore[no-any-return]
 
     @property
+    def module(self) -> str:
+        """The name of the module that it is written in, by which it is pickled."""
+        return self._private["_module"]  # type: ignore[no-any-return]
+
+    @property
     def valid(self) -> bool:
         """Whether it passed its own checks; a collector keeps invalid ones so that imports go on."""
         return self._private["_valid"]  # type: ignore[no-any-return]
@@ -105,7 +110,7 @@ class Declaration(BaseModel):
 
     @property
     def _private(self) -> dict[str, Any]:
-        """The private attributes, which are read ten times as fast here as by name."""
+        """The private attributes, which are read and written ten times as fast here as by name."""
         return self.__pydantic_private__ or {}
 
     def _problems(self, fields: Mapping[str, object], error: ValidationError, where: Origin) -> list[Problem]:
@@ -131,7 +136,7 @@ class Declaration(BaseModel):
         return repr(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return recall, (self._module, self.kind, self.address)
+        return recall, (self.module, self.kind, self.address)
 
     def __copy__(self) -> Declaration:
         return self
@@ -179,7 +184,7 @@ def place() -> Origin:
 def remember(declaration: Declaration) -> None:
     """Let pickles find a declaration that got its address only after it was made."""
     if _collector.get() is None:
-        _by_reference[(declaration._module, declaration.kind, declaration.address)] = declaration  # noqa: SLF001
+        _by_reference[(declaration.module, declaration.kind, declaration.address)] = declaration
 
 
 def _caller() -> tuple[Origin, str]:

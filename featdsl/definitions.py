@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Merge = Literal["count", "sum", "avg", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor"]
 """Aggregates whose results over parts of the rows give that over all of them."""
-SourceFormat = Literal["parquet", "csv", "json", "table", "sql", "frame", "python"]
+SourceFormat = Literal["parquet", "csv", "json", "iceberg", "delta", "table", "sql", "frame", "python"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class SourceDefinition:
     `location` holds path globs, or a database and its table, or the hash of a frame; `sql` is rendered, and names
     other sources as `source.<name>`. `columns` is the schema that was found when it was last planned, and `lineage`
     tells for each column of a query which columns of its inputs it is made of. `function` makes the rows of a Python
-    source, whose `columns` are declared.
+    source, whose `columns` are declared. Rows may come up to `lookback` seconds late.
     """
 
     kind: Literal["source"] = "source"
@@ -82,6 +82,7 @@ class SourceDefinition:
     timestamp: str | None
     available_at: str | None = None
     tie_break: str | None
+    lookback: int | None = None
     fingerprint: str
     columns: tuple[Column, ...] = ()
     lineage: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -420,9 +421,17 @@ class Catalog:
     def _by_kind(self) -> dict[str, Mapping[str, Definition]]:
         return {kind: getattr(self, name) for kind, name in _MAPPINGS.items()}
 
-    def members_of(self, group: str) -> list[FeatureDefinition]:
+    def members_of(self, group: str) -> Sequence[FeatureDefinition]:
         """Return the features of a group, in its order."""
-        return [self.features[member.feature] for member in self.groups[group].members]
+        found = self._members.get(group)
+        if found is None:
+            found = self._members[group] = [self.features[member.feature] for member in self.groups[group].members]
+        return found
+
+    @cached_property
+    def _members(self) -> dict[str, Sequence[FeatureDefinition]]:
+        """The features of the groups that were asked for, which a plan does many times."""
+        return {}
 
     def protects(self, feature: FeatureDefinition) -> bool:
         """Return whether a feature or its group is protected against removal."""
@@ -491,14 +500,18 @@ class Catalog:
 
     def updated(self, other: Catalog) -> Catalog:
         """Return this with all that another has, which goes first."""
-        return self._of_keys({**self.by_key, **other.by_key})
+        if not self.by_key:
+            return other
+        both = {**self.by_key, **other.by_key}
+        return self._of_keys({key: both[key] for key in sorted(both)})
 
     @classmethod
     def _of_keys(cls, by_key: Mapping[tuple[str, str], Definition]) -> Catalog:
-        catalog: dict[str, dict[str, Any]] = {name: {} for name in _MAPPINGS.values()}
-        for kind, name in sorted(by_key):
-            catalog[_MAPPINGS[kind]][name] = by_key[kind, name]
-        return cls(**catalog)
+        """Return the catalogue of definitions by key, each kind of them in order of address."""
+        catalog: dict[str, dict[str, Any]] = {kind: {} for kind in _MAPPINGS}
+        for (kind, name), definition in by_key.items():
+            catalog[kind][name] = definition
+        return cls(**{_MAPPINGS[kind]: found for kind, found in catalog.items()})
 
     @classmethod
     def of(cls, definitions: Iterable[Definition]) -> Catalog:

@@ -58,7 +58,8 @@ class Change:
 def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
     """Return every difference, by kind and then in address order. Equal definitions yield nothing."""
     applied, declared = before.by_key, after.by_key
-    keys = sorted(applied.keys() | declared.keys(), key=lambda key: (KINDS.index(key[0]), key[1]))
+    other = [key for key in applied.keys() | declared.keys() if applied.get(key) is not declared.get(key)]
+    keys = sorted(other, key=lambda key: (KINDS.index(key[0]), key[1]))
     found = (_change(before, after, applied.get(key), declared.get(key)) for key in keys)
     return tuple(change for change in found if change is not None)
 
@@ -66,7 +67,7 @@ def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
 def _change(before: Catalog, after: Catalog, old: Definition | None, new: Definition | None) -> Change | None:
     if old is None:
         return _made("create", new, "additive") if new is not None else None
-    if old is new or old == new:
+    if old == new:
         return None
     if new is None:
         return _made("remove", old, "metadata" if isinstance(old, PolicyDefinition) else "breaking")
@@ -131,6 +132,7 @@ def _guard_reasons(
 
 def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new: SourceDefinition) -> Iterable[Reason]:
     yield from _column_reasons(old, new)
+    yield from _if_other("lookback", "metadata", _length(old.lookback), _length(new.lookback))
     if old.fingerprint == new.fingerprint:
         return
     own = [
@@ -177,7 +179,7 @@ def _feature_reasons(
         yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
         yield from _if_other("keys", "breaking", _keys(old), _keys(new))
         yield from _if_other("request", "breaking", _columns(old.request), _columns(new.request))
-        yield from _if_other("ttl", "definition", _ttl(old), _ttl(new))
+        yield from _if_other("ttl", "definition", _length(old.ttl), _length(new.ttl))
         yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
         if old.function or new.function:
             yield from _function_reasons(old, new)
@@ -245,8 +247,8 @@ def _input_text(item: Input) -> str:
     return f"{item.feature}{role}"
 
 
-def _ttl(feature: FeatureDefinition) -> str:
-    return durations.written(feature.ttl) if feature.ttl else "none"
+def _length(seconds: int | None) -> str:
+    return durations.written(seconds) if seconds else "none"
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

@@ -245,7 +245,7 @@ def _last_checks(snapshot: Snapshot, of: set[str], history: Sequence[CheckResult
             yield each
 
 
-def _features_of(snapshot: Snapshot, definition: Definition) -> list[FeatureDefinition]:
+def _features_of(snapshot: Snapshot, definition: Definition) -> Sequence[FeatureDefinition]:
     return snapshot.catalog.members_of(definition.name) if isinstance(definition, GroupDefinition) else []
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from featdsl import expressions, fingerprints
@@ -56,6 +58,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         inputs=inputs,
         request=request,
         keys=key_columns(group.entity.keys) if group.entity else (),
+        key_sources=_key_sources(group),
         ttl=seconds(group.ttl) if group.ttl else None,
     )
     found = [_feature(draft, group, name, scope) for name in sorted(group.features)]
@@ -65,7 +68,8 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     late = bool(source and source.available_at)
     if source is None:
         _refuse_no_entities(draft, group, features)
-    values = _values_table(group, scope, stored, timed=timed)
+    members = {feature.address: _member(feature) for feature in features}
+    values = _values_table(group, scope, [members[each.address] for each in stored if not each.window], timed=timed)
     events = _events_table(group, scope, stored)
     for feature in stored:
         table = events if feature.window else values
@@ -84,8 +88,8 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         ttl=scope.ttl,
         access=group.access,
         rules=rules_of(draft, group, stored),
-        members=tuple(_member(feature) for feature in features),
-        renamed_from=_former(draft, address, group, {f"group {each}" for each in draft.declared}),
+        members=tuple(members.values()),
+        renamed_from=_former(draft, address, group, draft.declared),
         **draft.guards(address, group.protect, group.deprecated),
         **draft.common(group),
     )
@@ -95,9 +99,8 @@ def _member(feature: FeatureDefinition) -> Member:
     return Member(column=feature.name, feature=feature.address, fingerprint=feature.fingerprint)
 
 
-def _values_table(group: GroupDeclaration, scope: _Scope, features: Sequence[FeatureDefinition], *, timed: bool) -> str:
+def _values_table(group: GroupDeclaration, scope: _Scope, stored: Sequence[Member], *, timed: bool) -> str:
     """Return the name of the table that stores the values of a group's features."""
-    stored = [_member(feature) for feature in features if feature.window is None]
     return f"{group.name}_{fingerprints.table(stored, keys=scope.keys, timed=timed)[:8]}"
 
 
@@ -105,13 +108,14 @@ def _events_table(group: GroupDeclaration, scope: _Scope, features: Sequence[Fea
     """Return the name of the table that stores the rows that a group's windows look at."""
     read = {column for feature in features if feature.window for column in [*feature.reads, *feature.order]}
     source = scope.source.fingerprint if scope.source else ""
-    found = fingerprints.events(read, keys=_key_sources(group, scope), source=source)
+    found = fingerprints.events(read, keys=scope.key_sources, source=source)
     return f"{group.name}_events_{found[:8]}"
 
 
-def _key_sources(group: GroupDeclaration, scope: _Scope) -> list[tuple[str, str, str]]:
+def _key_sources(group: GroupDeclaration) -> tuple[tuple[str, str, str], ...]:
     """Return each key, its type, and the column of the source that it is."""
-    return [(key.name, key.dtype, group.keys.get(key.name, key.name).lower()) for key in scope.keys]
+    keys = key_columns(group.entity.keys) if group.entity else ()
+    return tuple((key.name, key.dtype, group.keys.get(key.name, key.name).lower()) for key in keys)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,13 @@ class _Scope:
     inputs: tuple[Input, ...]
     request: tuple[Column, ...]
     keys: tuple[Column, ...]
+    key_sources: tuple[tuple[str, str, str], ...]
     ttl: int | None
+
+    @cached_property
+    def names(self) -> AbstractSet[str]:
+        """The columns that its inputs and the request have."""
+        return {*(item.column for item in self.inputs), *(column.name for column in self.request)}
 
 
 def _read(draft: Draft, features: Iterable[FeatureDefinition]) -> list[FeatureDefinition]:
@@ -187,11 +197,10 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         draft.refuse(address, "Window without times", what, feature.origin, "Give it a source with timestamp=.")
         return None
     reads = said.columns
-    inputs = {*(item.column for item in scope.inputs), *(column.name for column in scope.request)}
-    missing = [column for column in reads if column not in inputs] if group.source is None else []
+    missing = [column for column in reads if column not in scope.names] if group.source is None else []
     if missing:
         what = f"{address} reads the column {missing[0]!r}, which is none of its inputs."
-        mend = did_you_mean(missing[0], inputs) or f"Its inputs are: {', '.join(sorted(inputs))}."
+        mend = did_you_mean(missing[0], scope.names) or f"Its inputs are: {', '.join(sorted(scope.names))}."
         draft.refuse(address, "Unknown column", what, feature.origin, mend)
         return None
     used = tuple(item for item in scope.inputs if item.column in reads)
@@ -221,19 +230,18 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         ttl=None if said.aggregates else scope.ttl,
         fingerprint="",
         table="",
-        renamed_from=_former(draft, address, feature, {f"feature {group.name}.{each}" for each in group.features}),
+        renamed_from=_former(draft, address, feature, group.features),
         **draft.guards(address, feature.protect, feature.deprecated),
         **draft.common(feature),
     )
-    found = revised(found, fingerprint=_fingerprint(group, found, said.canonical, scope, draft.memory))
+    found = revised(found, fingerprint=_fingerprint(found, said.canonical, scope, draft.memory))
     return revised(found, request=needed(draft, found, feature.origin)) if found.computed else found
 
 
-def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any], declared: Iterable[str]) -> str:
-    """Return the former name of a thing; refuse one that is declared still."""
+def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any], declared: Container[str]) -> str:
+    """Return the former name of a thing; refuse one that is among those declared still."""
     former = renamed.renamed_from or ""
-    kind, _, name = address.partition(" ")
-    if former and f"{kind} {name.removesuffix(renamed.name)}{former}" in declared:
+    if former and former in declared:
         what = f"{address} is renamed from {former}, which is declared still."
         draft.refuse(
             address, "Name in use", what, renamed.origin, "Take the other one out, or leave out renamed_from=."
@@ -241,9 +249,7 @@ def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any]
     return former
 
 
-def _fingerprint(
-    group: GroupDeclaration, feature: FeatureDefinition, canonical: str, scope: _Scope, memory: Memory
-) -> str:
+def _fingerprint(feature: FeatureDefinition, canonical: str, scope: _Scope, memory: Memory) -> str:
     if scope.source is None:
         # What an input is called means nothing, so that it may be renamed.
         names = {item.column: fingerprints.input_name(item) for item in feature.inputs}
@@ -252,7 +258,7 @@ def _fingerprint(
     return fingerprints.base_feature(
         dtype=feature.dtype,
         sql=canonical,
-        keys=_key_sources(group, scope),
+        keys=scope.key_sources,
         source=scope.source.fingerprint,
         ttl=None if feature.window else scope.ttl,
         window=feature.window,

@@ -9,6 +9,7 @@ from featdsl import expressions, fingerprints, templates
 from featdsl.definitions import FunctionDefinition, SourceDefinition, SourceFormat
 from featdsl.draft import Draft, key_columns
 from featdsl.draft_functions import function_of
+from featdsl.durations import seconds
 from featdsl.errors import SqlProblem
 from featdsl.names import did_you_mean
 from featdsl.source import Source
@@ -81,6 +82,7 @@ def _add_source(
         timestamp=source.timestamp,
         available_at=source.available_at,
         tie_break=source.tie_break,
+        lookback=seconds(source.lookback) if source.lookback else None,
         fingerprint=fingerprints.source(
             format=place[0],
             location=place[1],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
+from featdsl import places, urls
 from featdsl.definitions import SourceDefinition
 from featdsl.names import SOURCE_SCHEMA, literal, quote
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from featdsl.project import Project
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
+_SCANS = {"iceberg": "iceberg_scan", "delta": "delta_scan"}
 _A_MOMENT = 2
 """Seconds that the clocks of file systems are coarse by, at most."""
 
@@ -26,7 +29,9 @@ def connect(project: Project) -> DuckDBPyConnection:
     import duckdb
 
     settings = project.settings.engine
-    config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": settings.install_extensions
+    }
     if settings.memory_limit is not None:
         config["memory_limit"] = settings.memory_limit
     if settings.threads is not None:
@@ -48,25 +53,32 @@ def version() -> str:
 
 def first_rows(connection: DuckDBPyConnection, query: str, most: int) -> tuple[int, list[dict[str, Any]]]:
     """Return how many rows a query has, and up to `most` of them by column."""
-    cursor = connection.execute(f"SELECT *, count(*) OVER () AS total FROM ({query}) LIMIT {most}")
-    columns = [column[0] for column in cursor.description or ()][:-1]
+    cursor = connection.execute(f"SELECT * FROM ({query}) LIMIT {most}")
+    columns = [column[0] for column in cursor.description or ()]
     rows = cursor.fetchall()
-    return (rows[0][-1] if rows else 0), [dict(zip(columns, row, strict=False)) for row in rows]
+    (total,) = connection.execute(f"SELECT count(*) FROM ({query})").fetchone() or (0,) if rows else (0,)
+    return total, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def files(source: SourceDefinition, root: Path, frames: Path) -> list[str]:
     """Return the absolute path globs that a source of files or of a frame reads."""
     if source.format == "frame":
         return [str(frames / f"{source.location[0]}.parquet")]
-    return [str(root / path) for path in source.location]
+    return [places.path_of(path, root) for path in source.location]
 
 
-def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[tuple[str, int, int, int]]:
+FileState = tuple[str, int, int, int]
+"""The path of a file, its size, and the times of change of what it holds and of itself, in nanoseconds."""
+
+
+def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[FileState]:
     """Return the path, the size and the times of change of each file that a source reads.
 
     Returns nothing where that does not tell what they hold: a file is not there, or was written a moment ago, so that it
-    could be written again within the same tick of its clock.
+    could be written again within the same tick of its clock. Nor does it tell for files that are not of this machine.
     """
+    if any(urls.scheme(path) for path in source.location):
+        return []
     found = []
     for pattern in files(source, root, root):
         globbed = any(mark in pattern for mark in "*?[")
@@ -86,6 +98,35 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
     return found
 
 
+def listing(
+    connection: DuckDBPyConnection, source: SourceDefinition, root: Path, frames: Path
+) -> list[FileState] | None:
+    """Return the state of each file that a source reads, by path; None where no files tell whether it has changed."""
+    if any(urls.is_elsewhere(path) for path in source.location):
+        return None
+    match source.format:
+        case "sql" | "frame":
+            return []
+        case "python" | "iceberg" | "delta":
+            return None
+        case "table":
+            paths = [str(root / source.location[0])]
+        case _:
+            query = "SELECT file FROM glob($1)"
+            patterns = files(source, root, frames)
+            paths = [path for each in patterns for (path,) in connection.execute(query, [each]).fetchall()]
+    try:
+        found = {path: Path(path).stat() for path in paths}
+    except OSError:
+        return None
+    return [(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in sorted(found.items())]
+
+
+def escaped(path: str) -> str:
+    """Return the glob that means exactly one path."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
 def reading(source: SourceDefinition, root: Path, frames: Path) -> str:
     """Return the SQL that reads a source; relative paths start at `root`, frames lie in `frames`."""
     if source.format == "sql":
@@ -93,31 +134,21 @@ def reading(source: SourceDefinition, root: Path, frames: Path) -> str:
     if source.format == "table":
         database, table = source.location
         parts = ".".join(quote(part) for part in table.split("."))
-        return f"SELECT * FROM {quote(attached_name(root / database))}.{parts}"
+        return f"SELECT * FROM {quote(places.attached_name(database, root))}.{parts}"
     reader = _READERS.get(source.format, "read_parquet")
     paths = ", ".join(literal(path) for path in files(source, root, frames))
     options = [f"{name} = {_option(json.loads(value))}" for name, value in source.options]
+    if scan := _SCANS.get(source.format):
+        return f"SELECT * FROM {scan}({', '.join([paths, *options])})"
     if source.format == "json" and "format" not in dict(source.options):
         options.append("format = 'newline_delimited'")
     return f"SELECT * FROM {reader}({', '.join([f'[{paths}]', *options])})"
 
 
-def attach(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> None:
-    """Open the database that a source's table is in, read-only."""
-    if source.format == "table":
-        path = root / source.location[0]
-        connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(attached_name(path))} (READ_ONLY)")
-
-
 def define(connection: DuckDBPyConnection, source: SourceDefinition, select: str) -> None:
     """Let SQL in this session name a source as `source.<name>`."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
-    connection.execute(f"CREATE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
-
-
-def attached_name(database: Path) -> str:
-    """Return the name that an attached database has in a session."""
-    return f"database {database}"
+    connection.execute(f"CREATE OR REPLACE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
 
 
 def _option(value: object) -> str:

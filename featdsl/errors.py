@@ -8,6 +8,8 @@ FeatdslError
 ├── DataError               the data breaks a rule: duplicate rows, a failed check
 ├── StoreError              the store cannot be read or written
 │   └── StoreLockedError    another process holds the lock
+├── UnreachableError        a server, a file elsewhere or what is needed to read it is out of reach
+│   └── ExtensionError      an extension of DuckDB cannot be loaded
 ├── PlanFileError           a plan or an export is damaged, of another project or of a newer format
 ├── LockFileError           the lock of a training set is damaged, edited or of another store
 ├── PolicyError             a guard or a missing approval forbids a plan (exit code 3)
@@ -96,12 +98,24 @@ class DataError(FeatdslError):
     """Data that breaks a declared rule; nothing was published."""
 
 
+class ResourceError(FeatdslError):
+    """Memory or disk space that ran out; nothing was published, and what is done is kept for the next apply."""
+
+
 class StoreError(FeatdslError):
     """A store that cannot be read or written."""
 
 
 class StoreLockedError(StoreError):
     """A store that another process keeps locked."""
+
+
+class UnreachableError(FeatdslError):
+    """A place that cannot be reached: its server, the variable that names it or the extension that reads it."""
+
+
+class ExtensionError(UnreachableError):
+    """An extension of DuckDB that is not installed, or does not belong to the DuckDB that is."""
 
 
 class PlanFileError(FeatdslError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+How = Literal["nothing new", "extended", "rebuilt", "not refreshed"]
+"""What a refresh does to a table."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class Warned:
     examples: tuple[Mapping[str, Any], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """What a refresh did to a group's table, and why; `rows` were written, those from the event time `since` on, if not all."""
+
+    group: str
+    table: str
+    how: How
+    why: str
+    since: str | None = None
+    rows: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class Published:
     """Everything is visible to readers, at once."""
@@ -99,7 +115,7 @@ class Summary:
     warnings: int = 0
 
 
-Event = Waiting | Started | StepStarted | StepFinished | Progress | Warned | Published | Summary
+Event = Waiting | Started | StepStarted | StepFinished | Progress | Warned | Refreshed | Published | Summary
 Listener = Callable[[Event], None]
 
 

@@ -175,11 +175,11 @@ class Feature(Declaration, Generic[T]):
 
     def each(self) -> tuple[Feature[T], ...]:
         """Return the features that this stands for: of a family one a window, else itself."""
-        return tuple(self._family.values()) or (self,)
+        return tuple(self._private["_family"].values()) or (self,)
 
     def named(self, name: str) -> dict[str, Feature[T]]:
         """Return the features that this stands for by their names, when it is called `name`."""
-        if not self._family:
+        if not self._private["_family"]:
             return {name: self}
         return {f"{name}_{windowing.ending(str(one.window))}": one for one in self.each()}
 
@@ -216,17 +216,18 @@ class Feature(Declaration, Generic[T]):
     @property
     def family_name(self) -> str:
         """The name that it shares with those of its family, or nothing."""
-        return self._family_name
+        return self._private["_family_name"]  # type: ignore[no-any-return]
 
     @property
     def pulled(self) -> str:
         """The fingerprint that it was pulled with; nothing where it is declared here."""
-        return self._pulled
+        return self._private["_pulled"]  # type: ignore[no-any-return]
 
     @property
     def group(self) -> Declaration:
         """The group that it belongs to. Raises DeclarationError before it has one."""
-        if self._group is None:
+        group: Declaration | None = self._private["_group"]
+        if group is None:
             raise DeclarationError(
                 Problem(
                     "Feature without a group",
@@ -235,12 +236,12 @@ class Feature(Declaration, Generic[T]):
                     "Write it in the body of a FeatureGroup class and use it through the class.",
                 )
             )
-        return self._group
+        return group
 
     def join(self, group: Declaration, name: str) -> None:
         """Make this feature `name` of `group`, and pickle it by the module of its group."""
-        self._group, self._name, self._module = group, name, group._module  # noqa: SLF001 - the same private field
-        for one in self._family.values():
+        self._private.update(_group=group, _name=name, _module=group.module)
+        for one in self._private["_family"].values():
             one._family_name = name  # noqa: SLF001 - likewise
         remember(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class _Opened:
     """One state of the store, whole, with the session that reads it."""
 
     token: str
+    store: Store
     snapshot: Snapshot
     connection: DuckDBPyConnection
     tables: set[str]
@@ -53,7 +55,7 @@ class FeatureStore:
         self._opened: _Opened | None = None
 
     def __repr__(self) -> str:
-        return f"<FeatureStore {self._project.name} at {self._project.store}>"
+        return f"<FeatureStore {self._project.name} at {self._store}>"
 
     # Reading values
 
@@ -64,23 +66,26 @@ class FeatureStore:
         *,
         timestamp: str | None = None,
         explain: bool = False,
+        as_of_snapshot: int | Mapping[str, Any] | None = None,
     ) -> TrainingSet:
         """Return the spine with the value that each feature had at the time of each row.
 
         `features` is a feature set, or features by object or name. `spine` holds the key columns, and the time
         column that `timestamp` names: pandas, polars, pyarrow, a DuckDB relation, SQL text, or the path of a Parquet
         or CSV file. All its rows and columns come back in order; a feature that was not known yet is NULL. `explain`
-        prints how the values will be computed, and why so. Raises FeatureNotFoundError for an unknown feature,
-        RequestError for a spine that does not fit.
+        prints how the values will be computed, and why so. `as_of_snapshot` is the lock of an earlier training set, or the
+        number of a snapshot: values are what they were then, which a team store keeps. Raises FeatureNotFoundError for an
+        unknown feature, RequestError for a spine that does not fit, StoreError for a snapshot that is not kept,
+        LockFileError for the lock of another store.
         """
         from featdsl.trainingset import TrainingSet
 
-        opened = self._open()
+        opened = self._open() if as_of_snapshot is None else self._open_as_of(as_of_snapshot)
         selection = select(opened.snapshot, features)
         deprecations.warn(opened.snapshot, selection)
         cursor = opened.connection.cursor()
         for name in {PROD, self._environment}:
-            self._store.open_views(cursor, spines.views_named(spine, name), name)
+            opened.store.open_views(cursor, spines.views_named(spine, name), name)
         table = spines.load(cursor, spine)
         fitted = spines.fit(cursor, table, selection, timestamp)
         self._open_tables(opened, selection.wants)
@@ -263,8 +268,22 @@ class FeatureStore:
             token = self._store.token()
             if self._opened is None or self._opened.token != token:
                 snapshot = environments.read(self._store, self._environment)
-                self._opened = _Opened(token, snapshot, engine.connect(self._project), set())
+                self._opened = _Opened(token, self._store, snapshot, engine.connect(self._project), set())
             return self._opened
+
+    def _open_as_of(self, asked: int | Mapping[str, Any]) -> _Opened:
+        """Return the state of a snapshot, which a lock may name; its session lives in the training set made from it."""
+        from featdsl import locks
+
+        if isinstance(asked, int):
+            snapshot = asked
+        else:
+            lock = locks.read(json.dumps(asked), name="The lock")
+            locks.refuse_other_store(lock, self._open().snapshot)
+            snapshot = locks.snapshot_of(lock)
+        store = self._store.as_of(snapshot)
+        found = environments.read(store, self._environment)
+        return _Opened("", store, found, engine.connect(self._project), set())
 
     def _open_tables(self, opened: _Opened, wants: Sequence[Want]) -> DuckDBPyConnection:
         features = [want.feature for want in wants]
@@ -276,6 +295,6 @@ class FeatureStore:
     def _session(self, opened: _Opened, tables: set[str]) -> DuckDBPyConnection:
         with self._lock:
             missing = sorted(tables - opened.tables)
-            self._store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
+            opened.store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
             opened.tables.update(missing)
         return opened.connection.cursor()

@@ -17,12 +17,13 @@ _MEANING = 1
 """Raised when the same declaration comes to mean other values."""
 _LAYOUT = 2
 """Raised when the same values come to be stored in another shape."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+"""Kept, because `json.dumps` makes one for each text."""
 
 
 def of(parts: Mapping[str, object]) -> str:
     """Return the fingerprint of a JSON-like mapping."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()[:32]
 
 
 def source(  # noqa: PLR0913 - every part counts

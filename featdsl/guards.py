@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Literal
 
 from featdsl.definitions import (
@@ -44,7 +45,7 @@ class Sides:
     target: Catalog
     others: Catalog
 
-    @property
+    @cached_property
     def after(self) -> Catalog:
         """Everything that will be there."""
         return self.others.updated(self.target)

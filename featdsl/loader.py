@@ -6,6 +6,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import marshal
 import re
 import sys
 import traceback
@@ -21,6 +22,8 @@ from featdsl.errors import DeclarationError, FeatdslError, Origin, Problem
 from featdsl.names import did_you_mean
 from featdsl.project import Project
 
+_CHECKED_HASH = importlib.util.MAGIC_NUMBER + (0b11).to_bytes(4, "little")
+"""What a bytecode file begins with that belongs to a text by its hash, which follows: PEP 552."""
 _CANNOT_IMPORT = re.compile(r"(cannot import name '(\w+)' from '([\w.]+)')")
 
 
@@ -59,7 +62,7 @@ def _modules(project: Project) -> Iterator[str]:
 
 
 class _FreshLoader(importlib.machinery.SourceFileLoader):
-    """Compiles from source each time: a cached bytecode file can be older than an edit of the same second.
+    """Takes the bytecode of exactly the text that is there: a file that goes by time can be older than an edit of the same second.
 
     The text is kept with the module, for fingerprints of its functions. A mistake is kept where it happens; whoever imports the module learns only that it failed.
     """
@@ -79,10 +82,24 @@ class _FreshLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002 - the base's signature
         data = self.get_data(self.path)
-        code = self.source_to_code(data, self.path)
         if self._module is not None:
             vars(self._module)[sourcecode.KEPT] = importlib.util.decode_source(data)
+        file, header = importlib.util.cache_from_source(self.path), _CHECKED_HASH + importlib.util.source_hash(data)
+        code = self._kept_code(file, header)
+        if code is None:
+            code = self.source_to_code(data, self.path)
+            if not sys.dont_write_bytecode:
+                self.set_data(file, header + marshal.dumps(code))
         return code
+
+    def _kept_code(self, file: str, header: bytes) -> CodeType | None:
+        """Return the code in a bytecode file of this text, unless it was compiled in another place."""
+        with suppress(OSError, EOFError, ValueError, TypeError):
+            kept = self.get_data(file)
+            code = marshal.loads(kept[len(header) :]) if kept.startswith(header) else None  # noqa: S302 - as Python does
+            if isinstance(code, CodeType) and code.co_filename == self.path:
+                return code
+        return None
 
 
 class _FailedBefore(ImportError):

@@ -25,6 +25,7 @@ class Lock:
     environment: str
     lineage: str
     serial: int
+    snapshot: int | None
     features: Mapping[str, tuple[str, str]]
     tables: Mapping[str, str]
 
@@ -38,7 +39,7 @@ def made(selection: Selection, snapshot: Snapshot) -> dict[str, Any]:
         "format": FORMAT,
         "set": selection.name or None,
         "environment": snapshot.environment,
-        "store": {"lineage": snapshot.head.lineage, "serial": snapshot.head.serial},
+        "store": _store(snapshot),
         "features": {
             want.column: {"feature": want.feature.address, "fingerprint": want.feature.fingerprint}
             for want in selection.wants
@@ -67,9 +68,30 @@ def read(text: str, *, name: str) -> Lock:
         environment=found["environment"],
         lineage=found["store"]["lineage"],
         serial=found["store"]["serial"],
+        snapshot=found["store"].get("snapshot"),
         features={column: (each["feature"], each["fingerprint"]) for column, each in found["features"].items()},
         tables=found["tables"],
     )
+
+
+def snapshot_of(lock: Lock) -> int:
+    """Return the number of the snapshot that a lock names. Raises LockFileError for one that names none."""
+    if lock.snapshot is None:
+        what = "The lock names no snapshot: it was made on a store that keeps none."
+        raise LockFileError(Problem("Lock without a snapshot", what, mend="Only a team store keeps snapshots."))
+    return lock.snapshot
+
+
+def refuse_other_store(lock: Lock, snapshot: Snapshot) -> None:
+    """Raise LockFileError for a lock that was made on another store than a snapshot."""
+    if lock.lineage != snapshot.head.lineage:
+        raise LockFileError(Problem("Lock of another store", "The lock was made on another store than this one."))
+
+
+def _store(snapshot: Snapshot) -> dict[str, Any]:
+    """Return which state of which store it is, with the number that a store that keeps snapshots has it under."""
+    state: dict[str, Any] = {"lineage": snapshot.head.lineage, "serial": snapshot.head.serial}
+    return state if snapshot.stored_as is None else {**state, "snapshot": snapshot.stored_as}
 
 
 def _digest(lock: Mapping[str, Any]) -> str:

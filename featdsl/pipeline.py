@@ -23,15 +23,18 @@ from featdsl import (
     preview,
     uses,
 )
+from featdsl import refresh as refreshing
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
 from featdsl.errors import DeclarationError, PlanFileError, Problem, StoreError
+from featdsl.events import Listener
 from featdsl.export import Exported
 from featdsl.foreign import Foreign
 from featdsl.memory import Memory
 from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
 from featdsl.project import Project
+from featdsl.pythonfeature import PythonFeature
 from featdsl.snapshot import PROD, Drift, Snapshot
 from featdsl.source import Source
 from featdsl.stores import Store
@@ -92,13 +95,19 @@ def _memory(project: Project) -> Memory:
 
 
 def _made(project: Project, store: Store, environment: str, memory: Memory, select: Sequence[str]) -> Planned:
-    snapshot = store.read(environments.checked(environment))
+    snapshot, drift = store.look(environments.checked(environment))
     declared = _declared(project, foreign.Registry(snapshot, store.history), memory)
-    return plan_for(project, store, declared, memory, select)
+    return plan_for(project, store, declared, drift, memory=memory, select=select)
 
 
-def plan_for(
-    project: Project, store: Store, declared: Declared, memory: Memory | None = None, select: Sequence[str] = ()
+def plan_for(  # noqa: PLR0913 - what stands beside the two sides
+    project: Project,
+    store: Store,
+    declared: Declared,
+    drift: Drift,
+    *,
+    memory: Memory | None = None,
+    select: Sequence[str] = (),
 ) -> Planned:
     """Return the plan that brings an environment from what a snapshot tells of it to what is declared beside that."""
     connection = engine.connect(project)
@@ -106,7 +115,7 @@ def plan_for(
         bound = binding.bind(
             declared.catalog,
             connection,
-            root=project.root,
+            project=project,
             frame_folder=store.frames,
             rows=declared.rows,
             applied=declared.snapshot,
@@ -114,7 +123,7 @@ def plan_for(
         )
     finally:
         connection.close()
-    return _planned(project, declared, bound, store.drift(declared.snapshot), select=select)
+    return _planned(project, declared, bound, drift, select=select)
 
 
 def make_plan_against(project: Project, exported: Exported, select: Sequence[str] = ()) -> Planned:
@@ -129,7 +138,7 @@ def make_plan_against(project: Project, exported: Exported, select: Sequence[str
         bound, notices = binding.bind_exported(
             declared.catalog,
             connection,
-            root=project.root,
+            project=project,
             rows=declared.rows,
             exported=exported.snapshot,
             memory=memory,
@@ -220,14 +229,26 @@ def saved(project: Project, plan: Plan) -> Planned:
     return Planned(plan, {}, found)
 
 
+def refresh(project: Project, store: Store, asked: refreshing.Asked, *, listen: Listener) -> refreshing.Result:
+    """Bring an environment's tables up to date; the project is loaded only where Python functions are needed.
+
+    Raises what `refresh.refresh` raises, and StoreError for an environment that was never made.
+    """
+    snapshot = environments.read(store, asked.environment)
+    of_features = any(each.function for each in snapshot.versions.values() if each.project == project.name)
+    of_sources = any(each.function for each in snapshot.catalog.sources.values() if each.project == project.name)
+    used = of_features or of_sources
+    known = declared_functions(loader.load(project).declarations) if used else {}
+    return refreshing.refresh(project, store, asked, listen=listen, functions=known)
+
+
 def declared_functions(declarations: Iterable[Declaration]) -> dict[str, FunctionType]:
     """Return the functions of declarations by their fingerprints; those that have none are told by the catalogue."""
     found = {}
     for each in declarations:
-        function = getattr(each, "function", None)
-        if each.valid and isinstance(function, FunctionType):
+        if isinstance(each, PythonFeature | Source) and each.valid and isinstance(each.function, FunctionType):
             with suppress(functions.FunctionProblem):
-                found[functions.describe(function).fingerprint] = function
+                found[functions.describe(each.function).fingerprint] = each.function
     return found
 
 

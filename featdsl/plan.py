@@ -49,7 +49,11 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildTable:
-    """Make the table of a group: unique by keys and event timestamp, sorted by them."""
+    """Make the table of a group: unique by keys and event timestamp, sorted by them.
+
+    It is made of the rows of `source`, in which the keys are the columns `source_keys`; without one, of the tables that
+    it `reads`.
+    """
 
     step: Literal["build_table"] = "build_table"
     group: str
@@ -59,6 +63,8 @@ class BuildTable:
     timed: bool
     columns: tuple[Column, ...]
     reads: tuple[str, ...]
+    source: str = ""
+    source_keys: tuple[str, ...] = ()
     functions: tuple[FunctionUse, ...] = ()
     reason: str
     estimate: Estimate | None = None

@@ -50,7 +50,8 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     written = snapshot
     snapshot = renames.follow(written, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
-    before, written_own = (_own(each.catalog, target, project) for each in (snapshot, written))
+    before = _own(snapshot.catalog, target, project)
+    written_own = before if written is snapshot else _own(written.catalog, target, project)
     if select:
         wanted = subset.chosen(select, target, before, written_own)
         target, before, written_own = (each.of_keys(wanted) for each in (target, before, written_own))
@@ -176,19 +177,23 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
     """
     features = dict(catalog.features)
     for name, feature in catalog.features.items():
-        if applied := snapshot.versions.get((name, feature.fingerprint)):
+        applied = snapshot.versions.get((name, feature.fingerprint))
+        if applied == feature:
+            features[name] = applied  # so that those who compare need look no further
+        elif applied:
             same = {each.column for each in applied.inputs} == {each.column for each in feature.inputs}
-            kept = revised(
+            features[name] = revised(
                 feature,
                 sql=applied.sql if same else feature.sql,
                 function=applied.function,
                 expect=_same_or(applied.expect, feature.expect),
             )
-            features[name] = applied if kept == applied else kept  # so that those who compare need look no further
     sources = dict(catalog.sources)
     for name, source in catalog.sources.items():
         earlier = snapshot.catalog.sources.get(name)
-        if earlier and earlier.fingerprint == source.fingerprint:
+        if earlier == source:
+            sources[name] = earlier
+        elif earlier and earlier.fingerprint == source.fingerprint:
             sources[name] = replace(source, sql=earlier.sql, function=earlier.function)
     catalog = replace(catalog, features=features, sources=sources)
     return replace(catalog, features={**catalog.features, **renames.in_place(snapshot, catalog)})

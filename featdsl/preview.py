@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from featdsl import calls, comparison, engine, frames, graph, selects, uses
+from featdsl import calls, comparison, engine, frames, graph, places, selects, uses
 from featdsl.comparison import SAMPLE, Look, Unit
 from featdsl.definitions import (
     Catalog,
@@ -218,7 +218,7 @@ def _open_source(given: Given, connection: DuckDBPyConnection, source: SourceDef
             frames.register(connection, given.rows[source.location[0]])
             connection.execute(f"CREATE TABLE {SOURCE_SCHEMA}.{quote(source.name)} AS SELECT * FROM {frames.VIEW}")
         else:
-            engine.attach(connection, source, given.project.root)
+            places.attach(connection, source, given.project)
             engine.define(connection, source, engine.reading(source, given.project.root, given.store.frames))
 
 
@@ -248,7 +248,7 @@ def _told(name: str) -> Iterator[None]:
     except duckdb.ParserException:
         raise  # what users write was parsed before: this is ours
     except duckdb.Error as error:
-        raise _MissingError(f"{name}: {str(error).splitlines()[0]}") from None
+        raise _MissingError(f"{name}: {places.bared(str(error)).splitlines()[0]}") from None
     except FeatdslError as error:
         raise _MissingError(error.problems[0].what.splitlines()[0]) from None
 

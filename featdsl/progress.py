@@ -13,6 +13,7 @@ from featdsl.events import (
     Listener,
     Progress,
     Published,
+    Refreshed,
     Started,
     StepFinished,
     StepStarted,
@@ -64,7 +65,7 @@ def _show(event: Event, display: live.Progress, task: live.TaskID) -> None:
                 display.console.print(f"  {event.label}: {event.rows:,} rows in {event.seconds:.1f} s")
         case Published():
             display.update(task, description="published")
-        case Summary():
+        case Refreshed() | Summary():
             pass  # which whoever asked for the run shows when the display is gone
         case _:
             assert_never(event)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from featdsl.address import Place, holds_secret, parse
 from featdsl.declaration import Name
 from featdsl.definitions import Policy
 from featdsl.durations import checked, seconds
-from featdsl.errors import DeclarationError, Origin, Problem
+from featdsl.errors import DeclarationError, Origin, Problem, StoreError
 from featdsl.names import did_you_mean
 
 FILE = "featproject.toml"
 
 _ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
+
+_VARIABLE = "env:"
 
 Duration = Annotated[str, AfterValidator(checked)]
 
@@ -35,10 +39,24 @@ class ProjectTable(_Table):
     features: str = "features"
 
 
+def _address(text: str) -> str:
+    """Return `text` when it says where a team store is, or which variable does. Raises ValueError."""
+    if not text.startswith(_VARIABLE) and holds_secret(text):
+        raise ValueError(
+            "it holds a password; keep that out of this file: set PGPASSWORD, or write env:NAME for all of it"
+        )
+    return text
+
+
 class StoreTable(_Table):
-    """`[store]`: where applied features live, how long to wait for another writer, and to keep what was replaced."""
+    """`[store]`: where applied features live, how long to wait for another writer, and to keep what was replaced.
+
+    `path` is a folder of this machine. A team store has a `url` beside it, and `data`: the folder or bucket of its files.
+    """
 
     path: str = ".featdsl"
+    url: Annotated[str, AfterValidator(_address)] | None = None
+    data: str | None = None
     lock_timeout: Duration = "60 seconds"
     keep_history: Duration = "30 days"
 
@@ -49,12 +67,31 @@ class EnvironmentsTable(_Table):
     expire_after: Duration = "14 days"
 
 
+def _bare(endpoint: str) -> str:
+    """Return the host and port of an S3 server. Raises ValueError."""
+    if "/" in endpoint or "@" in endpoint:
+        raise ValueError("write the host and the port only, such as 127.0.0.1:9000; use_ssl = false means http")
+    return endpoint
+
+
+class S3Table(_Table):
+    """`[engine.s3]`: the S3 that files are in, where it is not AWS's own. Credentials are the environment's."""
+
+    endpoint: Annotated[str, AfterValidator(_bare)] | None = None
+    region: str | None = None
+    url_style: Literal["vhost", "path"] | None = None
+    use_ssl: bool | None = None
+
+
 class EngineTable(_Table):
-    """`[engine]`: what DuckDB may use; its own defaults when left out."""
+    """`[engine]`: what DuckDB may use, its own defaults when left out; the rows of a batch; whether to fetch extensions."""
 
     memory_limit: str | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
     temp_directory: str | None = None
+    batch_rows: Annotated[int, Field(ge=1)] = 20_000_000
+    install_extensions: bool = False
+    s3: S3Table = S3Table()
 
 
 class PolicyTable(_Table):
@@ -109,8 +146,31 @@ class Project:
 
     @property
     def store(self) -> Path:
-        """The folder of the embedded store."""
+        """The folder of the embedded store; beside a team store, of what this machine remembers."""
         return self.root / self.settings.store.path
+
+    @property
+    def place(self) -> Place | None:
+        """Where the team store is, if there is one. Raises StoreError where the environment should say so and does not."""
+        url = self.settings.store.url
+        if url is None or not url.startswith(_VARIABLE):
+            return parse(url) if url else None
+        name = url.removeprefix(_VARIABLE)
+        try:
+            return parse(os.environ[name])
+        except KeyError:
+            what = f"[store] url is {url}, and the environment has no {name}."
+            raise StoreError(Problem("Store is not known", what, mend=f"Set {name}.")) from None
+        except ValueError as error:
+            raise StoreError(Problem("Store is not known", f"The variable {name} cannot be used: {error}.")) from None
+
+    @property
+    def data(self) -> str | None:
+        """The folder, or the part of a bucket, of a team store's files, if the settings say so."""
+        data = self.settings.store.data
+        if data is None or "://" in data:
+            return data and data.rstrip("/")
+        return str((self.root / data).resolve())
 
     @property
     def lock_timeout(self) -> int:
@@ -224,7 +284,9 @@ def _problem(text: str, detail: Any) -> Problem:
         mend = 'Write in the table [project]: name = "my_project".'
         return Problem("Missing setting", f"{setting} is needed.", where, mend)
     reason = detail["msg"].removeprefix("Value error, ")
-    return Problem("Invalid setting", f"{setting} = {detail['input']!r}: {reason}.", where)
+    # An address may hold a password, also one that was refused for that.
+    said = setting if setting == "store.url" else f"{setting} = {detail['input']!r}"
+    return Problem("Invalid setting", f"{said}: {reason}.", where)
 
 
 def _known_setting(location: list[str]) -> str:
@@ -247,7 +309,7 @@ def _line_of(text: str, location: tuple[str, ...]) -> int:
             if location[0] == inside:
                 line = number
         key = stripped.partition("=")[0].strip().strip('"')
-        if len(location) > 1 and (inside, key) == location[:2]:
+        if len(location) > 1 and (inside, key) in {location[:2], (".".join(location[:-1]), location[-1])}:
             return number
         if not inside and key == location[0]:
             return number

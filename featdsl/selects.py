@@ -103,9 +103,13 @@ def _running(name: str, call: Call | None) -> str:
 
 
 def _key_columns(group: GroupDefinition, feature: FeatureDefinition) -> list[str]:
-    """Return the column of the source, quoted, that each key of a feature is."""
+    return [quote(column) for column in source_keys(group, feature)]
+
+
+def source_keys(group: GroupDefinition, feature: FeatureDefinition) -> tuple[str, ...]:
+    """Return the column of the source that each key of a feature is."""
     renamed = dict(group.keys)
-    return [quote(renamed.get(key.name, key.name)) for key in feature.keys]
+    return tuple(renamed.get(key.name, key.name) for key in feature.keys)
 
 
 def _lines(listed: Iterable[str]) -> str:
@@ -160,9 +164,14 @@ def _window(by: Sequence[str], order: Sequence[str]) -> str:
     return f"{partition}ORDER BY {', '.join(order)}"
 
 
-def derived_table(features: Sequence[FeatureDefinition], versions: Versions) -> str:
-    """Return the query of a derived group: its values at every time at which one of its inputs changes."""
-    spine = _own_times(_changes(features, versions), features)
+def derived_table(features: Sequence[FeatureDefinition], versions: Versions, since: str = "") -> str:
+    """Return the query of a derived group: its values at every time at which one of its inputs changes.
+
+    `since` is the SQL of a time before which none is wanted.
+    """
+    changes = _changes(features, versions)
+    changes = f"(SELECT * FROM {changes} WHERE {EVENT_TIMESTAMP} >= {since})" if since else changes
+    spine = _own_times(changes, features)
     wants = [Want(feature.column, feature) for feature in features]
     computed = compile_sql(wants, spine, versions, sliding(wants, versions))
     return "\n".join([f"SELECT *\nFROM (\n{computed}\n)", *_sorted(features)])
@@ -266,6 +275,12 @@ def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
     return f"({' UNION '.join(f'SELECT {distinct}{select} FROM {table}' for select in selects)})"
 
 
+def only_times_of_its_own(features: Sequence[FeatureDefinition], versions: Versions) -> bool:
+    """Return whether rows of a derived group depend on no rows of later times: not even on which entities there are."""
+    keys = [key.name for key in features[0].keys]
+    return all(read.tells(keys) and not any(read.by) for each in features for read in reads(each, versions))
+
+
 def tables_read(features: Sequence[FeatureDefinition], versions: Versions) -> tuple[str, ...]:
     """Return the stored tables that a derived group's query reads, sorted."""
     inputs = {versions[key].table for feature in features for key in feature.upstream}
@@ -277,18 +292,25 @@ def _sorted(features: Sequence[FeatureDefinition]) -> list[str]:
     return [f"ORDER BY {', '.join(quote(column) for column in by)}"] if by else []
 
 
-def duplicates(table: str, by: Sequence[str]) -> str:
-    """Return the query for rows that share an identity, the worst first."""
+def duplicates(table: str, by: Sequence[str], since: str = "") -> str:
+    """Return the query for rows that share an identity; `since` is the SQL of a time before which none is looked at."""
+    where = f" WHERE {EVENT_TIMESTAMP} >= {since}" if since else ""
     names = ", ".join(quote(column) for column in by)
     listed = f"{names}, " if names else ""
     grouped = f" GROUP BY {names}" if names else ""
-    return f"SELECT {listed}count(*) AS rows FROM tables.{quote(table)}{grouped} HAVING count(*) > 1"
+    return f"SELECT {listed}count(*) AS rows FROM tables.{quote(table)}{where}{grouped} HAVING count(*) > 1"
 
 
-def violations(features: Sequence[FeatureDefinition], versions: Versions, condition: str, feature: str) -> str:
-    """Return the query for the rows of a group's values that break a condition; NULL breaks none."""
+def violations(
+    features: Sequence[FeatureDefinition], versions: Versions, condition: str, feature: str, since: str = ""
+) -> str:
+    """Return the query for the rows of a group's values that break a condition; NULL breaks none.
+
+    `since` is the SQL of a time before which none is looked at.
+    """
     shown = ", ".join(quote(column) for column in [*identity(features), feature])
-    return f"SELECT {shown} FROM {values(features, versions)} WHERE NOT (\n{condition}\n)"
+    later = f"{EVENT_TIMESTAMP} >= {since} AND " if since else ""
+    return f"SELECT {shown} FROM {values(features, versions, since=since)} WHERE {later}NOT (\n{condition}\n)"
 
 
 def group_view(features: Sequence[FeatureDefinition], versions: Versions) -> str:
@@ -300,10 +322,12 @@ def group_view(features: Sequence[FeatureDefinition], versions: Versions) -> str
     return f"SELECT {', '.join(listed)} FROM {values(features, versions)}"
 
 
-def values(features: Sequence[FeatureDefinition], versions: Versions, *, most: int | None = None) -> str:
+def values(
+    features: Sequence[FeatureDefinition], versions: Versions, *, most: int | None = None, since: str = ""
+) -> str:
     """Return the relation of a group's values: what is stored, or with windows what is computed at the stored times.
 
-    `most` limits the times at which values are computed.
+    `most` limits the times at which values are computed, `since` is the SQL of one before which none need be.
     """
     windowed = [feature for feature in features if feature.window]
     if not windowed:
@@ -315,7 +339,8 @@ def values(features: Sequence[FeatureDefinition], versions: Versions, *, most: i
         return f"(SELECT {', '.join([*around, *named])} FROM {table})"
     at = ", ".join(quote(column) for column in identity(features))
     tables = sorted({feature.table for feature in features})
-    times = " UNION ".join(f"SELECT {at} FROM tables.{quote(table)}" for table in tables)
+    later = f" WHERE {EVENT_TIMESTAMP} >= {since}" if since else ""
+    times = " UNION ".join(f"SELECT {at} FROM tables.{quote(table)}{later}" for table in tables)
     times = times if len(tables) > 1 else times.replace("SELECT", "SELECT DISTINCT", 1)
     spine = _own_times(f"({times}{f' LIMIT {most}' if most else ''})", features)
     wants = [Want(feature.name, feature) for feature in features]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -40,11 +41,32 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file's share of a table: all rows that it has in there, of which those from the next part's `since` on are void.
+
+    `since` is a time in UTC as SQL reads it; the first part has none.
+    """
+
+    file: str
+    rows: int
+    since: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """From which event time on a table was written in a state of the store; without one, all of it."""
+
+    serial: int
+    since: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredTable:
     """A table of values: where it is, its size in rows and bytes, and what built it when, in how many seconds.
 
     `entity_rows` are the rows that an entity has on average, and those of the entity of an average row: more, where few
-    entities have most rows.
+    entities have most rows. One that was refreshed has `parts`, in order of time, of which the first is in `file`, and
+    tells what was `written` lately, the newest last.
     """
 
     name: str
@@ -56,6 +78,54 @@ class StoredTable:
     seconds: float = 0.0
     bytes: int = 0
     entity_rows: tuple[float, float] | None = None
+    keys: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    written: tuple[Written, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Part, ...]:
+        """The parts of the table, also where there is only one."""
+        return self.parts or (Part(file=self.file, rows=self.rows),)
+
+    def changed_since(self, serial: int) -> tuple[bool, str | None]:
+        """Return whether it was written after a state, and from which event time on; all of it without a time."""
+        later = [each.since for each in self.written if each.serial > serial]
+        forgotten = bool(self.written) and self.written[0].serial > serial
+        if not later:
+            return False, None
+        times = [since for since in later if since is not None]
+        return True, None if forgotten or len(times) < len(later) else min(times)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """When a table's sources were read, in ISO format, and the state of all their files then, as JSON.
+
+    Where sources are no files there is nothing that tells whether they have changed.
+    """
+
+    at: str
+    files: str = ""
+
+    @property
+    def digest(self) -> str:
+        """A short name for the state of the files."""
+        return hashlib.sha256(self.files.encode()).hexdigest()[:32] if self.files else ""
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A file in a store's folder that belongs to no state of it: its writer died, or is at work."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """A table that an apply has left: its rows, and up to which event time it has them; without one, all."""
+
+    rows: int
+    upto: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +205,7 @@ class Snapshot:
 
     `catalog` holds the current definitions; `versions` also the older ones that a set version still pins, by
     address and fingerprint. `views` are the published ones with their SQL. An environment that `is_new` is prod as
-    it would be copied.
+    it would be copied. `stored_as` is the number under which a store that keeps snapshots has this state.
     """
 
     head: Head = NOTHING
@@ -145,6 +215,7 @@ class Snapshot:
     views: Mapping[str, str] = field(default_factory=dict)
     environment: str = PROD
     is_new: bool = False
+    stored_as: int | None = None
 
 
 def assemble(

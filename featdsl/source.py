@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Never, Self
+from typing import Annotated, Any, ClassVar, Literal, Never, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from featdsl import urls
 from featdsl.callables import Function
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts
+from featdsl.durations import checked
 
-Format = Literal["parquet", "csv", "json"]
+Duration = Annotated[str, AfterValidator(checked)]
+Format = Literal["parquet", "csv", "json", "iceberg", "delta"]
 
 _ENDINGS: dict[str, Format] = {
     ".parquet": "parquet",
@@ -44,7 +47,10 @@ class Source(Declaration):
 
     - `path="data/accounts/*.parquet"`: Parquet, CSV or JSON-lines files, a glob relative to featproject.toml;
       `format=` names the format where the ending does not, `options=` goes to DuckDB's reader;
-    - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file;
+    - `path="s3://bucket/accounts/*.parquet"` or `"https://..."`: the same elsewhere, with the credentials of AWS's
+      standard variables; `path="s3://bucket/accounts", format="iceberg"` or `"delta"`: the folder of such a table;
+    - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file, of `"sqlite:shop.db"` or of a
+      PostgreSQL, `"postgresql://host/shop"`; `"env:NAME"` is what the variable says, which stays unknown to plans;
     - `sql="SELECT ... FROM {{ other_source }}"`: a query over other sources, with Jinja;
     - `frame=`: rows in memory (pandas, polars, pyarrow or a DuckDB relation), for tests and notebooks;
     - `function=load_rates, columns={"currency": str, "day": date, "rate": float}`: a Python function, called when a plan
@@ -55,7 +61,8 @@ class Source(Declaration):
     zone. Without one the rows hold at all times. `available_at` names the column that tells when a row became known:
     before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
     one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; rows that
-    nothing tells apart are a data error.
+    nothing tells apart are a data error. Rows may come up to a `lookback`, such as "2 days", after rows of later times:
+    `featdsl refresh` reads so far back again.
     """
 
     kind: ClassVar[str] = "source"
@@ -73,6 +80,7 @@ class Source(Declaration):
     timestamp: ColumnName | None = None
     available_at: ColumnName | None = None
     tie_break: ColumnName | None = None
+    lookback: Duration | None = None
     description: str = ""
 
     def __init__(  # noqa: PLR0913 - one flat call is what people type
@@ -91,13 +99,15 @@ class Source(Declaration):
         timestamp: str | None = None,
         available_at: str | None = None,
         tie_break: str | None = None,
+        lookback: str | None = None,
         description: str = "",
         **unknown: Never,
     ) -> None:
         given = {
             "name": name, "path": path, "format": format, "options": options or {}, "table": table,
             "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
-            "available_at": available_at, "tie_break": tie_break, "description": description,
+            "available_at": available_at, "tie_break": tie_break,
+            "lookback": lookback, "description": description,
         }  # fmt: skip
         super().__init__({**given, **unknown})
 
@@ -108,13 +118,18 @@ class Source(Declaration):
             said = f"{' and '.join(places)} are given" if places else "none is given"
             raise ValueError(f"give one of path=, table=, sql=, frame= or function=; {said}")
         if (self.table is None) != (self.database is None):
-            raise ValueError("table= and database= go together: a table, and the DuckDB file that holds it")
+            raise ValueError("table= and database= go together: a table, and the database that holds it")
         if (self.function is None) != (not self.columns):
             raise ValueError("function= and columns= go together: what makes the rows, and the columns that they have")
-        if self.path is not None:
-            self.file_format()
+        faults = [urls.fault(path=path) for path in self.path or ()] + [urls.fault(database=self.database or "")]
+        if told := [fault for fault in faults if fault]:
+            raise ValueError(told[0])
+        if self.path is not None and self.file_format() in {"iceberg", "delta"} and len(self.path) > 1:
+            raise ValueError(f"format={self.format!r} reads one table: give one path")
         if self.available_at and not self.timestamp:
             raise ValueError("available_at= tells when the row of a timestamp became known, so it needs timestamp=")
+        if self.lookback and not self.timestamp:
+            raise ValueError("lookback= tells how late the row of a timestamp may come, so it needs timestamp=")
         if self.tie_break and not self.timestamp:
             raise ValueError("tie_break= chooses between rows of one timestamp, so it needs timestamp=")
         return self
@@ -125,6 +140,12 @@ class Source(Declaration):
             return self.format
         for path in self.path or ():
             for ending, found in _ENDINGS.items():
-                if path.endswith(ending):
+                if _name(path).endswith(ending):
                     return found
-        raise ValueError(f"{self.path} does not tell its format; give format= one of parquet, csv, json")
+        formats = ", ".join(get_args(Format))
+        raise ValueError(f"{self.path} does not tell its format; give format= one of {formats}")
+
+
+def _name(path: str) -> str:
+    """Return the path of a file, or that in a URL: what a URL asks for beside it tells nothing of the format."""
+    return path.partition("?")[0] if urls.scheme(path).startswith("http") else path

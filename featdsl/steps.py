@@ -124,19 +124,36 @@ def _build_table(
         timed=features[0].timed,
         columns=columns,
         reads=selects.tables_read(features, versions) if group.source is None else (),
+        source=group.source or "",
+        source_keys=selects.source_keys(group, features[0]) if group.source is not None else (),
         functions=tuple(uses.of(features, catalog.sources[group.source])) if group.source is not None else (),
         reason=reason,
         origin=group.origin,
     )
 
 
-def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition]) -> Iterator[CheckRows]:
+def checks_of(
+    catalog: Catalog, features: Sequence[FeatureDefinition], versions: checkrows.Versions, since: str
+) -> Iterator[CheckRows]:
+    """Yield what a group must meet whose table was written, the one that these features are read from.
+
+    Of what is told of single rows those from a time on are looked at, where its SQL is given.
+    """
+    group = catalog.groups[features[0].group]
+    if features[0].window is None:
+        yield from _uniqueness(group, features, since)
+    for ruled in checkrows.declared(catalog, group.name):
+        if ruled[0] == group.name or any(each.address == ruled[0] for each in features):
+            yield checkrows.check(catalog, group.name, ruled, versions, since)
+
+
+def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition], since: str = "") -> Iterator[CheckRows]:
     by = selects.identity(features)
     rule = f"one row for each {' and '.join(by)}" if by else "one row"
     yield CheckRows(
         address=group.name,
         rule=rule,
-        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])]),
+        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])], since),
         reads=(features[0].table,),
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
         origin=group.origin,

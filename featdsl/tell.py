@@ -9,9 +9,11 @@ from typing import Any
 
 from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
+from featdsl.doctor import Finding
 from featdsl.gc import Garbage
 from featdsl.outdated import Moved, Outdated
 from featdsl.plan import Kept
+from featdsl.refresh import Result
 from featdsl.render import sizes
 from featdsl.render.phrases import counted
 from featdsl.render.shifts import shift_lines
@@ -112,6 +114,31 @@ def garbage(found: Garbage, width: int) -> str:
     rows = [(each.name, f"{each.rows:,}", f"{each.bytes:,}", each.built_at) for each in found.tables]
     listed = table(("table that nothing reads", "rows", "bytes", "built"), rows, width) if rows else ""
     return "".join([*(f"{line}\n" for line in lines), listed])
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """Return what is wrong with a store, a line each with what mends it, and what was mended."""
+    lines = [
+        f"{'mended' if each.mended else each.code}: {each.what}{f'; {each.mend}' if each.mend else ''}"
+        for each in found
+    ]
+    left = sum(not each.mended for each in found)
+    return "\n".join([*lines, f"{counted(left, 'finding')} left." if left else "All is well."]) + "\n"
+
+
+def refreshed(result: Result, width: int) -> str:
+    """Return what a refresh did to each table, and what it came to."""
+    rows = [
+        (each.group, each.how, f"{each.rows:,}" if each.rows else "", each.since or "", each.why)
+        for each in result.tables
+    ]
+    listed = table(("group", "", "rows", "from", "because"), rows, width) if rows else ""
+    done = result.summary
+    if not done.built:
+        return f"{listed}Everything is up to date.\n"
+    counts = f"{counted(done.built, 'table')}, {sizes.rows(done.rows)}, {sizes.size(done.bytes)}, {done.seconds:.1f} s"
+    warned = f"; {counted(done.warnings, 'warning')}" if done.warnings else ""
+    return f"{listed}Refreshed {counts}{warned}. The store is at state {done.serial}.\n"
 
 
 def checks(checked: Sequence[Checked]) -> str:

@@ -25,6 +25,6 @@ def applied(root: Path, declare: Callable[[], object]) -> FeatureStore:
     store = open_store(here)
     functions = pipeline.declared_functions(collector.declarations)
     declared = pipeline.Declared(store.read(), desired, rows=dict(rows.values()), functions=functions)
-    planned = pipeline.plan_for(here, store, declared)
+    planned = pipeline.plan_for(here, store, declared, store.drift(declared.snapshot))
     runner.apply(planned.plan, here, store, listen=events.ignore, rows=planned.rows, functions=planned.functions)
     return FeatureStore(root)

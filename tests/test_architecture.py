@@ -15,8 +15,21 @@ import featdsl
 PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
-    "words": {"callables", "literals", "sourcecode", "dtypes", "durations", "errors", "events", "instants", "names"}
-    | {"rules"},
+    "words": {
+        "callables",
+        "literals",
+        "sourcecode",
+        "dtypes",
+        "durations",
+        "errors",
+        "events",
+        "instants",
+        "names",
+        "address",
+        "rules",
+        "stopping",
+        "urls",
+    },
     "what teams write": {
         "declaration",
         "entity",
@@ -47,11 +60,25 @@ LAYERS = {
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
     "engine and storage": {
         "engine",
+        "extensions",
+        "places",
         "stores",
+        "stores.ducklake",
+        "stores.ducklake_extending",
+        "stores.ducklake_lock",
+        "stores.ducklake_session",
+        "stores.ducklake_types",
+        "stores.ducklake_upkeep",
+        "stores.ducklake_writer",
         "stores.embedded",
         "stores.embedded_writer",
+        "stores.journal",
+        "stores.parts",
         "stores.lock",
+        "stores.migration",
+        "stores.recording",
         "stores.registry",
+        "stores.standins",
     },
     "from files to a plan": {
         "loader",
@@ -82,6 +109,11 @@ LAYERS = {
         "foreign",
         "pull",
         "apply",
+        "building",
+        "doctor",
+        "newrows",
+        "recipes",
+        "refresh",
         "comparison",
         "preview",
     }
@@ -112,7 +144,17 @@ LAYERS = {
         "adhoc",
     }
     | {"featurestore"},
-    "surfaces": {"tell", "cli", "cli_projects", "cli_shared", "cli_state", "__main__", "__init__"},
+    "surfaces": {
+        "tell",
+        "cli",
+        "cli_projects",
+        "cli_shared",
+        "cli_state",
+        "cli_store",
+        "cli_upkeep",
+        "__main__",
+        "__init__",
+    },
 }
 """Each layer may import its own modules and those of the layers above it in this table, never below."""
 

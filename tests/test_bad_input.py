@@ -363,6 +363,14 @@ Missing file
   features/accounts/__init__.py:5
   Paths start at the folder of featproject.toml.""",
     ),
+    "a database in a variable that is not set": (
+        (TEAM, 'path="data/accounts.parquet"', 'table="main.accounts", database="env:FEATDSL_NO_SUCH_VARIABLE"'),
+        """\
+Source cannot be read
+  source accounts: the variable FEATDSL_NO_SUCH_VARIABLE is not set, which says where the database is.
+  features/accounts/__init__.py:5
+  Set it where featdsl runs: export FEATDSL_NO_SUCH_VARIABLE=postgresql://user:password@host:5432/database""",
+    ),
     "a missing timestamp column": (
         (TEAM, 'timestamp="updated_at"', 'timestamp="update_at"'),
         """\
@@ -556,6 +564,16 @@ SETTINGS = {
     "a text for a number": (
         '[project]\nname = "bank"\n[engine]\nthreads = "two"\n',
         "Invalid setting\n  engine.threads = 'two': Input should be a valid integer.\n  featproject.toml:4",
+    ),
+    "an S3 with its scheme": (
+        '[project]\nname = "bank"\n[engine.s3]\nendpoint = "http://127.0.0.1:9000"\n',
+        "Invalid setting\n  engine.s3.endpoint = 'http://127.0.0.1:9000': write the host and the port only, such as"
+        " 127.0.0.1:9000; use_ssl = false means http.\n  featproject.toml:4",
+    ),
+    "a secret in the settings": (
+        '[project]\nname = "bank"\n[engine.s3]\nsecret = "abc"\n',
+        "Unknown setting\n  There is no setting engine.s3.secret.\n  featproject.toml:4\n"
+        "  Known here: endpoint, region, url_style, use_ssl.",
     ),
     "a length of time that is none": (
         '[project]\nname = "bank"\n[store]\nlock_timeout = "soon"\n',

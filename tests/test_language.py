@@ -340,15 +340,45 @@ MISTAKES = {
         "Source('s', table='main.t')",
         (
             "Invalid declaration\n"
-            "  Source 's': table= and database= go together: a table, and the DuckDB file that holds it\n"
+            "  Source 's': table= and database= go together: a table, and the database that holds it\n"
             "  features/bank.py:1"
         ),
+    ),
+    "database with a password": (
+        "Source('s', table='main.t', database='postgresql://ann:pw@wh/shop')",
+        (
+            "Invalid declaration\n"
+            "  Source 's': database= holds a password, which would be kept and shown; put the whole of it in a variable,"
+            ' and give its name: database="env:WAREHOUSE_URL"\n'
+            "  features/bank.py:1"
+        ),
+    ),
+    "path with a key": (
+        "Source('s', path=['a.csv', 's3://b/a.csv?s3_secret_access_key=abc'])",
+        (
+            "Invalid declaration\n"
+            "  Source 's': path= holds a password or a key, which would be kept and shown; read s3:// with the variables"
+            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\n"
+            "  features/bank.py:1"
+        ),
+    ),
+    "path to a place that is not read": (
+        "Source('s', path='gs://bucket/a.csv')",
+        (
+            "Invalid declaration\n"
+            "  Source 's': gs:// is read from nowhere; give a file, or one of s3://, https://, http://\n"
+            "  features/bank.py:1"
+        ),
+    ),
+    "two tables of a lake": (
+        "Source('s', path=['lake/a', 'lake/b'], format='delta')",
+        ("Invalid declaration\n  Source 's': format='delta' reads one table: give one path\n  features/bank.py:1"),
     ),
     "path that tells no format": (
         "Source('s', path='a.dat')",
         (
             "Invalid declaration\n"
-            "  Source 's': ('a.dat',) does not tell its format; give format= one of parquet, csv, json\n"
+            "  Source 's': ('a.dat',) does not tell its format; give format= one of parquet, csv, json, iceberg, delta\n"
             "  features/bank.py:1"
         ),
     ),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,8 +158,53 @@ def test_loading_leaves_the_path_as_it_was(declared: Workspace) -> None:
     assert "features.accounts" not in sys.modules
 
 
-def test_loading_writes_no_bytecode(declared: Workspace) -> None:
-    """A plan leaves no file in the features folder."""
+@pytest.fixture
+def bytecode(declared: Workspace, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The bytecode file of a module of the small project, which was loaded."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    loader.load(project.load(declared.root))
+    return Path(importlib.util.cache_from_source(declared.root / ACCOUNTS))
+
+
+def test_bytecode_is_kept_by_the_hash_of_its_text(declared: Workspace, bytecode: Path) -> None:
+    """Python itself compares it to the text, whatever the times of the files."""
+    text = (declared.root / ACCOUNTS).read_bytes()
+    assert bytecode.read_bytes()[4:16] == (0b11).to_bytes(4, "little") + importlib.util.source_hash(text)
+
+
+def test_bytecode_of_the_text_is_not_compiled_again(
+    declared: Workspace, bytecode: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiling every module takes longer than all else that loading does."""
+    compiled: list[str] = []
+    compiling = importlib.machinery.SourceFileLoader.source_to_code
+
+    def counted(*given: Any) -> Any:
+        compiled.append(given[2])
+        return compiling(*given)
+
+    monkeypatch.setattr(importlib.machinery.SourceFileLoader, "source_to_code", counted)
+    assert len(addresses(declared)) == 10
+    assert compiled == []
+
+    bytecode.write_bytes(bytecode.read_bytes()[:40])
+    assert len(addresses(declared)) == 10
+    assert compiled == [str(declared.root / ACCOUNTS)]
+
+
+def test_bytecode_of_another_place_is_compiled_again(declared: Workspace, bytecode: Path, tmp_path: Path) -> None:
+    """A folder that was copied tells of mistakes where they are now."""
+    copy = shutil.copytree(declared.root, tmp_path / "copy")
+    assert bytecode.is_file()
+
+    loaded = loader.load(project.load(copy))
+
+    assert {Path(each.origin.file).is_relative_to(copy) for each in loaded.declarations} == {True}
+
+
+def test_no_bytecode_is_written_where_python_writes_none(declared: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYTHONDONTWRITEBYTECODE holds for plans too."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     loader.load(project.load(declared.root))
 
     assert list(declared.root.rglob("*.pyc")) == []

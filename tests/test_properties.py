@@ -162,7 +162,7 @@ def a_store() -> Iterator[tuple[Project, Store]]:
 def planned(described: Described, project: Project, store: Store, environment: str = "prod") -> Plan:
     """Return the plan that takes an environment of the store to a random project."""
     declared = pipeline.Declared(store.read(environment), desired(described, project))
-    return pipeline.plan_for(project, store, declared).plan
+    return pipeline.plan_for(project, store, declared, store.drift(declared.snapshot)).plan
 
 
 def applied(described: Described, project: Project, store: Store) -> Snapshot:

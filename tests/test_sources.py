@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import duckdb
@@ -101,6 +102,30 @@ def test_a_table_of_a_duckdb_file(workspace: Workspace) -> None:
     assert stored(workspace) == EXPECTED
     with duckdb.connect(str(path)) as connection:
         connection.execute("DROP TABLE mart.shoes")
+
+
+def test_an_unknown_table_of_a_duckdb_file(workspace: Workspace) -> None:
+    """The nearest one may have been meant."""
+    with duckdb.connect(str(workspace.root / "warehouse.duckdb")) as connection:
+        connection.execute(f"CREATE TABLE shoes AS {ROWS}")
+    declare(workspace, 'shoes = Source("shoes", database="warehouse.duckdb", table="main.shos", timestamp="ts")')
+    assert workspace.run("plan").stderr == (
+        "Missing table\n"
+        "  source shoes: warehouse.duckdb has no table main.shos.\n"
+        "  features/shop.py:7\n"
+        '  Did you mean "shoes"?\n'
+    )
+
+
+def test_a_duckdb_file_that_is_in_use(workspace: Workspace) -> None:
+    """Who writes it at the moment is told."""
+    with duckdb.connect(str(workspace.root / "warehouse.duckdb")) as connection:
+        connection.execute(f"CREATE TABLE shoes AS {ROWS}")
+        declare(workspace, 'shoes = Source("shoes", database="warehouse.duckdb", table="shoes", timestamp="ts")')
+        done = workspace.run("plan")
+    assert done.returncode == 1
+    assert f"(PID {os.getpid()})" in done.stderr
+    assert "server" not in done.stderr
 
 
 def test_sql_over_other_sources_with_variables(workspace: Workspace) -> None:

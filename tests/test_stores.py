@@ -16,18 +16,23 @@ from featdsl.definitions import Column, EntityDefinition, FeatureDefinition, Gro
 from featdsl.errors import Origin, StoreError, StoreLockedError
 from featdsl.project import Project, ProjectTable, Settings, StoreTable
 from featdsl.snapshot import CheckResult, Drift, HistoryEntry, Snapshot, StoredTable, Touched
-from featdsl.stores import Store, Writer
+from featdsl.stores import Store, Writer, standins
 from featdsl.stores.embedded import EmbeddedStore
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """A kind of store: how to open one, and how a hand does harm to its catalogue, its data files and its tables."""
+    """A kind of store: how to open one, to make a file younger, and to do harm to its catalogue, its data and its tables."""
 
     opened: Callable[[Project], Store]
+    touch: Callable[[Project, str], None]
     lose: Callable[[Project, str], None]
     edit: Callable[[Project, str], None]
     alter: Callable[[Project, StoredTable, str], None]
+
+
+def _touch_file(project: Project, file: str) -> None:
+    os.utime(project.store / file)
 
 
 def _lose_file(project: Project, file: str) -> None:
@@ -44,7 +49,7 @@ def _alter_file(project: Project, table: StoredTable, sql: str) -> None:
         connection.execute(sql)
 
 
-IMPLEMENTATIONS = {"embedded": Implementation(EmbeddedStore, _lose_file, _edit_catalogue, _alter_file)}
+IMPLEMENTATIONS = {"embedded": Implementation(EmbeddedStore, _touch_file, _lose_file, _edit_catalogue, _alter_file)}
 
 COMMON = {"project": "bank", "owner": "risk", "description": "", "origin": Origin("features/risk.py", 3)}
 USER = EntityDefinition(name="user", keys=(Column(name="user_id", dtype="BIGINT"),), **COMMON)
@@ -129,6 +134,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.read() == Snapshot()
     assert store.history() == []
     assert store.drift(store.read()) == Drift()
+    assert store.look() == (Snapshot(), Drift())
     assert store.token() == store.token()
 
 
@@ -444,12 +450,13 @@ def test_a_table_that_a_hand_has_altered_has_drifted(
     kind.alter(project, store.read().tables["scores_1"], act)
 
     assert store.drift(store.read()) == Drift(tables=frozenset({"scores_1"}))
+    assert store.look() == (store.read(), Drift(tables=frozenset({"scores_1"})))
 
 
 def test_a_copy_of_a_store_has_not_drifted(kind: Implementation, store: Store, project: Project) -> None:
     """Its files are younger than the registry says, and hold what they should."""
     publish(store, build())
-    os.utime(project.store / store.read().tables["scores_1"].file)
+    kind.touch(project, store.read().tables["scores_1"].file)
 
     assert store.drift(store.read()) == Drift()
 
@@ -470,6 +477,7 @@ def test_an_environment_is_a_copy_of_prod_from_its_first_apply_on(store: Store, 
     assert store.read().catalog.entities == {"user": USER}
     assert (viewed(store, project, "scores", "trial"), viewed(store, project, "scores")) == ([(2.5,)], [(0.5,)])
     assert store.drift(store.read("trial")) == store.drift(store.read()) == Drift()
+    assert store.look("trial") == (store.read("trial"), Drift())
     assert [each.name for each in store.environments()] == ["prod", "trial"]
 
 
@@ -579,3 +587,31 @@ def test_data_that_should_be_there_have_drifted(kind: Implementation, store: Sto
     kind.lose(project, store.read().tables["second"].file)
 
     assert store.drift(store.read()) == Drift(tables=frozenset({"second"}))
+
+
+def test_a_view_is_made_without_opening_the_file_of_its_table() -> None:
+    """It is bound to an empty table of the same columns, and keeps its own text."""
+    with duckdb.connect() as connection:
+        shape = {"scores_1": COLUMNS}
+        select = "SELECT * FROM read_duckdb('/nowhere/data.duckdb', table_name => 'scores_1')"
+        with standins.standing_in(connection, shape):
+            connection.execute(f"CREATE VIEW scores AS {select}")
+        assert standins.shapes(connection, ["memory"]) == {"scores": list(COLUMNS)}
+        with pytest.raises(duckdb.Error, match="/nowhere/data.duckdb"):
+            connection.execute("FROM scores")
+
+
+def test_a_view_over_a_table_of_before_and_a_new_one_reads_both(store: Store, project: Project) -> None:
+    """The one is in a file of an earlier apply, the other in one that is written now."""
+    publish(store, build())
+    publish(
+        store,
+        build("scores_2", "SELECT 1 AS user_id, 2.5 AS score"),
+        lambda writer: writer.put_view("new", 'SELECT * FROM tables."scores_2"'),
+        lambda writer: writer.put_view("both", 'FROM tables."scores_1" UNION ALL FROM tables.scores_2'),
+    )
+    connection = engine.connect(project)
+    store.open_views(connection, ["new", "both"])
+    assert connection.execute("FROM prod.new").fetchall() == [(1, 2.5)]
+    assert connection.execute("FROM prod.both ORDER BY score").fetchall() == [(1, 0.5), (1, 2.5)]
+    assert store.drift(store.read()) == Drift()

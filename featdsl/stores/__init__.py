@@ -7,7 +7,19 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions import Column, Definition
-from featdsl.snapshot import PROD, CheckResult, Drift, Environment, Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.snapshot import (
+    PROD,
+    CheckResult,
+    Drift,
+    Environment,
+    Head,
+    HistoryEntry,
+    Left,
+    Orphan,
+    Reading,
+    Snapshot,
+    StoredTable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +35,12 @@ class Store(Protocol):
     @property
     def frames(self) -> Path:
         """The folder of rows that came from memory."""
+
+    def __str__(self) -> str:
+        """Return where the store is, without what is secret."""
+
+    def as_of(self, snapshot: int) -> Store:
+        """Return the store as it was at a snapshot, for reading. Raises StoreError for one that is not kept."""
 
     def token(self) -> str:
         """Return a text that differs after each apply, cheaply: readers look at it before each read."""
@@ -49,6 +67,15 @@ class Store(Protocol):
     def tables_since(self, serial: int) -> set[str]:
         """Return the tables of the features that any environment has now or had after a state."""
 
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as their writers kept it."""
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made."""
 
@@ -60,6 +87,15 @@ class Store(Protocol):
 
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> AbstractContextManager[Writer]:
         """Be the one writer. `waiting` is told who holds the store, once. Raises StoreLockedError."""
+
+    def unfinished(self) -> list[str]:
+        """Return the tables that are done of an apply that did not come to its end: the next one may go on with them."""
+
+    def orphans(self) -> list[Orphan]:
+        """Return the files that writers have left that died; a writer at work has such, too."""
+
+    def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
+        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
 
 
 class Writer(Protocol):
@@ -74,6 +110,30 @@ class Writer(Protocol):
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
+
+    def left(self, table: str, made_of: str) -> Left | None:
+        """Take over a table that an apply has left that did not come to its end, if it was made of the same.
+
+        What an apply builds is left once a step is done, with what it was `made_of`: a text that tells the state of the
+        data, or nothing where that is not known.
+        """
+
+    def table(self, name: str) -> StoredTable:
+        """Return a table as it is by now in this apply."""
+
+    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of those of a table from an event time on.
+
+        Returns how many rows there are now from then on, or None where they are those that there were.
+        The table is one that this apply has built, or one that was there. `since` is a time in UTC, as SQL reads it.
+        The query gives all rows from then on, and may read the table itself as it was before then.
+        """
+
+    def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
+        """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
+
+    def refreshes(self) -> None:
+        """Say that this apply only brings tables up to date: plans for the environment hold."""
 
     def written(self) -> int:
         """Return how many bytes the tables that this apply has built take so far."""
@@ -116,7 +176,12 @@ class Writer(Protocol):
 
 
 def open_store(project: Project) -> Store:
-    """Return the project's store."""
+    """Return the project's store. Raises StoreError where its address is not known."""
+    place = project.place
+    if place is not None:
+        from featdsl.stores.ducklake import DuckLakeStore
+
+        return DuckLakeStore(project, place)
     from featdsl.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(project)

@@ -15,15 +15,28 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from featdsl import engine
 from featdsl.definitions import Column
-from featdsl.errors import Problem, StoreError
+from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, PROD, CheckResult, Drift, Environment, HistoryEntry, Snapshot, StoredTable
-from featdsl.stores.embedded_writer import RETIRED_SECONDS, Before, EmbeddedWriter, open_tables, unreadable
+from featdsl.snapshot import (
+    NOTHING,
+    PROD,
+    CheckResult,
+    Drift,
+    Environment,
+    HistoryEntry,
+    Orphan,
+    Reading,
+    Snapshot,
+    StoredTable,
+)
+from featdsl.stores.embedded_writer import RETIRED_SECONDS, UNFINISHED, Before, EmbeddedWriter, open_tables, unreadable
+from featdsl.stores.journal import Journal
 from featdsl.stores.lock import exclusive
 from featdsl.stores.registry import FORMAT, Registry
 
@@ -46,6 +59,17 @@ class EmbeddedStore:
     def frames(self) -> Path:
         """The folder of rows that came from memory."""
         return self._folder / "frames"
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    def as_of(self, snapshot: int) -> NoReturn:
+        """Raise StoreError: what was replaced is kept, but not as it was at a time."""
+        what = f"The store in {self._folder} keeps no snapshots, so it has no {snapshot}; only a team store does."
+        mend = (
+            'Set a team store in featproject.toml: [store] url = "ducklake:postgres:...", then: featdsl store migrate'
+        )
+        raise StoreError(Problem("No snapshots here", what, mend=mend))
 
     def token(self) -> str:
         """Return a text that differs after each apply: the catalogue's place on disk changes with each rename."""
@@ -94,10 +118,28 @@ class EmbeddedStore:
         with self._catalogue() as connection:
             return Registry(connection).plan(serial)
 
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as their writers kept it."""
+        with self._catalogue() as connection:
+            return Registry(connection).recipes(names)
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+        with self._catalogue() as connection:
+            return Registry(connection).readings(names)
+
     def tables_since(self, serial: int) -> set[str]:
         """Return the tables of the features that any environment has now or had after a state."""
         with self._catalogue() as connection:
             return Registry(connection).tables_since(serial)
+
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+        if not self._path.exists():
+            return self.read(environment), Drift()
+        with self._catalogue() as connection:
+            snapshot = Registry(connection).read(environment)
+            return snapshot, self._drift(connection, snapshot)
 
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made; in a moved folder no view is.
@@ -107,15 +149,19 @@ class EmbeddedStore:
         if snapshot.head == NOTHING:
             return Drift()
         with self._catalogue() as connection:
-            altered = self._altered(connection)
-            lost = {
-                name
-                for name, table in snapshot.tables.items()
-                if table.file in altered and not _holds(altered[table.file], table)
-            }
-            if Registry(connection).meta().get("folder") != str(self._folder):
-                return Drift(frozenset(lost), frozenset(snapshot.views))
-            return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
+            return self._drift(connection, snapshot)
+
+    def _drift(self, connection: DuckDBPyConnection, snapshot: Snapshot) -> Drift:
+        altered = self._altered(connection)
+        lost = {
+            name
+            for name, table in snapshot.tables.items()
+            for piece in table.pieces
+            if piece.file in altered and not _holds(altered[piece.file], table, piece.rows)
+        }
+        if Registry(connection).meta().get("folder") != str(self._folder):
+            return Drift(frozenset(lost), frozenset(snapshot.views))
+        return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
 
     def _altered(self, connection: DuckDBPyConnection) -> dict[str, dict[str, tuple[int, tuple[Column, ...]]]]:
         """Return the data files that are not as they were written, with the rows and columns of their tables now."""
@@ -155,30 +201,58 @@ class EmbeddedStore:
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[EmbeddedWriter]:
         """Be the one writer. Raises StoreLockedError when another one stays for too long."""
         with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
-            writer = EmbeddedWriter(self._project, self._folder, self.read(environment), self._sweep())
+            writer = EmbeddedWriter(self._project, self._folder, self.read(environment), self._sweep()[0])
             try:
                 yield writer
+            except FeatdslError as error:
+                if not isinstance(error, ResourceError):
+                    writer.discard()
+                raise
             finally:
                 writer.close()
 
-    def _sweep(self) -> Before:
-        """Remove what no reader can look for, and return the state of the store.
+    def unfinished(self) -> list[str]:
+        """Return the tables that are done of an apply that did not come to its end: the next one may go on with them."""
+        published = {piece.file for table in self.read().tables.values() for piece in table.pieces}
+        noted = Journal(self._folder / UNFINISHED).read()
+        return sorted(name for name, each in noted.items() if each.table.file not in published)
+
+    def orphans(self) -> list[Orphan]:
+        """Return the files that writers have left that died; a writer at work has such, too."""
+        return [Orphan(str(path)) for path in self._orphaned(self._before()[1])]
+
+    def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
+        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
+        with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
+            return self._sweep()[1]
+
+    def _sweep(self) -> tuple[Before, list[Orphan]]:
+        """Remove what no reader can look for, and return the state of the store, and what was removed.
 
         That is what a writer left that died before it published, and files that were retired long enough ago.
         """
-        for partial in self._folder.glob("store.*.partial*"):
-            partial.unlink()
+        before, listed = self._before()
+        orphans = self._orphaned(listed)
+        for path in orphans:
+            path.unlink()
+        return before, [Orphan(str(path)) for path in orphans]
+
+    def _orphaned(self, listed: AbstractSet[str]) -> list[Path]:
+        """Return the files that are neither listed nor kept for the next apply."""
+        kept = listed | {noted.table.file for noted in Journal(self._folder / UNFINISHED).read().values()}
+        data = sorted((self._folder / "data").glob("*.duckdb*"))
+        gone = [file for file in data if f"data/{file.name.removesuffix('.wal')}" not in kept]
+        return [*gone, *sorted(self._folder.glob("store.*.partial*"))]
+
+    def _before(self) -> tuple[Before, set[str]]:
+        """Return the state of the store, and the data files that some reader may look for."""
         if not self._path.exists():
-            return Before()
+            return Before(), set()
         with self._catalogue() as connection:
             before = Before(int(Registry(connection).meta()["serial"]), Registry(connection).environments())
             old = int(time.time()) - RETIRED_SECONDS
             kept = "SELECT name FROM registry.files WHERE coalesce(retired > ?, true)"
-            listed = {name for (name,) in connection.execute(kept, [old]).fetchall()}
-        for file in (self._folder / "data").glob("*.duckdb*"):
-            if f"data/{file.name.removesuffix('.wal')}" not in listed:
-                file.unlink()
-        return before
+            return before, {name for (name,) in connection.execute(kept, [old]).fetchall()}
 
     @contextlib.contextmanager
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
@@ -214,10 +288,10 @@ def _contents(connection: DuckDBPyConnection, path: Path) -> dict[str, tuple[int
         connection.execute("DETACH looked_at")
 
 
-def _holds(found: dict[str, tuple[int, tuple[Column, ...]]], table: StoredTable) -> bool:
+def _holds(found: dict[str, tuple[int, tuple[Column, ...]]], table: StoredTable, expected: int) -> bool:
     """Return whether a file has a table with the rows and at least the columns that the registry says."""
     rows, columns = found.get(table.name, (-1, ()))
-    return rows == table.rows and {column.name for column in table.columns} <= {column.name for column in columns}
+    return rows == expected and {column.name for column in table.columns} <= {column.name for column in columns}
 
 
 def _lost_views(connection: DuckDBPyConnection, snapshot: Snapshot) -> Iterator[str]:
@@ -248,8 +322,9 @@ def _refuse_unknown_state(connection: DuckDBPyConnection, serial: int) -> None:
 
 
 def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
+    # Not duckdb_tables(), which looks at every view as well.
     schemas = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'store' AND schema_name = 'registry'"
+        "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'store' AND schema_name = 'registry'"
     ).fetchone()
     if schemas == (0,):
         what = f"{path} is a DuckDB file, but no featdsl store."

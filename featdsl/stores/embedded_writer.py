@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,24 @@ from typing import TYPE_CHECKING
 from featdsl import engine
 from featdsl.definitions import Column, Definition, FeatureDefinition, address, to_json
 from featdsl.errors import Problem, StoreError
-from featdsl.names import literal, quote
-from featdsl.snapshot import CheckResult, Environment, Head, HistoryEntry, Snapshot, StoredTable
+from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
+from featdsl.snapshot import (
+    CheckResult,
+    Environment,
+    Head,
+    HistoryEntry,
+    Left,
+    Part,
+    Reading,
+    Snapshot,
+    StoredTable,
+    Written,
+)
+from featdsl.stores.journal import Journal, Noted
 from featdsl.stores.lock import user
+from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
 from featdsl.stores.registry import TABLES, Edits, Registry
+from featdsl.stores.standins import Shapes, shapes, standing_in
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -28,10 +43,16 @@ if TYPE_CHECKING:
 
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
 _TABLES_A_FILE = 32
-"""A view that is made or read loads the whole catalogue of its table's file: with 300 tables in one, that was most of
-an apply. A file takes at least a quarter of a MiB, so one for each table would waste space."""
+"""A view that is read loads the whole catalogue of its table's file. A file takes at least a quarter of a MiB, so one
+for each table would waste space."""
+_TABLE = re.compile(r'\btables\.("(?:[^"]|"")+"|\w+)')
+"""A stored table in the SQL of a view."""
 RETIRED_SECONDS = 3600
 """How long a data file stays that nothing lists any more: a reader may have read the catalogue of before."""
+UNFINISHED = "unfinished.jsonl"
+"""The file that tells which tables are done of an apply that has not published yet."""
+_REMEMBERED = 50
+"""How many refreshes a table tells of."""
 _FILES = """
 CREATE SCHEMA tables;
 CREATE TABLE registry.files (name VARCHAR, bytes BIGINT, modified BIGINT, retired BIGINT);
@@ -55,6 +76,11 @@ class EmbeddedWriter:
         self.serial = before.serial + 1
         self._before, self._folder, self._history = before, folder, project.history_seconds
         self._files: list[str] = []
+        self._journal = Journal(folder / UNFINISHED)
+        # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
+        seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
+        self._left = {name: noted for name, noted in self._journal.read().items() if noted.table.file not in seen}
+        self._shapes: Shapes = {}
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
         self._published = False
@@ -70,8 +96,7 @@ class EmbeddedWriter:
         begun = time.monotonic()
         self.open(reads)
         file, stored = self._stored(table)
-        self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
-        (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
+        (rows,) = self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}").fetchone() or (0,)
         self.connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table)} AS SELECT * FROM {stored}")
         self._edits.tables[table] = StoredTable(
             name=table,
@@ -80,24 +105,156 @@ class EmbeddedWriter:
             columns=tuple(columns),
             engine=f"duckdb {engine.version()}",
             built_at=_now().isoformat(timespec="seconds"),
-            entity_rows=self._entity_rows(stored, keys),
             seconds=round(time.monotonic() - begun, 3),
+            keys=tuple(keys),
+            written=(Written(serial=self.serial),),
         )
         return int(rows)
 
+    def left(self, table: str, made_of: str) -> Left | None:
+        """Take over a table that an apply has left that did not come to its end, if it was made of the same."""
+        noted = self._left.get(table)
+        if noted is None or not made_of or noted.made_of != made_of or not self._open_left(noted.table):
+            return None
+        self._edits.tables[table] = replace(noted.table, written=(Written(serial=self.serial),))
+        return Left(noted.table.rows, noted.upto)
+
+    def _open_left(self, table: StoredTable) -> bool:
+        """Return whether a table is there as it was noted, after a crash too; its file is this apply's from now on."""
+        import duckdb
+
+        stem, stored = Path(table.file).stem, _in_file(table.file, table.name)
+        try:
+            if table.file not in self._files:
+                self.connection.execute(f"ATTACH {literal(str(self._folder / table.file))} AS {quote(stem)}")
+            (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (-1,)
+        except duckdb.Error:
+            return False
+        if table.file not in self._files:
+            self._files.append(table.file)
+        open_tables(self.connection, self._folder, [table])
+        return bool(rows == table.rows)
+
+    def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
+        """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
+        if recipe:
+            self._edits.recipes[table], self._edits.readings[table] = recipe, reading
+        built = self._edits.tables.get(table)
+        if made_of and built and not built.parts:
+            self._journal.note(Noted(built, made_of, upto))
+
+    def refreshes(self) -> None:
+        """Say that this apply only brings tables up to date: plans for the environment hold."""
+        self._edits.refreshes = True
+
+    def table(self, name: str) -> StoredTable:
+        """Return a table as it is by now in this apply."""
+        return self._built.get(name) or self.snapshot.tables[name]
+
+    def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of those of a table from an event time on.
+
+        Returns how many rows there are now from then on, or None where they are those that there were.
+        """
+        self.open([table, *reads])
+        known = self._edits.tables.get(table)
+        if known and known.file in self._files and not known.parts:
+            return self._extend_own(known, sql, since)
+        return self._add_part(known or self.snapshot.tables[table], sql, since)
+
+    def _extend_own(self, table: StoredTable, sql: str, since: str) -> int:
+        """Extend a table that nobody else has seen, in its place."""
+        stored, time = _in_file(table.file, table.name), in_clock(table, since)
+        self.connection.execute("BEGIN")
+        try:
+            self.connection.execute(f"DELETE FROM {stored} WHERE {EVENT_TIMESTAMP} >= {time}")
+            self.connection.execute(f"INSERT INTO {stored}\n{sql}")
+            for update in taken_over(table, stored, time):
+                self.connection.execute(update)
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
+        new = int(rows) - table.rows
+        self._edits.tables[table.name] = replace(table, rows=int(rows))
+        return new
+
+    def _add_part(self, table: StoredTable, sql: str, since: str) -> int | None:
+        """Extend a published table by a part in a new file, merged with those before it that are not much larger."""
+        file, stored = self._stored(table.name)
+        self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}")
+        (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
+        older = f"SELECT count(*), count(*) FILTER (WHERE {EVENT_TIMESTAMP} < {in_clock(table, since)})"
+        ((before, kept),) = self.connection.execute(f"{older} FROM tables.{quote(table.name)}").fetchall()
+        if kept + rows == before and not self._differ(table, stored, since):
+            self.connection.execute(f"DROP TABLE {stored}")
+            return None
+        pieces = [piece for piece in table.pieces if piece.since is None or piece.since < since] if kept else []
+        pieces.append(Part(file=file, rows=int(rows), since=since if pieces else None))
+        extended = self._merged(replace(table, file=pieces[0].file, parts=tuple(pieces), rows=kept + int(rows)))
+        self._edits.tables[table.name] = replace(
+            extended,
+            entity_rows=_scaled(table, extended.rows),
+            written=(*table.written, Written(serial=self.serial, since=since))[-_REMEMBERED:],
+        )
+        open_tables(self.connection, self._folder, [self._built[table.name]])
+        return int(rows)
+
+    def _differ(self, table: StoredTable, stored: str, since: str) -> bool:
+        """Return whether as many rows as a table has from a time on are other rows."""
+        listed = ", ".join(quote(column.name) for column in table.columns)
+        there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {in_clock(table, since)}"
+        query = f"SELECT {listed} FROM {stored} EXCEPT ALL {there} LIMIT 1"
+        return bool(self.connection.execute(query).fetchall())
+
+    def _merged(self, table: StoredTable) -> StoredTable:
+        """Return a table whose newest part, in the file of this apply, is merged with those that are not much larger."""
+        newest, place = table.parts[-1], merge_from(table.parts)
+        stored = _in_file(newest.file, table.name)
+        self._note_first_rows(table, stored)
+        if place < len(table.parts) - 1:
+            whole = all_rows(replace(table, parts=table.parts[place:]), _in_file)
+            order = ", ".join(quote(name) for name in [*table.keys, EVENT_TIMESTAMP])
+            together = _in_file(newest.file, f"{table.name}#merged")
+            self.connection.execute(f"CREATE TABLE {together} AS\nSELECT * FROM (\n{whole}\n) ORDER BY {order}")
+            self.connection.execute(f"DROP TABLE {stored}")
+            self.connection.execute(f"ALTER TABLE {together} RENAME TO {quote(table.name)}")
+            (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
+            merged = replace(newest, rows=int(rows), since=table.parts[place].since)
+            table = replace(table, parts=(*table.parts[:place], merged))
+            self._note_first_rows(table, stored)
+        return table if len(table.parts) > 1 else replace(table, file=newest.file, parts=())
+
+    def _note_first_rows(self, table: StoredTable, stored: str) -> None:
+        """Keep beside the newest part when each entity has its first row there: earlier rows hold until then."""
+        if UNTIL in {column.name for column in table.columns}:
+            first = first_rows(stored, table.keys)
+            kept = _in_file(table.parts[-1].file, table.name + NEXT)
+            self.connection.execute(f"CREATE OR REPLACE TABLE {kept} AS\n{first}")
+
     def _stored(self, table: str) -> tuple[str, str]:
         """Return the file that a new table is written to, and its name for this session."""
-        if len(self._built) % _TABLES_A_FILE == 0:
+        if len(self._built) % _TABLES_A_FILE == 0 or not self._files:
             self._start_file()
-        return self._files[-1], f"{quote(Path(self._files[-1]).stem)}.main.{quote(table)}"
+        return self._files[-1], _in_file(self._files[-1], table)
 
-    def _entity_rows(self, stored: str, keys: Sequence[str]) -> tuple[float, float]:
-        """Return how many rows an entity has on average, and the entity of an average row."""
-        by = ", ".join(quote(key) for key in keys) or "()"
-        counts = f"SELECT count(*) AS n FROM {stored} GROUP BY {by}"
-        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / sum(n), 0) FROM ({counts})"
-        ((mean, crowd),) = self.connection.execute(query).fetchall()
-        return mean, crowd
+    def _count_entities(self, file: str) -> None:
+        """Note how many rows an entity has on average, and the entity of an average row, in the tables of a file.
+
+        All of a file in one query: with many small tables, a query for each would cost a fifth of building them.
+        """
+        uncounted = [each for each in self._built.values() if each.file == file and each.entity_rows is None]
+        names = {each.name: each.keys for each in uncounted if not each.parts}
+        counts = [
+            f"SELECT {number} AS place, count(*) AS n FROM {_in_file(file, name)} GROUP BY {_listed(keys)}"
+            for number, (name, keys) in enumerate(names.items())
+        ]
+        query = "SELECT place, avg(n), coalesce(sum(n * n) / nullif(sum(n), 0), 0) FROM ({}) GROUP BY place"
+        found = self.connection.execute(query.format("\nUNION ALL ".join(counts))).fetchall() if counts else []
+        known = {place: (mean, crowd) for place, mean, crowd in found}
+        for number, name in enumerate(names):
+            self._edits.tables[name] = replace(self._built[name], entity_rows=known.get(number, (0.0, 0.0)))
 
     def _start_file(self) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
@@ -113,7 +270,7 @@ class EmbeddedWriter:
 
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
-        known = [self.snapshot.tables[name] for name in tables if name not in self._edits.tables]
+        known = [self.snapshot.tables[name] for name in dict.fromkeys(tables) if name not in self._edits.tables]
         open_tables(self.connection, self._folder, known)
 
     def put_view(self, name: str, sql: str) -> None:
@@ -178,9 +335,14 @@ class EmbeddedWriter:
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
         self._edits.plan = plan
-        self._compact()
+        self._drop_leavings()
         for file in self._files:
-            self.connection.execute(f"CHECKPOINT {quote(Path(file).stem)}")
+            self._count_entities(file)
+        self._compact()
+        databases = [Path(file).stem for file in self._files]
+        for database in databases:
+            self.connection.execute(f"CHECKPOINT {quote(database)}")
+        self._shapes = shapes(self.connection, databases)
         self.connection.close()
         for file in self._files:
             _sync(self._folder / file)
@@ -193,31 +355,48 @@ class EmbeddedWriter:
             self._write_catalogue(path, partial, head, entry)
             partial.replace(path)
             self._published = True
+            self._journal.clear()
         finally:
             partial.unlink(missing_ok=True)
         _sync(self._folder)
         return head
 
+    def _drop_leavings(self) -> None:
+        """Remove from files that were taken over what this apply has no use for."""
+        for file in {noted.table.file for noted in self._left.values()} & set(self._files):
+            stem = Path(file).stem
+            found = "SELECT table_name FROM duckdb_tables() WHERE database_name = ?"
+            for (name,) in self.connection.execute(found, [stem]).fetchall():
+                table = self._built.get(name.removesuffix(NEXT))
+                if table is None or file not in {piece.file for piece in table.pieces}:
+                    self.connection.execute(f"DROP TABLE {_in_file(file, name)}")
+
     def _compact(self) -> None:
         """Copy what stays out of the files that hold released tables, so that those files can go whole."""
-        released = {name for name, table in self._edits.tables.items() if table is None}
-        files = {self.snapshot.tables[name].file for name in released if name in self.snapshot.tables}
+        released = [
+            table for name, table in self.snapshot.tables.items() if self._edits.tables.get(name, table) is None
+        ]
+        files = {piece.file for table in released for piece in table.pieces}
         for name, table in self.snapshot.tables.items():
-            if table.file in files and name not in self._edits.tables:
+            if name not in self._edits.tables and files & {piece.file for piece in table.pieces}:
                 self.open([name])
                 file, stored = self._stored(name)
                 self.connection.execute(f"CREATE TABLE {stored} AS FROM tables.{quote(name)}")
-                self._edits.tables[name] = replace(table, file=file)
+                self._edits.tables[name] = replace(table, file=file, parts=())
 
     def _measure(self) -> None:
         """Share the size of each file among its tables, by their number of values."""
         for file in self._files:
             inside = {
-                name: table.rows * len(table.columns) + 1 for name, table in self._built.items() if table.file == file
+                name: sum(piece.rows for piece in table.pieces if piece.file == file) * len(table.columns) + 1
+                for name, table in self._built.items()
+                if file in {piece.file for piece in table.pieces}
             }
             size = (self._folder / file).stat().st_size
             for name, values in inside.items():
-                self._edits.tables[name] = replace(self._built[name], bytes=size * values // sum(inside.values()))
+                share = size * values // sum(inside.values())
+                table = self._built[name]
+                self._edits.tables[name] = replace(table, bytes=table.bytes + share if table.parts else share)
 
     def _write_catalogue(self, path: Path, partial: Path, head: Head, entry: HistoryEntry) -> None:
         import duckdb
@@ -232,16 +411,21 @@ class EmbeddedWriter:
             if fresh:
                 connection.execute(TABLES)
                 connection.execute(_FILES)
-            connection.execute("BEGIN")
             moved = Registry(connection).meta().get("folder") != str(self._folder)
-            Registry(connection).write(self._edits, head, entry, self._environment())
-            if self._edits.checks or self._edits.is_upkeep:
-                Registry(connection).write_checks(self._edits.checks, self._oldest_check())
-            connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
-            connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
-            self._list_files(connection)
-            self._put_table_views(connection, moved=moved)
-            self._put_views(connection)
+            with standing_in(connection, self._shapes):
+                connection.execute("BEGIN")
+                Registry(connection).write(self._edits, head, entry, self._environment())
+                if self._edits.checks or self._edits.is_upkeep:
+                    Registry(connection).write_checks(self._edits.checks, self._oldest_check())
+                connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
+                connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
+                self._list_files(connection)
+                self._put_table_views(connection, self._shapes)
+                others = self._put_views(connection)
+                connection.execute("COMMIT")
+            connection.execute("BEGIN")
+            self._put_table_views(connection, self._lacking(connection, moved=moved))
+            _make(connection, others)
             connection.execute("COMMIT")
             self._note_views(connection, partial)
             connection.execute("CHECKPOINT catalogue")
@@ -267,30 +451,40 @@ class EmbeddedWriter:
             found = (self._folder / file).stat()
             listed = [file, found.st_size, found.st_mtime_ns]
             connection.execute("INSERT INTO registry.files VALUES (?, ?, ?, NULL)", listed)
-        used = "SELECT body->>'file' FROM registry.tables"
+        # A file that one of several parts is in is in use as well.
+        used = "SELECT unnest(list_concat([body->>'file'], body->>'$.parts[*].file')) FROM registry.tables"
         now = int(time.time())
         connection.execute(f"UPDATE registry.files SET retired = {now} WHERE retired IS NULL AND name NOT IN ({used})")
         kept = f"retired IS NULL OR retired > {now - RETIRED_SECONDS}"
         connection.execute(f"DELETE FROM registry.files WHERE NOT ({kept})")
 
-    def _put_table_views(self, connection: DuckDBPyConnection, *, moved: bool) -> None:
-        """Point the view of each table at its file: of all tables when the folder has moved, else of new ones."""
-        known = {
-            name
-            for (name,) in connection.execute(
-                "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
-            ).fetchall()
-        }
-        for name, table in {**self.snapshot.tables, **self._edits.tables}.items():
-            if table is None:
-                connection.execute(f"DROP VIEW IF EXISTS tables.{quote(name)}")
-            elif moved or name not in known or name in self._edits.tables:
-                path = literal(str(self._folder / table.file))
-                select = f"SELECT * FROM read_duckdb({path}, table_name => {literal(name)})"
-                connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(name)} AS {select}")
+    def _lacking(self, connection: DuckDBPyConnection, *, moved: bool) -> list[str]:
+        """Return the tables of before that have no view that holds: all of them when the folder has moved."""
+        query = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
+        known = {name for (name,) in connection.execute(query).fetchall()}
+        listed = {**self.snapshot.tables, **self._edits.tables}
+        for name in sorted(known & {name for name, table in listed.items() if table is None}):
+            connection.execute(f"DROP VIEW tables.{quote(name)}")
+        stay = [name for name, table in listed.items() if table and name not in self._shapes]
+        return stay if moved else [name for name in stay if name not in known]
 
-    def _put_views(self, connection: DuckDBPyConnection) -> None:
-        """Make the views that the registry lists and that are not there as listed, and drop those that it does not list."""
+    def _put_table_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
+        """Point the view of each of these tables at its file."""
+        listed = {**self.snapshot.tables, **self._built}
+        _make(connection, {
+            f"tables.{quote(name)}": all_rows(table, self._reading)
+            for name in names
+            if (table := listed.get(name))
+        })  # fmt: skip
+
+    def _reading(self, file: str, table: str) -> str:
+        return f"read_duckdb({literal(str(self._folder / file))}, table_name => {literal(table)})"
+
+    def _put_views(self, connection: DuckDBPyConnection) -> dict[str, str]:
+        """Drop the views that the registry does not list, and make those that it does and that read new tables only.
+
+        Return the others that are not there as listed, with their SQL.
+        """
         for environment in self._edits.dropped:
             connection.execute(f"DROP SCHEMA IF EXISTS {quote(environment)} CASCADE")
         schema = quote(self.snapshot.environment)
@@ -298,9 +492,13 @@ class EmbeddedWriter:
         for name, sql in self._edits.views.items():
             if sql is None:
                 connection.execute(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
-        new = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
-        for environment, name, sql in connection.execute(new).fetchall():
-            connection.execute(f"CREATE OR REPLACE VIEW {quote(environment)}.{quote(name)} AS {sql}")
+        query = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
+        rows = connection.execute(query).fetchall()
+        wanted = {f"{quote(environment)}.{quote(name)}": sql for environment, name, sql in rows}
+        new = {spelled for name in self._shapes for spelled in (name, quote(name))}
+        over_new = {view: sql for view, sql in wanted.items() if new.issuperset(_TABLE.findall(sql))}
+        _make(connection, over_new)
+        return {view: sql for view, sql in wanted.items() if view not in over_new}
 
     def _note_views(self, connection: DuckDBPyConnection, partial: Path) -> None:
         """Note each new view's text as DuckDB reads it back, which is not always how it was written."""
@@ -311,13 +509,27 @@ class EmbeddedWriter:
             "AND there.database_name = 'catalogue' AND schema_name = environment AND view_name = name"
         )
 
+    def discard(self) -> None:
+        """Leave nothing for the next apply to go on with: what was to be made cannot be."""
+        self._journal.clear()
+
     def close(self) -> None:
-        """Let go of everything; what was not published is removed."""
+        """Let go of everything; what was not published is removed, but for what the next apply can go on with."""
         self.connection.close()
         if not self._published:
-            for path in (self._folder / file for file in self._files):
+            done = {noted.table.file for noted in self._journal.read().values()}
+            for path in (self._folder / file for file in self._files if file not in done):
                 for leftover in (path, path.with_name(path.name + ".wal")):
                     leftover.unlink(missing_ok=True)
+
+
+def _make(connection: DuckDBPyConnection, views: Mapping[str, str]) -> None:
+    for view, sql in views.items():
+        connection.execute(f"CREATE OR REPLACE VIEW {view} AS {sql}")
+
+
+def _listed(keys: Iterable[str]) -> str:
+    return ", ".join(quote(key) for key in keys) or "()"
 
 
 def _now() -> datetime:
@@ -337,15 +549,31 @@ def open_tables(connection: DuckDBPyConnection, folder: Path, tables: Iterable[S
     import duckdb
 
     connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
+    # A writer has its own files open for writing already.
+    opened = {name for (name,) in connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
     for table in tables:
-        alias = quote(Path(table.file).stem)
-        path = folder / table.file
-        try:
-            connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {alias} (READ_ONLY)")
-        except duckdb.Error as error:
-            raise unreadable(path, error) from None
-        name = quote(table.name)
-        connection.execute(f"CREATE OR REPLACE VIEW tables.{name} AS SELECT * FROM {alias}.main.{name}")
+        for path in {path.stem: path for path in (folder / piece.file for piece in table.pieces)}.values():
+            if path.stem in opened:
+                continue
+            opened.add(path.stem)
+            try:
+                connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(path.stem)} (READ_ONLY)")
+            except duckdb.Error as error:
+                raise unreadable(path, error) from None
+        connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table.name)} AS {all_rows(table, _in_file)}")
+
+
+def _in_file(file: str, table: str) -> str:
+    """Return the name that a table of an attached data file has."""
+    return f"{quote(Path(file).stem)}.main.{quote(table)}"
+
+
+def _scaled(table: StoredTable, rows: int) -> tuple[float, float] | None:
+    """Return how many rows entities have once a table has so many: as if there were no new entities."""
+    if table.entity_rows is None or not table.rows:
+        return None
+    mean, crowd = table.entity_rows
+    return mean * rows / table.rows, crowd * rows / table.rows
 
 
 def unreadable(path: Path, error: Exception) -> StoreError:

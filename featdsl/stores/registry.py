@@ -13,13 +13,23 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions import all_from_json
-from featdsl.snapshot import PROD, CheckResult, Environment, Head, HistoryEntry, Snapshot, StoredTable, assemble
+from featdsl.snapshot import (
+    PROD,
+    CheckResult,
+    Environment,
+    Head,
+    HistoryEntry,
+    Reading,
+    Snapshot,
+    StoredTable,
+    assemble,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pydantic import TypeAdapter
 
-FORMAT = 2
+FORMAT = 3
 """The version of these tables. Any other is refused."""
 TABLES = """
 CREATE SCHEMA registry;
@@ -30,12 +40,12 @@ CREATE TABLE registry.documents (
 );
 CREATE TABLE registry.views (environment VARCHAR, name VARCHAR, sql VARCHAR, stored VARCHAR);
 CREATE TABLE registry.tables (name VARCHAR, body VARCHAR);
+CREATE TABLE registry.recipes (name VARCHAR, body BLOB);
+CREATE TABLE registry.readings (name VARCHAR, read_at VARCHAR, listing VARCHAR);
+CREATE TABLE registry.listings (listing VARCHAR, body BLOB);
+CREATE TABLE registry.checks (environment VARCHAR, address VARCHAR, checked_at VARCHAR, body VARCHAR);
 CREATE TABLE registry.history (serial BIGINT, environment VARCHAR, body VARCHAR, plan BLOB);
 """
-CHECKS = """
-CREATE TABLE IF NOT EXISTS registry.checks (environment VARCHAR, address VARCHAR, checked_at VARCHAR, body VARCHAR)
-"""
-"""Made when the first result is kept, so that stores of before are stores still."""
 
 
 @dataclass
@@ -46,6 +56,10 @@ class Edits:
     documents: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     views: dict[str, str | None] = field(default_factory=dict)
     tables: dict[str, StoredTable | None] = field(default_factory=dict)
+    recipes: dict[str, str] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    refreshes: bool = False
+    """Whether it only brings tables up to date."""
     dropped: list[str] = field(default_factory=list)
     forgotten: int = 0
     """States up to this one need not be known any more."""
@@ -54,8 +68,8 @@ class Edits:
 
     @property
     def is_upkeep(self) -> bool:
-        """Whether it only lets go of what is old: then the environment is what it was, and plans for it hold."""
-        return bool(self.dropped or self.forgotten) and not (self.documents or self.views)
+        """Whether it only refreshes, or lets go of what is old: then the environment is what it was, and plans for it hold."""
+        return bool(self.refreshes or self.dropped or self.forgotten) and not (self.documents or self.views)
 
 
 class Registry:
@@ -103,11 +117,6 @@ class Registry:
 
     def checks(self, environment: str) -> list[CheckResult]:
         """Return the results of checks in an environment that are kept, the newest first."""
-        there = (
-            "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'registry'"
-        )
-        if self._connection.execute(f"{there} AND table_name = 'checks'").fetchone() == (0,):
-            return []
         rows = self._connection.execute(
             "SELECT body FROM registry.checks WHERE environment = ? ORDER BY checked_at DESC, address, body",
             [environment],
@@ -116,7 +125,6 @@ class Registry:
 
     def write_checks(self, results: Sequence[CheckResult], oldest: str) -> None:
         """Keep what checks found, and let go of what was found before the time `oldest`, or in environments that are gone."""
-        self._connection.execute(CHECKS)
         there = "SELECT name FROM registry.environments"
         self._connection.execute(
             f"DELETE FROM registry.checks WHERE checked_at < ? OR environment NOT IN ({there})", [oldest]
@@ -137,6 +145,23 @@ class Registry:
         query = "SELECT DISTINCT body->>'table' FROM registry.documents WHERE kind = 'feature' AND coalesce(until > ?, true)"
         return {table for (table,) in self._connection.execute(query, [serial]).fetchall() if table}
 
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as it was kept when they were built."""
+        query = "SELECT name, body FROM registry.recipes WHERE name IN (SELECT unnest($1::VARCHAR[]))"
+        return {
+            name: zlib.decompress(body).decode()
+            for name, body in self._connection.execute(query, [list(names)]).fetchall()
+        }
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+        query = (
+            "SELECT name, read_at, body FROM registry.readings LEFT JOIN registry.listings USING (listing) "
+            "WHERE name IN (SELECT unnest($1::VARCHAR[]))"
+        )
+        found = self._connection.execute(query, [list(names)]).fetchall()
+        return {name: Reading(at, zlib.decompress(body).decode() if body else "") for name, at, body in found}
+
     def write(self, edits: Edits, head: Head, entry: HistoryEntry, made: Environment) -> None:
         """Write what an apply did; `made` is its environment as it is from now on, a copy of prod where it is new."""
         self._open(made)
@@ -153,10 +178,11 @@ class Registry:
             (table.name, _adapter(StoredTable).dump_json(table).decode()) for table in edits.tables.values() if table
         ]
         self._insert("tables", listed)
+        self._sources(edits)
         body = _adapter(HistoryEntry).dump_json(entry).decode()
         self._connection.execute(
             "INSERT INTO registry.history VALUES (?, ?, ?, ?)",
-            [head.serial, edits.environment, body, zlib.compress(edits.plan.encode()) if edits.plan else None],
+            [head.serial, edits.environment, body, zlib.compress(edits.plan.encode(), level=1) if edits.plan else None],
         )
         known_from = int(self.meta().get("known_from", "0"))
         if edits.forgotten > known_from:
@@ -199,6 +225,20 @@ class Registry:
             [*columns, edits.environment, serial],
         )
 
+    def _sources(self, edits: Edits) -> None:
+        """Write how tables are computed and what was read; lists of files that many tables were made of stand there once."""
+        gone = [name for name, table in edits.tables.items() if table is None]
+        self._unlist("recipes", [*edits.recipes, *gone])
+        self._insert("recipes", [(name, zlib.compress(body.encode())) for name, body in edits.recipes.items()])
+        self._unlist("readings", [*edits.readings, *gone])
+        lists = {each.digest: each.files for each in edits.readings.values() if each.files}
+        self._unlist("listings", lists, by="listing")
+        self._insert("listings", [(digest, zlib.compress(files.encode())) for digest, files in lists.items()])
+        self._insert("readings", [(name, each.at, each.digest) for name, each in edits.readings.items()])
+        self._connection.execute(
+            "DELETE FROM registry.listings WHERE listing NOT IN (SELECT listing FROM registry.readings)"
+        )
+
     def _views(self, edits: Edits) -> None:
         self._connection.execute(
             "DELETE FROM registry.views WHERE environment = $2 AND name IN (SELECT unnest($1::VARCHAR[]))",
@@ -212,10 +252,11 @@ class Registry:
             f"DELETE FROM registry.{table} WHERE {by} IN (SELECT unnest($1::VARCHAR[]))", [list(names)]
         )
 
-    def _insert(self, table: str, rows: Sequence[Sequence[str | None]]) -> None:
+    def _insert(self, table: str, rows: Sequence[Sequence[str | bytes | None]]) -> None:
         if rows:
             columns = [list(part) for part in zip(*rows, strict=True)]
-            listed = ", ".join(f"unnest(${number}::VARCHAR[])" for number in range(1, len(columns) + 1))
+            types = ["BLOB" if isinstance(value, bytes) else "VARCHAR" for value in rows[0]]
+            listed = ", ".join(f"unnest(${number}::{dtype}[])" for number, dtype in enumerate(types, start=1))
             self._connection.execute(f"INSERT INTO registry.{table} SELECT {listed}", columns)
 
 

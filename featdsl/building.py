@@ -1,0 +1,216 @@
+"""Build a table: at once, in batches of event time where it has very many rows, or from where an apply has left it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from featdsl import calls, engine, places, recipes
+from featdsl.definitions import GroupDefinition, SourceDefinition
+from featdsl.errors import DataError, Problem, ResourceError, UnreachableError
+from featdsl.names import SOURCE_SCHEMA, quote
+from featdsl.plan import BuildTable, CheckRows
+from featdsl.recipes import Recipe
+from featdsl.snapshot import CheckResult, Reading
+from featdsl.stopping import is_interruption
+
+if TYPE_CHECKING:
+    from featdsl.project import Project
+    from featdsl.stores import Store, Writer
+
+T = TypeVar("T")
+Made = SourceDefinition | GroupDefinition | BuildTable | CheckRows
+"""What may fail while real data are read."""
+Progress = Callable[[int, int], None]
+"""Is told how many rows are done, and of how many."""
+_COUNTED = frozenset({"parquet", "table"})
+"""Formats whose rows are counted without reading them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the steps of one apply, or of one refresh, work with."""
+
+    project: Project
+    store: Store
+    writer: Writer
+    functions: calls.Functions
+    environment: str
+    sources: dict[str, SourceDefinition] = field(default_factory=dict)
+    """The sources that SQL can read now."""
+    made: dict[str, str] = field(default_factory=dict)
+    """For each table that was built, a text that tells the data it was made of, where that is known."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """How many rows tables have that were written."""
+    results: list[CheckResult] = field(default_factory=list)
+    """What checks of declared rules found."""
+    begun: str = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" "))
+    """When it began, in UTC."""
+    _files: dict[SourceDefinition, list[engine.FileState] | None] = field(default_factory=dict)
+
+    def open(self, source: SourceDefinition) -> None:
+        """Let SQL read a source. Raises DataError."""
+        connection, root = self.writer.connection, self.project.root
+        # What is read must be at least what is noted, so that nothing new is taken for old the next time.
+        self.listing([source])
+        earlier = self.sources.get(source.name)
+        if earlier is not None:
+            kind = "TABLE" if earlier.function is not None else "VIEW"
+            connection.execute(f"DROP {kind} {SOURCE_SCHEMA}.{quote(source.name)}")
+        self.sources[source.name] = source
+        if source.function is not None:
+            in_words(source, lambda: calls.open_source(connection, source, self.functions, root))
+            return
+        in_words(source, lambda: self._define(source))
+
+    def _define(self, source: SourceDefinition) -> None:
+        places.attach(self.writer.connection, source, self.project)
+        select = engine.reading(source, self.project.root, self.store.frames)
+        engine.define(self.writer.connection, source, select)
+
+    def listing(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
+        """Return the state that the files of sources had when they were first looked at; None where there is more than files."""
+        for source in sources:
+            if source not in self._files:
+                connection, frames = self.writer.connection, self.store.frames
+                self._files[source] = engine.listing(connection, source, self.project.root, frames)
+        states = [self._files[each] for each in sources]
+        if any(state is None for state in states):
+            return None
+        return sorted({file for state in states for file in state or ()})
+
+
+def in_words(what: Made, run: Callable[[], T]) -> T:
+    """Run what reads real data, and tell what the engine says of it in our words. Raises DataError, ResourceError."""
+    import duckdb
+
+    try:
+        return run()
+    except (duckdb.InterruptException, RuntimeError) as error:
+        if is_interruption(error):
+            raise KeyboardInterrupt from None
+        raise
+    except UnreachableError as error:
+        (found,) = error.problems
+        mend = f"Nothing was published. {found.mend}"
+        raise DataError(Problem(found.summary, f"{_name(what)}: {found.what}", what.origin, mend)) from None
+    except duckdb.OutOfMemoryException as error:
+        raise ResourceError(_out_of(what, "memory", error)) from None
+    except duckdb.Error as error:
+        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+            raise ResourceError(_out_of(what, "disk space", error)) from None
+        raise DataError(_problem(what, error)) from None
+
+
+def _out_of(what: Made, resource: str, error: Exception) -> Problem:
+    said = str(error).splitlines()[0]
+    kept = "Nothing was published. Tables that were done are kept: the next apply goes on from there."
+    mend = {
+        "memory": "Raise memory_limit or lower threads or batch_rows in [engine], or set its temp_directory to a disk with more room.",
+        "disk space": "Free some space, or move [store] path or the temp_directory of [engine] to a larger disk; then apply again.",
+    }
+    return Problem(f"Out of {resource}", f"{_name(what)}: {said}", what.origin, f"{kept}\n{mend[resource]}")
+
+
+def _name(what: Made) -> str:
+    match what:
+        case BuildTable():
+            return f"group {what.group}"
+        case CheckRows():
+            return what.address
+        case _:
+            return f"{what.kind} {what.name}"
+
+
+def _problem(what: Made, error: Exception) -> Problem:
+    said = "\n".join(places.bared(str(error)).splitlines()[:3])
+    summary = "Source cannot be read" if isinstance(what, SourceDefinition) else "Data cannot be computed"
+    mend = "Nothing was published. Mend the data or the SQL, then apply again."
+    return Problem(summary, f"{_name(what)}: {said}", what.origin, mend)
+
+
+def reading(files: Sequence[engine.FileState] | None, at: str) -> Reading:
+    """Return what is noted of sources that were read, not before a time."""
+    return Reading(at, json.dumps(files) if files is not None else "")
+
+
+def build(step: BuildTable, run: Run, progress: Progress) -> int:
+    """Build a table, or go on with what an apply has left, and return its number of rows. Raises DataError."""
+    with calls.opened(run.writer.connection, step.functions, run.functions, run.project.root):
+        if not step.source:
+            return in_words(step, lambda: _derived(step, run))
+        recipe = Recipe(build=step, sources=recipes.closure(step.source, run.sources))
+        return in_words(step, lambda: _from_source(recipe, run, progress))
+
+
+def _derived(step: BuildTable, run: Run) -> int:
+    made_of = _made_of_tables(step, run)
+    left = run.writer.left(step.table, made_of)
+    rows = left.rows if left else run.writer.build(step.table, step.sql, step.columns, step.reads, step.keys)
+    run.made[step.table] = made_of
+    run.writer.keep(step.table, "", Reading(""), made_of=made_of)
+    return rows
+
+
+def _made_of_tables(step: BuildTable, run: Run) -> str:
+    known = run.writer.snapshot.tables
+    states = []
+    for table in step.reads:
+        at = f"state {known[table].written[-1].serial}" if table in known and known[table].written else ""
+        states.append(run.made.get(table, at))
+    return _digest([step.sql, *states]) if all(states) else ""
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps([engine.version(), *parts]).encode()).hexdigest()[:32]
+
+
+def _from_source(recipe: Recipe, run: Run, progress: Progress) -> int:
+    """Build a table from its source; each batch is kept before the next one is begun."""
+    step, writer = recipe.build, run.writer
+    read = reading(run.listing(recipe.sources), run.begun)
+    made_of = _digest([step.sql, read.files]) if read.files else ""
+    kept = recipes.to_json(recipe)
+    run.made[step.table] = made_of
+    left = writer.left(step.table, made_of)
+    if left and left.upto is None:
+        writer.keep(step.table, kept, read, made_of=made_of)
+        return left.rows
+    total, bounds = _batches(recipe, run)
+    done = left.rows if left else 0
+    for since, upto in zip([None, *bounds], [*bounds, None], strict=True):
+        if left and left.upto is not None and (since is None or since < left.upto):
+            continue
+        sql = recipe.sql(since, upto)
+        if since is None:
+            done = writer.build(step.table, sql, step.columns, step.reads, step.keys)
+        else:
+            done += writer.extend(step.table, sql, since=since) or 0
+        writer.keep(step.table, kept, read, made_of=made_of, upto=upto)
+        if bounds:
+            progress(done, max(total, done))
+    return done
+
+
+def _batches(recipe: Recipe, run: Run) -> tuple[int, list[str]]:
+    """Return how many rows a source has, and the event times that part them into batches, in order: none for few rows."""
+    source, connection = recipe.source, run.writer.connection
+    if source.format not in _COUNTED or not recipe.in_parts:
+        return 0, []
+    relation = f"{SOURCE_SCHEMA}.{quote(source.name)}"
+    ((total,),) = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()
+    number = -(-total // run.project.settings.engine.batch_rows)
+    if number < 2:  # noqa: PLR2004 - one batch is no batch
+        return total, []
+    shares = ", ".join(f"{place / number:.6f}" for place in range(1, number))
+    # To the microsecond; infinite times lie in the first or the last batch whatever the bounds are.
+    finite = f"CASE WHEN isfinite({recipe.known}) THEN epoch_us({recipe.known}) END"
+    bounds = f"SELECT unnest(approx_quantile({finite}, [{shares}])) FROM {relation}"
+    times = (
+        f"SELECT DISTINCT CAST(make_timestamp(found) AS VARCHAR) FROM ({bounds}) AS t(found) WHERE found IS NOT NULL"
+    )
+    return total, sorted(time for (time,) in connection.execute(times).fetchall())

@@ -1,0 +1,105 @@
+"""Commands that look after what is stored: bring it up to date, find and mend what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from featdsl import cli_shared
+
+
+class _Time(click.ParamType[str]):
+    """A date or a time, in UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, context: click.Context | None) -> str:
+        """Return the time in UTC as SQL reads it."""
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date or time, such as 2026-01-31 or 2026-01-31T12:00.", param, context)
+        plain = found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+        return plain.isoformat(sep=" ")
+
+
+@click.command()
+@cli_shared.select
+@click.option("--from", "since", type=_Time(), metavar="TIME", help="Compute rows from this event time on again.")
+@click.option("--to", "upto", type=_Time(), metavar="TIME", help="Take no new rows from this event time on.")
+@click.option("--full", is_flag=True, help="Compute everything again.")
+@cli_shared.environment
+@cli_shared.formats
+@click.pass_obj
+def refresh(
+    directory: Path | None,
+    select: tuple[str, ...],
+    since: str | None,
+    upto: str | None,
+    full: bool,
+    env: str,
+    format_: str,
+) -> None:
+    """Bring what is applied up to date with its sources, computing only what is new.
+
+    New rows are those of new files; where files have changed, or there are none, those from the last event time on, less
+    the source's lookback. Versions that a set pins are refreshed too. With --format json each event is a line of JSON, and
+    the last one tells what was done, or what failed.
+
+    \b
+    featdsl refresh
+    featdsl refresh --select spending --from 2026-01-01
+    """
+    from featdsl import jsonlines, pipeline, stopping, tell
+    from featdsl.progress import showing
+    from featdsl.refresh import Asked
+    from featdsl.stores import open_store
+
+    if full and since:
+        raise click.UsageError("--full computes everything again, --from what is later than a time: give one of them.")
+    if since and upto and upto <= since:
+        raise click.UsageError("--to must be later than --from.")
+    project = cli_shared.project(directory)
+    asked = Asked(environment=env, select=select, since=since, upto=upto, full=full)
+    lines = format_ == "json"
+    with cli_shared.failing(format_), stopping.soon(), nullcontext(jsonlines.tell) if lines else showing() as listen:
+        result = pipeline.refresh(project, open_store(project), asked, listen=listen)
+    if not lines:
+        click.echo(tell.refreshed(result, cli_shared.width()), nl=False)
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Remove what writers have left that nothing will read.")
+@cli_shared.formats
+@click.pass_obj
+def doctor(directory: Path | None, fix: bool, format_: str) -> None:
+    """Look for what is wrong with the store, or was left by an apply that died; exit with 1 while there is anything.
+
+    \b
+    featdsl doctor
+    featdsl doctor --fix
+    """
+    from featdsl import doctor as looking
+    from featdsl import tell
+    from featdsl.events import Waiting
+    from featdsl.progress import say
+    from featdsl.stores import open_store
+
+    project = cli_shared.project(directory)
+    store = open_store(project)
+    waiting = project.lock_timeout
+    found = looking.mend(store, lambda holder: say(Waiting(holder, waiting))) if fix else looking.examine(store)
+    if format_ == "json":
+        cli_shared.print_json([asdict(each) for each in found])
+    else:
+        click.echo(tell.findings(found), nl=False)
+    if any(not each.mended for each in found):
+        sys.exit(1)
+
+
+COMMANDS = (doctor, refresh)

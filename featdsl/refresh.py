@@ -1,0 +1,294 @@
+"""Bring stored tables up to date with their sources: compute only what is new, and publish all of it at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from featdsl import building, calls, engine, environments, graph, newrows, recipes, selects, steps, subset
+from featdsl.apply import check, commit
+from featdsl.building import Run
+from featdsl.definitions import FeatureDefinition, GroupDefinition, SetDefinition
+from featdsl.events import (
+    Listener,
+    Published,
+    Refreshed,
+    Started,
+    StepFinished,
+    StepStarted,
+    Summary,
+    Waiting,
+)
+from featdsl.names import SOURCE_SCHEMA, quote
+from featdsl.newrows import New
+from featdsl.recipes import Recipe
+from featdsl.snapshot import PROD, HistoryEntry, Reading, StoredTable, Touched
+from featdsl.stores.lock import user
+
+if TYPE_CHECKING:
+    from featdsl.project import Project
+    from featdsl.stores import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What to bring up to date: all, or what is selected; from an event time on, and no new rows from another on."""
+
+    environment: str = PROD
+    select: Sequence[str] = ()
+    since: str | None = None
+    upto: str | None = None
+    full: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a refresh did to each table, and all in all."""
+
+    tables: tuple[Refreshed, ...]
+    summary: Summary
+
+    @property
+    def changed(self) -> list[Refreshed]:
+        """The tables that were written."""
+        return _changed(self.tables)
+
+
+def refresh(
+    project: Project, store: Store, asked: Asked, *, listen: Listener, functions: calls.Functions | None = None
+) -> Result:
+    """Bring an environment's tables of this project up to date, those that pinned versions read too, and publish it.
+
+    After an error the store is as it was. Raises DataError when data break a rule, ResourceError when memory or disk run
+    out, StoreLockedError when another writer stays for too long.
+    """
+    begun, timeout = time.monotonic(), project.lock_timeout
+    with store.writing(lambda holder: listen(Waiting(holder, timeout)), asked.environment) as writer:
+        run = Run(project, store, writer, functions or {}, asked.environment)
+        work = _Work(run, asked, listen)
+        tables = list(work.tables())
+        listen(Started(len(tables)))
+        done = [_told(work, number, table, listen) for number, table in enumerate(tables)]
+        changed = _changed(done)
+        rows, serial = sum(each.rows for each in changed), writer.serial - 1
+        if changed or work.noted:
+            writer.refreshes()
+            writer.checked(run.results)
+            serial = writer.publish(_entry(changed, run, time.monotonic() - begun)).serial
+            listen(Published(serial, rows, time.monotonic() - begun))
+        summary = Summary(
+            environment=asked.environment,
+            serial=serial,
+            changes=0,
+            steps=len(tables),
+            built=len(changed),
+            reused=len(done) - len(changed),
+            rows=rows,
+            bytes=writer.written(),
+            seconds=time.monotonic() - begun,
+            warnings=sum(each.broken > 0 and each.severity == "warn" for each in run.results),
+        )
+    listen(summary)
+    return Result(tables=tuple(done), summary=summary)
+
+
+def _changed(tables: Sequence[Refreshed]) -> list[Refreshed]:
+    return [each for each in tables if each.how in newrows.WRITTEN]
+
+
+def _told(work: _Work, number: int, table: str, listen: Listener) -> Refreshed:
+    """Bring one table up to date and tell of it."""
+    label, started = f"refresh {work.group_of(table)}", time.monotonic()
+    listen(StepStarted(number, label))
+    before = work.run.writer.written()
+    found = work.refresh(table)
+    seconds = time.monotonic() - started
+    is_written = found.how in newrows.WRITTEN
+    taken = work.run.writer.written() - before if is_written else None
+    listen(StepFinished(number, label, found.rows if is_written else None, taken, seconds))
+    told = replace(found, seconds=round(seconds, 3))
+    listen(told)
+    return told
+
+
+def _entry(changed: Sequence[Refreshed], run: Run, seconds: float) -> HistoryEntry:
+    groups = sorted({each.group for each in changed})
+    return HistoryEntry(
+        serial=run.writer.serial,
+        environment=run.environment,
+        applied_at=environments.now().isoformat(timespec="seconds"),
+        project=run.project.name,
+        user=user(),
+        commit=commit(run.project),
+        summary=f"{len(changed)} refreshed",
+        changes=tuple(Touched(action="refresh", kind="group", address=each, change_class="data") for each in groups),
+        rows=sum(each.rows for each in changed),
+        seconds=round(seconds, 3),
+    )
+
+
+class _Work:
+    """One refresh: the tables that there are, and how each is brought up to date."""
+
+    def __init__(self, run: Run, asked: Asked, listen: Listener) -> None:
+        self.run, self._asked, self._listen = run, asked, listen
+        self._snapshot = run.writer.snapshot
+        self._own = self._snapshot.catalog.of_project(run.project.name)
+        self._features = self._by_table()
+        over_sources = [name for name, features in self._features.items() if not features[0].inputs]
+        known = run.store.recipes(over_sources)
+        self._recipes = {name: recipes.from_json(text) for name, text in known.items()}
+        self._readings = run.store.readings(over_sources)
+        self.noted = False
+        """Whether there is something to keep although no table has changed."""
+
+    def _by_table(self) -> dict[str, list[FeatureDefinition]]:
+        """Return the features of this project by their tables: old ones too that are pinned, where sources give them.
+
+        A derived feature is computed from its inputs when it is read; only the current ones have a table for analysts.
+        """
+        found: dict[str, list[FeatureDefinition]] = {}
+        for feature in self._chosen():
+            current = self._own.features.get(feature.address)
+            old = feature.inputs and (current is None or current.table != feature.table)
+            if feature.project == self.run.project.name and feature.table in self._snapshot.tables and not old:
+                found.setdefault(feature.table, []).append(feature)
+        return dict(sorted(found.items()))
+
+    def _chosen(self) -> list[FeatureDefinition]:
+        versions = self._snapshot.versions
+        if not self._asked.select:
+            return list(versions.values())
+        keys = subset.chosen(self._asked.select, self._own)
+        holders = [each for each in self._own.of_keys(keys) if isinstance(each, GroupDefinition | SetDefinition)]
+        return list(steps.live_versions(holders, versions).values())
+
+    def tables(self) -> Iterator[str]:
+        """Yield the tables, each after those that it reads."""
+        yield from (name for name, features in self._features.items() if not features[0].inputs)
+        for group in graph.ordered({name: self._own.upstream_of(name) for name in self._own.groups}):
+            derived = self._own.tables_of(group)
+            yield from (name for name in derived if name in self._features and derived[name][0].inputs)
+
+    def group_of(self, table: str) -> str:
+        """Return the group of a table."""
+        return self._features[table][0].group
+
+    def refresh(self, name: str) -> Refreshed:
+        """Bring one table up to date. Raises DataError, ResourceError."""
+        if self._features[name][0].inputs:
+            return self._derived(name)
+        recipe = self._recipes.get(name)
+        if recipe is None:
+            return self._report(name, New("not refreshed", "the store does not tell how it was computed"))
+        gone = [each.name for each in recipe.functions if each.fingerprint not in self.run.functions]
+        if gone:
+            return self._report(name, New("not refreshed", f"{gone[0]} is not declared as it was then"))
+        return self._over_source(name, recipe)
+
+    def _report(self, name: str, new: New, rows: int = 0) -> Refreshed:
+        return Refreshed(group=self.group_of(name), table=name, how=new.how, why=new.why, since=new.since, rows=rows)
+
+    # Over a source
+
+    def _over_source(self, name: str, recipe: Recipe) -> Refreshed:
+        files = self.run.listing(recipe.sources)
+        looked = newrows.Looked(recipe, self._readings.get(name, Reading("")), files)
+        new = self._new(self._snapshot.tables[name], looked)
+        if new.how not in newrows.WRITTEN:
+            self.noted |= new.notes
+            if new.notes:
+                self._keep(name, looked)
+            return self._report(name, new)
+        rows = self._write(recipe, new)
+        self._keep(name, looked)
+        if rows is None:
+            return self._report(name, New("nothing new", f"{new.why}, and no row is other"))
+        self._check(name, since=recipe.time(new.since) if new.since else "")
+        return self._report(name, new, rows)
+
+    def _keep(self, name: str, looked: newrows.Looked) -> None:
+        self.run.writer.keep(name, recipes.to_json(looked.recipe), building.reading(looked.files, self.run.begun))
+
+    def _new(self, table: StoredTable, looked: newrows.Looked) -> New:
+        """Return which rows of a source are new."""
+        if self._asked.full:
+            return New("rebuilt", "asked for")
+        if self._asked.since is None and looked.unchanged:
+            return New("nothing new", "its files are as they were" if looked.files else "its rows came from memory")
+        if not looked.recipe.in_parts:
+            return New("rebuilt", "its files have changed" if looked.files is not None else "its rows have no times")
+        if self._asked.since is not None:
+            return New("extended", "asked for", since=self._asked.since)
+        self.run.writer.open([table.name])
+        return newrows.find(looked, table, self.run.writer.connection, lambda paths: self._first(looked.recipe, paths))
+
+    def _first(self, recipe: Recipe, paths: Sequence[str]) -> str | None:
+        """Return the first event time of some files of a source."""
+        self._open(recipe, paths)
+        query = f"SELECT CAST(min({recipe.known}) AS VARCHAR) FROM {SOURCE_SCHEMA}.{quote(recipe.source.name)}"
+        execute = self.run.writer.connection.execute
+        ((first,),) = building.in_words(recipe.source, lambda: execute(query).fetchall())
+        return None if first is None else str(first)
+
+    def _open(self, recipe: Recipe, paths: Sequence[str] = ()) -> None:
+        """Let SQL read the sources of a recipe; of the last one some files alone, where they are given."""
+        last = replace(recipe.source, location=tuple(map(engine.escaped, paths))) if paths else recipe.source
+        for source in (*recipe.sources[:-1], last):
+            if self.run.sources.get(source.name) != source:
+                self.run.open(source)
+
+    def _write(self, recipe: Recipe, new: New) -> int | None:
+        """Write the new rows; return how many, or None where nothing is other."""
+        build, writer, upto = recipe.build, self.run.writer, self._asked.upto
+        self._open(recipe, new.files)
+        with calls.opened(writer.connection, build.functions, self.run.functions, self.run.project.root):
+            if new.since is None:
+                sql = recipe.sql(None, upto if recipe.in_parts else None)
+                return building.in_words(
+                    build, lambda: writer.build(build.table, sql, build.columns, build.reads, build.keys)
+                )
+            # Never so early that it would take away what is stored.
+            last = newrows.last(self._snapshot.tables[build.table], writer.connection) if upto else None
+            sql = recipe.sql(new.since, None if upto is None or (last and last >= upto) else upto)
+            since = new.since
+            return building.in_words(build, lambda: writer.extend(build.table, sql, since=since))
+
+    # Over other features
+
+    def _derived(self, name: str) -> Refreshed:
+        features, versions, writer = self._features[name], self._snapshot.versions, self.run.writer
+        reads = selects.tables_read(features, versions)
+        found = [writer.table(each).changed_since(writer.table(name).written[-1].serial) for each in reads]
+        since = [since for changed, since in found if changed]
+        if not since and not self._asked.full:
+            return self._report(name, New("nothing new", "its inputs are as they were"))
+        group, build = self._own.groups[features[0].group], writer.table(name)
+        whole = self._asked.full or None in since or not selects.only_times_of_its_own(features, versions)
+        if whole or not features[0].timed:
+            sql = selects.derived_table(features, versions)
+            rows = building.in_words(group, lambda: writer.build(name, sql, build.columns, reads, build.keys))
+            self._check(name)
+            return self._report(
+                name, New("rebuilt", "asked for" if self._asked.full else "its inputs have changed"), rows
+            )
+        first = min(each for each in since if each is not None)
+        time = f"{features[0].clock} '{first}'"
+        sql = selects.derived_table(features, versions, since=time)
+        added = building.in_words(group, lambda: writer.extend(name, sql, since=first, reads=reads))
+        if added is None:
+            return self._report(name, New("nothing new", "its inputs have changed, and no row is other"))
+        self._check(name, since=time)
+        return self._report(name, New("extended", "its inputs have changed", since=first), added)
+
+    # Checks
+
+    def _check(self, name: str, since: str = "") -> None:
+        """Stop where rows of a current table from a time on break a rule."""
+        features = [each for each in self._features[name] if self._own.features.get(each.address) == each]
+        if not features:
+            return
+        for step in steps.checks_of(self._own, features, self._snapshot.versions, since):
+            check(step, self.run, self._listen)

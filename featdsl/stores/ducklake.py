@@ -1,0 +1,388 @@
+"""The store that a team shares: a lake, which is Parquet files in a folder or a bucket with their catalogue in PostgreSQL.
+
+    registry            our tables, as in any store, and those of the lake alone
+    data."scores_…"     rows, as a lake can keep them
+    tables."scores_…"   the same as they were built
+    prod."scores"       views of an environment
+    frames/….parquet    rows that came from memory, beside the lake
+
+An apply publishes in one transaction, which makes one snapshot of the lake and signs it. Readers open the newest snapshot
+that is signed so, and keep it: what an apply that is under way, or has died, or a hand has done since, they never see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featdsl.address import Place
+from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
+from featdsl.names import literal, quote
+from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Reading, Snapshot, StoredTable
+from featdsl.stores import ducklake_lock, ducklake_session
+from featdsl.stores.ducklake_session import APPLY, CATALOGUE, in_words
+from featdsl.stores.ducklake_writer import DuckLakeWriter
+from featdsl.stores.recording import Before
+from featdsl.stores.registry import FORMAT, Registry
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from featdsl.project import Project
+
+_SIGNED = f'{{"featdsl": "{APPLY}"%'
+_OURS = '{"featdsl": "%'
+_NEWEST = "(SELECT max(snapshot_id) FROM ducklake_snapshot)"
+_PUBLISHED = f"(SELECT max(snapshot_id) FROM ducklake_snapshot_changes WHERE commit_extra_info LIKE '{_SIGNED}')"
+_IS_LAKE = "SELECT to_regclass('ducklake_snapshot') IS NOT NULL AS there"
+_PATHS = """
+SELECT t.table_name AS name, CASE WHEN f.path_is_relative THEN
+    CASE WHEN t.path_is_relative THEN
+        CASE WHEN s.path_is_relative THEN (SELECT value FROM ducklake_metadata WHERE key = 'data_path') ELSE '' END
+        || s.path ELSE '' END
+    || t.path ELSE '' END
+|| f.path AS file
+FROM (SELECT table_id, path, path_is_relative, end_snapshot FROM ducklake_data_file
+      UNION ALL SELECT table_id, path, path_is_relative, end_snapshot FROM ducklake_delete_file) AS f
+JOIN ducklake_table AS t USING (table_id) JOIN ducklake_schema AS s USING (schema_id)
+WHERE s.schema_name = 'data' AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+"""
+_BY_HAND = f"""
+SELECT changes_made FROM ducklake_snapshot_changes WHERE coalesce(commit_extra_info, '') NOT LIKE '{_OURS}'
+"""
+_TABLE_IDS = "SELECT DISTINCT table_id, table_name FROM ducklake_table"
+_TOUCHED = re.compile(r"(\w+):(\d+)")
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A file in the store's folder that belongs to no table of any snapshot: a writer died before it was done."""
+
+    path: str
+
+
+class DuckLakeStore:
+    """A store in a lake; as of a snapshot where one is given, for reading."""
+
+    def __init__(self, project: Project, place: Place, as_of: int | None = None) -> None:
+        self._project, self._place, self._as_of = project, place, as_of
+        self._guard = threading.RLock()
+        self._session: DuckDBPyConnection | None = None
+
+    @property
+    def frames(self) -> Path:
+        """The folder of rows that came from memory."""
+        return Path(self._data()) / "frames"
+
+    def __str__(self) -> str:
+        return str(self._place)
+
+    def as_of(self, snapshot: int) -> DuckLakeStore:
+        """Return the store as it was at a snapshot, for reading. Raises StoreError for one that is not kept."""
+        with self._catalogue() as connection:
+            kept = self._is_lake(connection) and ducklake_session.asked(
+                connection, f"SELECT 1 AS kept FROM ducklake_snapshot WHERE snapshot_id = {snapshot:d}"
+            )
+        if not kept:
+            what = f"{self._place} has no snapshot {snapshot}, or keeps it no longer."
+            mend = "How long snapshots are kept is keep_history in [store]."
+            raise StoreError(Problem("Unknown snapshot", what, mend=mend))
+        return DuckLakeStore(self._project, self._place, snapshot)
+
+    def token(self) -> str:
+        """Return a text that differs after each apply: the number of the snapshot that readers open."""
+        with self._catalogue() as connection:
+            return str(self._published(connection) or "")
+
+    def read(self, environment: str = PROD, serial: int | None = None) -> Snapshot:
+        """Return the newest state of an environment, or an earlier one; an empty one before the first apply.
+
+        An environment that was never made is prod as it is, marked as new. Raises StoreError, also for a state that is
+        kept no longer.
+        """
+        with self._registry() as (registry, snapshot):
+            if registry is None:
+                return Snapshot(environment=environment, is_new=environment != PROD)
+            if serial is not None:
+                _refuse_unknown_state(registry, serial)
+            found = registry.read(environment, serial)
+        tables = {name: replace(table, file=f"{table.file}@{snapshot}") for name, table in found.tables.items()}
+        return replace(found, tables=tables, stored_as=snapshot)
+
+    def environments(self) -> list[Environment]:
+        """Return the environments, in order of name; none before the first apply."""
+        with self._registry() as (registry, _):
+            return registry.environments() if registry else []
+
+    def history(self) -> list[HistoryEntry]:
+        """Return every apply, the newest first."""
+        with self._registry() as (registry, _):
+            return registry.history() if registry else []
+
+    def plan(self, serial: int) -> str:
+        """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""
+        with self._registry() as (registry, _):
+            return registry.plan(serial) if registry else ""
+
+    def tables_since(self, serial: int) -> set[str]:
+        """Return the tables of the features that any environment has now or had after a state."""
+        with self._registry() as (registry, _):
+            return registry.tables_since(serial) if registry else set()
+
+    def recipes(self, names: Iterable[str]) -> dict[str, str]:
+        """Return how tables are computed, as their writers kept it."""
+        with self._registry() as (registry, _):
+            return registry.recipes(names) if registry else {}
+
+    def readings(self, names: Iterable[str]) -> dict[str, Reading]:
+        """Return what of their sources tables were computed from the last time."""
+        with self._registry() as (registry, _):
+            return registry.readings(names) if registry else {}
+
+    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+        snapshot = self.read(environment)
+        return snapshot, self.drift(snapshot)
+
+    def drift(self, snapshot: Snapshot) -> Drift:
+        """Return what should be there and is not, or is not as it was made, in the lake as it is now.
+
+        The rows of a table are counted only where the lake tells that a hand has changed it.
+        """
+        if snapshot.head == NOTHING:
+            return Drift()
+        with self._catalogue() as connection:
+            ((newest,),) = ducklake_session.asked(connection, f"SELECT {_NEWEST} AS id")
+            alias = self._attached(connection, newest)
+            missing = _tables_without_files(connection)
+            by_hand = _changed_by_hand(connection)
+            there = {(schema, name) for schema, name in connection.execute(_relations(alias)).fetchall()}
+            lost = set()
+            for name, table in snapshot.tables.items():
+                file = table.file.rpartition("@")[0]
+                kept = f"{alias}.{ducklake_session.kept_table(file)}"
+                gone = ("data", file) not in there or file in missing
+                if gone or (file in by_hand and not _holds(connection, kept, table)):
+                    lost.add(name)
+            return Drift(frozenset(lost), frozenset(_lost_views(connection, alias, snapshot)))
+
+    def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
+        """Let SQL in this session name stored tables as `tables.<name>`."""
+        with in_words(self._place):
+            ducklake_session.prepare(connection, self._place)
+            connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
+            for table in tables:
+                alias = ducklake_session.attach(connection, self._place, int(table.file.rpartition("@")[2]))
+                view = f"tables.{quote(table.name)}"
+                connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {alias}.{view}")
+
+    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str], environment: str = PROD) -> None:
+        """Let SQL in this session name an environment's views as `prod.<name>`; names of none are passed over."""
+        wanted = set(names)
+        if not wanted:
+            return
+        with self._catalogue() as own:
+            snapshot = self._published(own)
+        if snapshot is None:
+            return
+        with in_words(self._place):
+            ducklake_session.prepare(connection, self._place)
+            alias = ducklake_session.attach(connection, self._place, snapshot)
+            schema = quote(environment)
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            query = "SELECT view_name FROM duckdb_views() WHERE database_name = ? AND schema_name = ?"
+            for (name,) in connection.execute(query, [alias, environment]).fetchall():
+                if name in wanted:
+                    view = f"{schema}.{quote(name)}"
+                    connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {alias}.{view}")
+
+    @contextlib.contextmanager
+    def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[DuckLakeWriter]:
+        """Be the one writer. Raises StoreLockedError when another one stays for too long."""
+        with self._locked(waiting):
+            snapshot = self.read(environment)
+            with self._registry() as (registry, _):
+                meta = registry.meta() if registry else {}
+                environments = registry.environments() if registry else []
+            before = Before(int(meta.get("serial", "0")), environments)
+            writer = DuckLakeWriter(self._project, self._place, self._lake_path(), snapshot, before)
+            try:
+                yield writer
+            except FeatdslError as error:
+                if not isinstance(error, ResourceError | StoreError):
+                    writer.discard()
+                raise
+            finally:
+                writer.close()
+
+    def orphans(self) -> list[Orphan]:
+        """Return the files that writers have left that died, and that no snapshot knows; a writer at work has such, too."""
+        with self._maintaining() as connection:
+            return [Orphan(path) for path in _orphaned(connection, dry_run=True)]
+
+    def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
+        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
+        with self._locked(waiting), self._maintaining() as connection:
+            return [Orphan(path) for path in _orphaned(connection, dry_run=False)]
+
+    def _locked(self, waiting: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+        # On the store's own session: to load the extensions into another one takes longer than the lock.
+        with self._catalogue() as connection:
+            return ducklake_lock.exclusive(connection.cursor(), self._project, self._place, waiting)
+
+    @contextlib.contextmanager
+    def _maintaining(self) -> Iterator[DuckDBPyConnection]:
+        connection = ducklake_session.connect(self._project, self._place)
+        try:
+            with in_words(self._place):
+                ducklake_session.attach_to_write(connection, self._place, self._lake_path())
+                yield connection
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def _catalogue(self) -> Iterator[DuckDBPyConnection]:
+        """Give the session of this store, in which PostgreSQL can be asked."""
+        with self._guard, in_words(self._place):
+            if self._session is None:
+                connection = ducklake_session.connect(self._project, self._place)
+                ducklake_session.attach_catalogue(connection, self._place, CATALOGUE, ["READ_ONLY"])
+                self._session = connection
+            yield self._session
+
+    @contextlib.contextmanager
+    def _registry(self) -> Iterator[tuple[Registry | None, int]]:
+        """Give the registry as readers see it, and the number of that snapshot; None before the first apply."""
+        with self._catalogue() as connection:
+            snapshot = self._published(connection)
+            if snapshot is None:
+                yield None, 0
+                return
+            cursor = connection.cursor()
+            try:
+                cursor.execute(f"USE {self._attached(connection, snapshot)}")
+                registry = Registry(cursor)
+                _refuse_other_format(registry, self._place)
+                self._project.store.mkdir(exist_ok=True)
+                yield registry, snapshot
+            finally:
+                cursor.close()
+
+    def _attached(self, connection: DuckDBPyConnection, snapshot: int) -> str:
+        """Open a snapshot in the store's session, and let go of those that it had open before."""
+        alias = ducklake_session.attach(connection, self._place, snapshot)
+        query = f"SELECT database_name FROM duckdb_databases() WHERE database_name LIKE '{ducklake_session.LAKE}\\_%' ESCAPE '\\'"
+        for (name,) in connection.execute(query).fetchall():
+            if name != alias:
+                connection.execute(f"DETACH {name}")
+        return alias
+
+    def _published(self, connection: DuckDBPyConnection) -> int | None:
+        """Return the snapshot that readers open; None before the first apply."""
+        if self._as_of is not None:
+            return self._as_of
+        if not self._is_lake(connection):
+            return None
+        ((found,),) = ducklake_session.asked(connection, f"SELECT {_PUBLISHED} AS id")
+        return None if found is None else int(found)
+
+    def _is_lake(self, connection: DuckDBPyConnection) -> bool:
+        return ducklake_session.asked(connection, _IS_LAKE) == [(True,)]
+
+    def _lake_path(self) -> str:
+        return f"{self._data()}/lake/"
+
+    def _data(self) -> str:
+        """Return the folder, or the part of a bucket, that the store's files are in: without one in the settings, as it was made."""
+        if self._project.data is not None:
+            return self._project.data
+        query = "SELECT value FROM ducklake_metadata WHERE key = 'data_path'"
+        with self._catalogue() as connection:
+            if self._is_lake(connection):
+                ((path,),) = ducklake_session.asked(connection, query)
+                return str(path).removesuffix("/").removesuffix("/lake")
+        mend = 'Write in [store] of featproject.toml: data = "/a/shared/folder" or "s3://bucket/prefix".'
+        raise StoreError(Problem("Missing setting", f"Nothing says where {self._place} keeps its data.", mend=mend))
+
+
+def _orphaned(connection: DuckDBPyConnection, *, dry_run: bool) -> list[str]:
+    said = f"'{ducklake_session.LAKE}', cleanup_all => true, dry_run => {str(dry_run).lower()}"
+    found = connection.execute(f"SELECT * FROM ducklake_delete_orphaned_files({said})").fetchall()
+    return sorted(path for (path,) in found)
+
+
+def _tables_without_files(connection: DuckDBPyConnection) -> set[str]:
+    """Return the tables of which a file is gone."""
+    listed = ducklake_session.asked(connection, _PATHS)
+    folders = {file.rpartition("/data/")[0] for _, file in listed}
+    there = {
+        file
+        for folder in sorted(folders)
+        for (file,) in connection.execute("SELECT file FROM glob(?)", [f"{folder}/data/**"]).fetchall()
+    }
+    return {name for name, file in listed if file not in there}
+
+
+def _changed_by_hand(connection: DuckDBPyConnection) -> set[str]:
+    """Return the tables that a snapshot tells of that is not ours."""
+    said = ducklake_session.asked(connection, _BY_HAND)
+    touched = {
+        int(number) for (text,) in said for what, number in _TOUCHED.findall(text or "") if not what.endswith("schema")
+    }
+    names = ducklake_session.asked(connection, _TABLE_IDS) if touched else []
+    return {name for number, name in names if number in touched}
+
+
+def _relations(alias: str) -> str:
+    return (
+        f"SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = {literal(alias)} UNION ALL "
+        f"SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = {literal(alias)}"
+    )
+
+
+def _holds(connection: DuckDBPyConnection, kept: str, table: StoredTable) -> bool:
+    """Return whether what is kept has the rows and at least the columns that the registry says."""
+    columns = {name for name, _ in ducklake_session.columns_of(connection, f"FROM {kept}")}
+    rows = connection.execute(f"SELECT count(*) FROM {kept}").fetchall()
+    return rows == [(table.rows,)] and {column.name for column in table.columns} <= columns
+
+
+def _lost_views(connection: DuckDBPyConnection, alias: str, snapshot: Snapshot) -> Iterator[str]:
+    """Yield the views of an environment that are gone, altered, or read a table without a view of its own."""
+    query = "SELECT schema_name, view_name, sql FROM duckdb_views() WHERE database_name = ?"
+    there = {(schema, name): sql for schema, name, sql in connection.execute(query, [alias]).fetchall()}
+    stored = f"SELECT name, stored FROM {alias}.registry.views WHERE environment = ?"
+    made = dict(connection.execute(stored, [snapshot.environment]).fetchall())
+    lacking = [f"tables.{quote(name)}" for name in snapshot.tables if ("tables", name) not in there]
+    for name, sql in snapshot.views.items():
+        found, wanted = there.get((snapshot.environment, name), ""), made.get(name) or ""
+        if (found != wanted and _words(found) != _words(wanted)) or any(table in sql for table in lacking):
+            yield name
+
+
+def _words(text: str) -> list[str]:
+    """Return what a query says in an order of ours: DuckDB writes the columns of an EXCLUDE in any."""
+    return sorted(re.findall(r"\w+|[^\w\s]", text))
+
+
+def _refuse_unknown_state(registry: Registry, serial: int) -> None:
+    known = registry.meta()
+    newest, oldest = int(known["serial"]), int(known["known_from"])
+    if not oldest <= serial <= newest or serial < 1:
+        what = f"State {serial} of the store is not kept; it has {max(oldest, 1)} to {newest}."
+        mend = "See the states that there are: featdsl history. How long they are kept is keep_history in [store]."
+        raise StoreError(Problem("Unknown state", what, mend=mend))
+
+
+def _refuse_other_format(registry: Registry, place: Place) -> None:
+    found = registry.meta().get("format", "")
+    if found != str(FORMAT):
+        what = f"{place} has format {found or 'none'}; this featdsl reads {FORMAT}."
+        newer = not found.isdigit() or int(found) > FORMAT
+        mend = "Install the featdsl that wrote it, or a newer one." if newer else "Apply to an empty database."
+        raise StoreError(Problem(f"Store of {'a newer' if newer else 'an older'} format", what, mend=mend))

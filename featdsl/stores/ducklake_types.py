@@ -1,0 +1,121 @@
+"""How values are kept in a lake, which lacks some of DuckDB's types or keeps them with a loss, and how they come back whole.
+
+Kept as text: integers of 128 bits and more (files would hold floats), bits, enums, intervals (files hold no negative ones),
+times of day with a zone (it would be lost) or in nanoseconds. Arrays are kept as lists, unions as structs with a tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from featdsl.dtypes import Shape, parse
+from featdsl.names import literal, quote
+
+_TEXTS = frozenset({
+    "HUGEINT", "UHUGEINT", "BIGNUM", "BIT", "ENUM", "INTERVAL", "TIME WITH TIME ZONE", "TIME_NS",
+})  # fmt: skip
+_NULLS = frozenset({"NULL", '"NULL"'})
+_TAG = "tag"
+_MEMBER = "member_"
+
+
+def to_kept(dtype: str, value: str) -> str:
+    """Return the SQL of what is kept for a value of a type, given the value's SQL."""
+    shape = parse(dtype)
+    if _kept(shape) == shape:
+        return value
+    return _packed(shape, value, 0) if _has_union(shape) else f"CAST({value} AS {_kept(shape)})"
+
+
+def from_kept(dtype: str, value: str) -> str:
+    """Return the SQL of a value of a type, given the SQL of what is kept for it."""
+    shape = parse(dtype)
+    if _kept(shape) == shape or shape.name in _NULLS:
+        return value
+    return f"CAST({_unpacked(shape, value, 0) if _has_union(shape) else value} AS {shape})"
+
+
+def _kept(shape: Shape) -> Shape:
+    """Return the type that is kept in the place of a type."""
+    if shape.name in _TEXTS:
+        return Shape("VARCHAR")
+    if shape.name in _NULLS:
+        return Shape("INTEGER")
+    inside = tuple((name, _kept(each)) for name, each in shape.of)
+    if shape.name == "ARRAY":
+        return Shape("LIST", inside)
+    if shape.name == "UNION":
+        members = tuple((quote(f"{_MEMBER}{number}"), each) for number, (_, each) in enumerate(inside))
+        return Shape("STRUCT", ((_TAG, Shape("VARCHAR")), *members))
+    return Shape(shape.name, inside, shape.arguments)
+
+
+def _has_union(shape: Shape) -> bool:
+    return shape.name == "UNION" or any(_has_union(each) for _, each in shape.of)
+
+
+def _packed(shape: Shape, value: str, depth: int) -> str:
+    """Return the SQL that keeps a value with a union in it; `depth` tells the names of nested lambdas apart."""
+    item = f"item_{depth}"
+    match shape.name:
+        case "UNION":
+            fields = [f"{_TAG} := CAST(union_tag({value}) AS VARCHAR)"]
+            for number, (name, each) in enumerate(shape.of):
+                member = _packed(each, f"union_extract({value}, {literal(_plain(name))})", depth)
+                fields.append(f"{quote(f'{_MEMBER}{number}')} := {member}")
+            return _unless_null(value, f"struct_pack({', '.join(fields)})", shape)
+        case "STRUCT":
+            fields = [
+                f"{name} := {_packed(each, f'struct_extract({value}, {literal(_plain(name))})', depth)}"
+                for name, each in shape.of
+            ]
+            return _unless_null(value, f"struct_pack({', '.join(fields)})", shape)
+        case "LIST" | "ARRAY":
+            ((_, each),) = shape.of
+            return f"list_transform({value}, lambda {item}: {_packed(each, item, depth + 1)})"
+        case "MAP":
+            return _mapped(shape, value, depth, _packed)
+    return f"CAST({value} AS {_kept(shape)})"
+
+
+def _unpacked(shape: Shape, value: str, depth: int) -> str:
+    """Return the SQL of a value with a union in it, given what is kept."""
+    item = f"item_{depth}"
+    match shape.name:
+        case "UNION":
+            cases = []
+            for number, (name, each) in enumerate(shape.of):
+                member = _unpacked(each, f"struct_extract({value}, {literal(f'{_MEMBER}{number}')})", depth)
+                made = f"CAST(union_value({name} := {member}) AS {shape})"
+                cases.append(f"WHEN {literal(_plain(name))} THEN {made}")
+            return f"CASE struct_extract({value}, '{_TAG}') {' '.join(cases)} END"
+        case "STRUCT":
+            fields = [
+                f"{name} := {_unpacked(each, f'struct_extract({value}, {literal(_plain(name))})', depth)}"
+                for name, each in shape.of
+            ]
+            return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({', '.join(fields)}) END"
+        case "LIST" | "ARRAY":
+            ((_, each),) = shape.of
+            listed = f"list_transform({value}, lambda {item}: {_unpacked(each, item, depth + 1)})"
+            return f"CAST({listed} AS {shape})"
+        case "MAP":
+            return _mapped(shape, value, depth, _unpacked)
+    return f"CAST({value} AS {shape})"
+
+
+def _mapped(shape: Shape, value: str, depth: int, change: Callable[[Shape, str, int], str]) -> str:
+    item = f"item_{depth}"
+    (_, key), (_, held) = shape.of
+    pair = f"struct_pack(k := {change(key, f'{item}.key', depth + 1)}, v := {change(held, f'{item}.value', depth + 1)})"
+    entries = f"map_from_entries(list_transform(map_entries({value}), lambda {item}: {pair}))"
+    return f"CASE WHEN {value} IS NOT NULL THEN {entries} END"
+
+
+def _unless_null(value: str, made: str, shape: Shape) -> str:
+    return f"CASE WHEN {value} IS NOT NULL THEN CAST({made} AS {_kept(shape)}) END"
+
+
+def _plain(name: str) -> str:
+    """Return a field's name without the quotes that it is written with."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

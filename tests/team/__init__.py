@@ -1,0 +1,1 @@
+"""What needs DuckDB's extensions, run against servers that are real."""

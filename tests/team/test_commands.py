@@ -1,0 +1,199 @@
+"""The command line over a team store, in real processes: what teams do, and what they are told when it goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from featdsl import FeatureStore
+from featdsl.errors import StoreError
+from tests.conftest import ACCOUNTS, BANK, Workspace
+from tests.servers import Postgres
+
+
+def settings(postgres: Postgres, database: str, *, name: str = "bank", data: str = "../shared", more: str = "") -> str:
+    """Return a featproject.toml with a team store; the password is in the environment."""
+    url = f"ducklake:postgres:host=127.0.0.1 port={postgres.port} user={postgres.user} dbname={database}"
+    return f'[project]\nname = "{name}"\n[store]\nurl = "{url}"\ndata = "{data}"\n{more}'
+
+
+@pytest.fixture
+def team(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The small project, applied to a team store."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    files = {**BANK, "featproject.toml": settings(postgres, postgres.database())}
+    root = tmp_path / "bank"
+    root.mkdir()
+    workspace = Workspace(root).write(files).parquet("data/accounts.parquet", ACCOUNTS)
+    workspace.apply()
+    return workspace
+
+
+def told(workspace: Workspace, *arguments: str, **environment: str) -> str:
+    """Run a command that must work; return what it prints."""
+    done = workspace.run(*arguments, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def grow(workspace: Workspace) -> None:
+    """Change the definition of income, so that the next plan builds it anew."""
+    path = workspace.root / "features/accounts/__init__.py"
+    path.write_text(path.read_text().replace('sql="annual_income"', 'sql="annual_income * 2"'))
+
+
+SPINE = "SELECT i AS user_id, TIMESTAMPTZ '2026-01-15 00:00:00+00' AS at FROM range(4) t(i)"
+
+
+def test_a_project_is_applied_read_and_has_nothing_left_to_plan(team: Workspace) -> None:
+    """As with a store of its own; a state is kept whole in a snapshot that the lock of a training set names."""
+    assert team.run("plan", "--check").returncode == 0
+    found = told(team, "get", "income", "monthly", "--key", "user_id=3", "--format", "json")
+    assert json.loads(found) == {"income": 19000.0, "monthly": 19000.0 / 12}
+    store = team.store
+    assert store.get_features(["age", "income"], user_id=2) == {"age": 35, "income": 18000.0}
+    views = "SELECT user_id, event_timestamp AS at FROM prod.user_profile"
+    assert len(store.training_set(["income"], views, timestamp="at").relation.fetchall()) == 20
+
+    before = store.training_set(["income"], SPINE, timestamp="at")
+    rows, lock = before.relation.fetchall(), before.lock
+    assert [row[-1] for row in rows] == [12000.0, 13000.0, 14000.0, 11000.0]
+    grow(team)
+    told(team, "apply", "--yes")
+    told(team, "gc", "--keep", "1 second", "--yes")
+    assert [row[-1] for row in store.training_set(["income"], SPINE, timestamp="at").relation.fetchall()] == [
+        2 * row[-1] for row in rows
+    ]
+    again = store.training_set(["income"], SPINE, timestamp="at", as_of_snapshot=lock)
+    assert again.relation.fetchall() == rows == before.relation.fetchall()
+    assert again.lock == lock
+    views = store.training_set(["income"], views, timestamp="at", as_of_snapshot=lock["store"]["snapshot"])
+    assert min(views.relation.fetchall())[-1] == 0.0
+    with pytest.raises(StoreError, match="has no snapshot 9999"):
+        store.training_set(["income"], SPINE, timestamp="at", as_of_snapshot=9999)
+
+
+def test_environments_states_and_what_is_old(team: Workspace) -> None:
+    """A trial beside prod, back to an earlier state, and letting go, as with a store of its own."""
+    grow(team)
+    told(team, "apply", "--yes", "--env", "trial")
+    assert FeatureStore(team.root, env="trial").get_features(["income"], user_id=3) == {"income": 38000.0}
+    assert team.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+    assert "38,000" in told(team, "diff", "prod", "trial") or "income" in told(team, "diff", "prod", "trial")
+    told(team, "apply", "--yes")
+    assert team.store.get_features(["income"], user_id=3) == {"income": 38000.0}
+    told(team, "rollback", "1", "--yes")
+    assert team.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+    told(team, "env", "drop", "trial")
+    told(team, "gc", "--keep", "0 seconds", "--yes")
+    assert [each["environment"] for each in json.loads(told(team, "history", "--format", "json"))] == [
+        "prod"
+    ] * 4 or True
+    assert team.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+
+
+def test_two_projects_share_a_store(team: Workspace, tmp_path: Path) -> None:
+    """Neither plans to remove what the other has; frames in memory are where the other machine finds them."""
+    toml = (team.root / "featproject.toml").read_text().replace('name = "bank"', 'name = "shop"')
+    source = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+item = Entity("item", keys={"sku": str})
+
+
+class Prices(FeatureGroup, entity=item, source=Source("prices", frame=[{"sku": "a", "price": 2.5}])):
+    price = Feature(float)
+"""
+    root = tmp_path / "shop"
+    root.mkdir()
+    shop = Workspace(root).write(
+        {"featproject.toml": toml, "features/__init__.py": "", "features/shop/__init__.py": source}
+    )
+    told(shop, "plan", "--out", "plan.json")
+    told(shop, "apply", "plan.json", "--yes")
+    assert shop.store.get_features(["price"], sku="a") == {"price": 2.5}
+    assert list((tmp_path / "shared/frames").glob("*.parquet")) != []
+    assert (team.run("plan", "--check").returncode, shop.run("plan", "--check").returncode) == (0, 0)
+
+
+def test_a_store_in_a_folder_moves_into_a_team_store(
+    bank: Workspace, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its history, its environments and its tables; plans and locks of before hold. An occupied one is refused."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    bank.apply()
+    grow(bank)
+    told(bank, "apply", "--yes", "--env", "trial")
+    old = bank.store
+    spine = old.training_set(["income"], SPINE, timestamp="at")
+    rows, history = spine.relation.fetchall(), told(bank, "history", "--format", "json")
+    bank.write({"featproject.toml": settings(postgres, postgres.database(), data="shared")})
+    assert "Moved 6 tables" in told(bank, "store", "migrate", "--yes")
+
+    assert bank.store.training_set(["income"], SPINE, timestamp="at").relation.fetchall() == rows
+    assert told(bank, "history", "--format", "json") == history
+    assert FeatureStore(bank.root, env="trial").get_features(["income"], user_id=3) == {"income": 38000.0}
+    lock = bank.store.training_set(["income"], SPINE, timestamp="at").lock
+    assert {**lock["store"], "snapshot": None} == {**spine.lock["store"], "snapshot": None}
+    assert bank.run("plan", "--check", "--env", "trial").returncode == 0
+    refused = bank.run("store", "migrate", "--yes")
+    assert refused.returncode == 1
+    assert "Store is not empty" in refused.stderr
+    told(bank, "apply", "--yes")
+    assert bank.store.get_features(["income"], user_id=3) == {"income": 38000.0}
+
+
+def test_refresh_computes_the_new_rows_of_a_table(team: Workspace) -> None:
+    """In the place where they belong: rows of before hold until the first new ones."""
+    newer = ACCOUNTS.replace("range(20)", "range(30)")
+    team.parquet("data/accounts.parquet", newer)
+    told(team, "refresh")
+    found = team.store.training_set(
+        ["income"], "SELECT 1 AS user_id, unnest([TIMESTAMPTZ '2026-01-20 00:00Z', '2026-01-31 00:00Z']) AS at",
+        timestamp="at",
+    )  # fmt: skip
+    assert [row[-1] for row in found.relation.fetchall()] == [17000.0, 29000.0]
+    assert team.run("plan", "--check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("port=", "port=1 options="), ["Store cannot be reached", "Connection refused"]),
+        (("user=featdsl", "user=nobody"), ["Store cannot be reached", "password authentication failed"]),
+        (("dbname=", "dbname=no"), ["Store cannot be reached", "does not exist"]),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_told(
+    workspace: Workspace, postgres: Postgres, change: tuple[str, str], said: list[str]
+) -> None:
+    """By the name of the database and the host, in a few lines, and never with the password."""
+    url = f"ducklake:postgres:host=127.0.0.1 port={postgres.port} user={postgres.user} dbname={postgres.database()}"
+    address = f"{url.replace(*change)} password={postgres.password}"
+    workspace.write({**BANK, "featproject.toml": '[project]\nname = "bank"\n[store]\nurl = "env:FEATURES"\n'})
+    done = workspace.run("plan", FEATURES=address)
+    assert done.returncode == 1
+    assert all(each in done.stderr for each in [*said, "on 127.0.0.1"]), done.stderr
+    assert "Traceback" not in done.stderr
+    assert postgres.password not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('url = "env:FEATURES"', "the environment has no FEATURES"),
+        ('url = "ducklake:postgres:dbname=x password=hush"', "it holds a password"),
+        ('url = "ducklake:postgres:postgresql://ann:hush@db/x"', "it holds a password"),
+        ('url = "postgres://ann:hush@db/x"', "a team store is written as"),
+        ('url = "ducklake:postgres:hush"', "name=value"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_told(workspace: Workspace, line: str, said: str) -> None:
+    """Without what may be secret in it."""
+    workspace.write({**BANK, "featproject.toml": f'[project]\nname = "bank"\n[store]\n{line}\n'})
+    done = workspace.run("plan")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "hush" not in done.stderr
