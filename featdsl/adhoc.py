@@ -19,7 +19,7 @@ from featdsl.names import quote
 from featdsl.selection import resolve
 from featdsl.snapshot import Snapshot
 from featdsl.source import Source
-from featdsl.stores import Store
+from featdsl.stores import Store, open_store
 from featdsl.stores.lock import user
 
 _PREFIX = "adhoc_"
@@ -168,7 +168,7 @@ def _declare(
     made = catalog.build(declared, at, frames={name: digest})
     connection = engine.connect(at)
     try:
-        bound = binding.bind(made, connection, project=at, frame_folder=at.store / "frames", rows={})
+        bound = binding.bind(made, connection, project=at, frame_folder=open_store(at).frames, rows={})
     finally:
         connection.close()
     return Catalog.of(_marked(each) for each in bound)

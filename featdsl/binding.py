@@ -49,7 +49,7 @@ _UNKNOWN_FUNCTION = re.compile(r"Function with name (\S+) does not exist")
 class _Check:
     connection: DuckDBPyConnection
     project: Project
-    frame_folder: Path
+    frame_folder: Path | str
     rows: Mapping[str, Any]
     catalog: Catalog
     applied: Snapshot
@@ -83,7 +83,7 @@ def bind(  # noqa: PLR0913 - what there is to look at
     connection: DuckDBPyConnection,
     *,
     project: Project,
-    frame_folder: Path,
+    frame_folder: Path | str,
     rows: Mapping[str, Any],
     applied: Snapshot = Snapshot(),  # noqa: B008 - frozen
     memory: Memory | None = None,

@@ -41,6 +41,8 @@ def connect(project: Project) -> DuckDBPyConnection:
     connection = duckdb.connect(config=config)
     # GLOBAL, because cursors of this session do not inherit what was set for it alone.
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    if project.data:
+        places.open_urls(connection, [project.data], settings.s3)
     return connection
 
 
@@ -60,10 +62,10 @@ def first_rows(connection: DuckDBPyConnection, query: str, most: int) -> tuple[i
     return total, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def files(source: SourceDefinition, root: Path, frames: Path) -> list[str]:
+def files(source: SourceDefinition, root: Path, frames: Path | str) -> list[str]:
     """Return the absolute path globs that a source of files or of a frame reads."""
     if source.format == "frame":
-        return [str(frames / f"{source.location[0]}.parquet")]
+        return [f"{frames}/{source.location[0]}.parquet"]
     return [places.path_of(path, root) for path in source.location]
 
 
@@ -99,7 +101,7 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
 
 
 def listing(
-    connection: DuckDBPyConnection, source: SourceDefinition, root: Path, frames: Path
+    connection: DuckDBPyConnection, source: SourceDefinition, root: Path, frames: Path | str
 ) -> list[FileState] | None:
     """Return the state of each file that a source reads, by path; None where no files tell whether it has changed."""
     if any(urls.is_elsewhere(path) for path in source.location):
@@ -127,7 +129,7 @@ def escaped(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
-def reading(source: SourceDefinition, root: Path, frames: Path) -> str:
+def reading(source: SourceDefinition, root: Path, frames: Path | str) -> str:
     """Return the SQL that reads a source; relative paths start at `root`, frames lie in `frames`."""
     if source.format == "sql":
         return source.sql

@@ -58,20 +58,23 @@ def digest(connection: DuckDBPyConnection, select: str) -> str:
     return hashlib.sha256(repr((columns, totals)).encode()).hexdigest()[:32]
 
 
-def keep(connection: DuckDBPyConnection, frame: Any, folder: Path, name: str) -> None:
+def keep(connection: DuckDBPyConnection, frame: Any, folder: Path | str, name: str) -> None:
     """Write a frame as a Parquet file of this name below `folder`, unless it is there already."""
     register(connection, frame)
     write(connection, f"SELECT * FROM {VIEW}", folder, name)
 
 
-def keep_all(connection: DuckDBPyConnection, rows: Mapping[str, Any], folder: Path) -> None:
+def keep_all(connection: DuckDBPyConnection, rows: Mapping[str, Any], folder: Path | str) -> None:
     """Write frames by their hash, so that a saved plan can be applied by another process."""
     for name, frame in rows.items():
         keep(connection, frame, folder, name)
 
 
-def write(connection: DuckDBPyConnection, select: str, folder: Path, name: str) -> None:
+def write(connection: DuckDBPyConnection, select: str, folder: Path | str, name: str) -> None:
     """Write the rows of a query as a Parquet file of this name below `folder`, whole or not at all."""
+    if isinstance(folder, str):
+        _write_far(connection, select, f"{folder}/{name}.parquet")
+        return
     path = folder / f"{name}.parquet"
     if path.exists():
         return
@@ -82,6 +85,12 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path, name: str) 
     partial = path.with_suffix(f".{os.getpid()}.partial")
     connection.execute(f"COPY ({select}) TO {literal(str(partial))} (FORMAT parquet)")
     partial.replace(path)
+
+
+def _write_far(connection: DuckDBPyConnection, select: str, url: str) -> None:
+    """Write to a server of files, which takes a file whole or not at all."""
+    if connection.execute("SELECT count(*) FROM glob(?)", [url]).fetchall() == [(0,)]:
+        connection.execute(f"COPY ({select}) TO {literal(url)} (FORMAT parquet)")
 
 
 def as_rows(data: Any, name: str) -> Any:

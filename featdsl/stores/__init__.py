@@ -33,8 +33,8 @@ class Store(Protocol):
     """Readers see whole applies only, and never wait for a writer."""
 
     @property
-    def frames(self) -> Path:
-        """The folder of rows that came from memory."""
+    def frames(self) -> Path | str:
+        """The folder of rows that came from memory, or the URL of one."""
 
     def __str__(self) -> str:
         """Return where the store is, without what is secret."""

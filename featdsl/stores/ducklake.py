@@ -20,10 +20,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featdsl import urls
 from featdsl.address import Place
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
-from featdsl.snapshot import NOTHING, PROD, Drift, Environment, HistoryEntry, Reading, Snapshot, StoredTable
+from featdsl.snapshot import (
+    NOTHING,
+    PROD,
+    CheckResult,
+    Drift,
+    Environment,
+    HistoryEntry,
+    Reading,
+    Snapshot,
+    StoredTable,
+)
 from featdsl.stores import ducklake_lock, ducklake_session
 from featdsl.stores.ducklake_session import APPLY, CATALOGUE, in_words
 from featdsl.stores.ducklake_writer import DuckLakeWriter
@@ -75,9 +86,10 @@ class DuckLakeStore:
         self._session: DuckDBPyConnection | None = None
 
     @property
-    def frames(self) -> Path:
-        """The folder of rows that came from memory."""
-        return Path(self._data()) / "frames"
+    def frames(self) -> Path | str:
+        """The folder of rows that came from memory, or the URL of one."""
+        data = self._data()
+        return f"{data}/frames" if urls.scheme(data) else Path(data) / "frames"
 
     def __str__(self) -> str:
         return str(self._place)
@@ -134,6 +146,17 @@ class DuckLakeStore:
         with self._registry() as (registry, _):
             return registry.tables_since(serial) if registry else set()
 
+    def checks(self, environment: str = PROD) -> list[CheckResult]:
+        """Return what checks found in an environment, as long as history is kept, the newest first.
+
+        Those of an apply that failed as well, which has published nothing.
+        """
+        with self._catalogue() as connection:
+            if self._published(connection) is None:
+                return []
+            with self._reading(connection, self._as_of or self._newest(connection)) as cursor:
+                return Registry(cursor).checks(environment)
+
     def recipes(self, names: Iterable[str]) -> dict[str, str]:
         """Return how tables are computed, as their writers kept it."""
         with self._registry() as (registry, _):
@@ -157,8 +180,7 @@ class DuckLakeStore:
         if snapshot.head == NOTHING:
             return Drift()
         with self._catalogue() as connection:
-            ((newest,),) = ducklake_session.asked(connection, f"SELECT {_NEWEST} AS id")
-            alias = self._attached(connection, newest)
+            alias = self._attached(connection, self._newest(connection))
             missing = _tables_without_files(connection)
             by_hand = _changed_by_hand(connection)
             there = {(schema, name) for schema, name in connection.execute(_relations(alias)).fetchall()}
@@ -263,15 +285,22 @@ class DuckLakeStore:
             if snapshot is None:
                 yield None, 0
                 return
-            cursor = connection.cursor()
-            try:
-                cursor.execute(f"USE {self._attached(connection, snapshot)}")
+            with self._reading(connection, snapshot) as cursor:
                 registry = Registry(cursor)
                 _refuse_other_format(registry, self._place)
-                self._project.store.mkdir(exist_ok=True)
+                self._project.store.mkdir(parents=True, exist_ok=True)
                 yield registry, snapshot
-            finally:
-                cursor.close()
+
+    @contextlib.contextmanager
+    def _reading(self, connection: DuckDBPyConnection, snapshot: int) -> Iterator[DuckDBPyConnection]:
+        """Give a connection in which names without a database mean the lake's at a snapshot."""
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(f"USE {self._attached(connection, snapshot)}")
+            yield cursor
+
+    def _newest(self, connection: DuckDBPyConnection) -> int:
+        ((newest,),) = ducklake_session.asked(connection, f"SELECT {_NEWEST} AS id")
+        return int(newest)
 
     def _attached(self, connection: DuckDBPyConnection, snapshot: int) -> str:
         """Open a snapshot in the store's session, and let go of those that it had open before."""

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ def exclusive(
 
     Raises StoreLockedError, StoreError.
     """
+    import duckdb
+
     named = replace(place, options=(*dict(place.options, application_name=_self()).items(),))
     try:
         with session.in_words(place):
@@ -48,6 +50,10 @@ def exclusive(
             _acquire(connection, project, place, waiting)
         yield
     finally:
+        with suppress(
+            duckdb.Error
+        ):  # also of a connection that is dead: DuckDB ends the process where one is left open
+            connection.execute("ROLLBACK")
         connection.close()
 
 

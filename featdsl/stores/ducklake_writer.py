@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -253,6 +253,22 @@ class DuckLakeWriter(Recording):
             for name, file in files.items():
                 self._show(name, f"SELECT {columns[file]} FROM {LAKE}.{kept_table(file)}")
 
+    def written(self) -> int:
+        """Return how many bytes the tables that this apply has built take so far."""
+        self._measure()
+        return sum(table.bytes for table in self._edits.tables.values() if table)
+
+    def keep_checks(self) -> None:
+        """Keep what checks found, and publish nothing: readers stay with the snapshot that they have."""
+        if self._edits.checks and self._before.serial:
+            with in_words(self._place), self._in_lake(), self._building("checks"):
+                Registry(self.connection).write_checks(self._edits.checks, self._oldest_check())
+
+    def _oldest_check(self) -> str:
+        """Return the time before which results of checks are kept no longer."""
+        oldest = datetime.now(UTC) - timedelta(seconds=self._project.history_seconds)
+        return oldest.isoformat(timespec="milliseconds")
+
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the commit of one transaction on the lake. Raises StalePlanError, StoreError."""
         import duckdb
@@ -284,6 +300,8 @@ class DuckLakeWriter(Recording):
             for statement in statements(stored, kept_table(stored.file), f"memory.extending.{quote(table)}", since)
         )
         registry.write(self._edits, head, entry, self._environment())
+        if self._edits.checks or self._edits.is_upkeep:
+            registry.write_checks(self._edits.checks, self._oldest_check())
         self._drop_tables()
         self._put_table_views()
         self._put_views()

@@ -5,7 +5,6 @@ What was moved is the same store at the same state: plans and locks that were ma
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from featdsl.stores.ducklake_session import APPLY, in_words
 from featdsl.stores.ducklake_writer import DuckLakeWriter
 from featdsl.stores.embedded import EmbeddedStore
 from featdsl.stores.lock import user
+from featdsl.stores.registry import CHECKS
 
 if TYPE_CHECKING:
     from featdsl.project import Project
@@ -69,7 +69,8 @@ def migrate(project: Project, listen: Callable[[str], None]) -> Migrated:
         for table in snapshot.tables.values():
             listen(f"{table.name}: {table.rows} rows")
             _move_table(table, project.store.resolve(), writer)
-        _move_frames(source.frames, target.frames)
+        for file in sorted(source.frames.glob("*.parquet")):
+            frames.write(writer.connection, f"FROM read_parquet({literal(str(file))})", target.frames, file.stem)
         with in_words(project.place), _registry_of(project.store.resolve(), writer) as registry:
             _move_registry(registry, snapshot, writer)
     rows = sum(table.rows for table in snapshot.tables.values())
@@ -91,14 +92,6 @@ def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> Non
     writer.take(replace(table, file=copy.file, parts=()))
 
 
-def _move_frames(source: Path, target: Path) -> None:
-    """Copy rows that came from memory; a file's name is the hash of its rows."""
-    for file in sorted(source.glob("*.parquet")):
-        target.mkdir(parents=True, exist_ok=True)
-        if not (target / file.name).exists():
-            shutil.copyfile(file, target / file.name)
-
-
 @contextmanager
 def _registry_of(folder: Path, writer: DuckLakeWriter) -> Iterator[str]:
     """Give the name of the embedded store's registry in the writer's session."""
@@ -113,12 +106,15 @@ def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) ->
     """Copy the registry and compare the copy, in the one transaction that makes everything seen. Raises StoreError."""
     connection = writer.connection
     own = f"{ducklake_session.LAKE}.registry"
+    found = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'embedded' AND table_name = 'checks'"
+    tables = [*_TABLES, *(name for (name,) in connection.execute(found).fetchall())]
     with writer.moving():
-        for name in _TABLES:
+        connection.execute(CHECKS)
+        for name in tables:
             connection.execute(f"INSERT INTO {own}.{name} SELECT * FROM {registry}.{name}")
         connection.execute(f"INSERT INTO {own}.meta {_META.format(f'{registry}.meta')}")
         connection.execute(f"INSERT INTO {own}.views SELECT *, NULL FROM ({_VIEWS.format(f'{registry}.views')})")
-        queries = {name: f"SELECT * FROM {{}}.{name}" for name in _TABLES}
+        queries = {name: f"SELECT * FROM {{}}.{name}" for name in tables}
         for name, query in {**queries, "meta": _META.format("{}.meta"), "views": _VIEWS.format("{}.views")}.items():
             ours, theirs = query.format(own), query.format(registry)
             other = f"SELECT count(*) FROM (({ours} EXCEPT ALL {theirs}) UNION ALL ({theirs} EXCEPT ALL {ours}))"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from featdsl.definitions import Definition, FeatureDefinition, address, to_json
-from featdsl.snapshot import Environment, Snapshot
+from featdsl.snapshot import CheckResult, Environment, Snapshot
 from featdsl.stores.lock import user
 from featdsl.stores.registry import Edits
 
@@ -54,6 +54,10 @@ class Recording:
     def release(self, table: str) -> None:
         """Stop listing a table; its data go when no reader can be left that looks for them."""
         self._edits.tables[table] = None
+
+    def checked(self, results: Iterable[CheckResult]) -> None:
+        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
+        self._edits.checks += results
 
     def expire_after(self, seconds: int | None) -> None:
         """Say how long the environment may stay without an apply; for good without a number."""
