@@ -89,7 +89,8 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path | str, name:
 
 def _write_far(connection: DuckDBPyConnection, select: str, url: str) -> None:
     """Write to a server of files, which takes a file whole or not at all."""
-    if connection.execute("SELECT count(*) FROM glob(?)", [url]).fetchall() == [(0,)]:
+    # Of a name without a wildcard glob takes for granted that it is there.
+    if connection.execute("SELECT count(*) FROM glob(?)", [f"{url}*"]).fetchall() == [(0,)]:
         connection.execute(f"COPY ({select}) TO {literal(url)} (FORMAT parquet)")
 
 

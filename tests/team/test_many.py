@@ -167,7 +167,7 @@ def test_a_reader_reads_and_plans_and_cannot_write(tmp_path: Path, postgres: Pos
         done = bank.run("apply", "--yes", **ci)
         assert done.returncode == 0, done.stderr
         path = tmp_path / "features/accounts/__init__.py"
-        path.write_text(path.read_text().replace('sql="annual_income', 'sql="1 + annual_income'))
+        path.write_text(path.read_text().replace('annual_income"', 'annual_income + 1"'))
     assert bank.run("get", "income", "--key", "user_id=3", **ann).returncode == 0
     assert bank.run("plan", "--check", **ann).returncode == 2
     refused = bank.run("apply", "--yes", **ann)
