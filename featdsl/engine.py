@@ -69,11 +69,11 @@ def files(source: SourceDefinition, root: Path, frames: Path | str) -> list[str]
     return [places.path_of(path, root) for path in source.location]
 
 
-FileState = tuple[str, int, int, int]
-"""The path of a file, its size, and the times of change of what it holds and of itself, in nanoseconds."""
+FileState = tuple[str, int, int]
+"""The path of a file, its size, and when it was written, in nanoseconds."""
 
 
-def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[FileState]:
+def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[tuple[str, int, int, int]]:
     """Return the path, the size and the times of change of each file that a source reads.
 
     Returns nothing where that does not tell what they hold: a file is not there, or was written a moment ago, so that it
@@ -121,7 +121,7 @@ def listing(
         found = {path: Path(path).stat() for path in paths}
     except OSError:
         return None
-    return [(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in sorted(found.items())]
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in sorted(found.items())]
 
 
 def escaped(path: str) -> str:
