@@ -254,7 +254,7 @@ class EmbeddedWriter:
         found = self.connection.execute(query.format("\nUNION ALL ".join(counts))).fetchall() if counts else []
         known = {place: (mean, crowd) for place, mean, crowd in found}
         for number, name in enumerate(names):
-            self._edits.tables[name] = replace(self._built[name], entity_rows=known.get(number, (0.0, 0.0)))
+            self._edits.tables[name] = replace(built[name], entity_rows=known.get(number, (0.0, 0.0)))
 
     def _start_file(self) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
@@ -271,7 +271,8 @@ class EmbeddedWriter:
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
         known = [self.snapshot.tables[name] for name in dict.fromkeys(tables) if name not in self._edits.tables]
-        open_tables(self.connection, self._folder, known)
+        if known:
+            open_tables(self.connection, self._folder, known)
 
     def put_view(self, name: str, sql: str) -> None:
         """Make or replace a view."""
