@@ -16,6 +16,7 @@ PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
     "words": {
+        "address",
         "callables",
         "literals",
         "sourcecode",
