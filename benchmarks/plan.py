@@ -234,6 +234,16 @@ def run(command: Sequence[str], folder: Path) -> Took:
     return Took(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
+def said(command: Sequence[str], folder: Path | None = None) -> str:
+    """Return what a process prints; ends all with that where it fails."""
+    quiet = {"SQLMESH__DISABLE_ANONYMIZED_ANALYTICS": "true", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    environment = os.environ | quiet | {"NO_COLOR": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
 def applied(root: Path, tools: Sequence[str]) -> dict[str, Took]:
     """Apply the project of each tool, and return what that took."""
     took = {tool: run(APPLY[tool], root / tool) for tool in tools}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
@@ -69,7 +70,7 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     begun = time.monotonic()
     timeout = project.lock_timeout
     _refuse_unchecked(plan)
-    with store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
+    with _set_aside(), store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
         _refuse_stale(plan, writer.snapshot)
         guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         _refuse_other_functions(plan, functions or {})
@@ -103,6 +104,19 @@ def summary(plan: Plan, serial: int) -> Summary:
         built=sum(isinstance(step, BuildTable) for step in plan.steps),
         reused=len(plan.reused),
     )
+
+
+@contextlib.contextmanager
+def _set_aside() -> Iterator[None]:
+    """Look for garbage among new things only meanwhile: a large plan would be looked through again and again."""
+    if gc.get_freeze_count():  # someone else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _refuse_unchecked(plan: Plan) -> None:

@@ -16,6 +16,7 @@ from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
 from featdsl.snapshot import CheckResult, Reading
+from featdsl.stopping import is_interruption
 
 if TYPE_CHECKING:
     from featdsl.project import Project
@@ -89,6 +90,10 @@ def in_words(what: Made, run: Callable[[], T]) -> T:
 
     try:
         return run()
+    except (duckdb.InterruptException, RuntimeError) as error:
+        if is_interruption(error):
+            raise KeyboardInterrupt from None
+        raise
     except UnreachableError as error:
         (found,) = error.problems
         mend = f"Nothing was published. {found.mend}"

@@ -49,6 +49,8 @@ def opened(
         with _created(connection, {name: (call.use, call) for name, call in calls.items()}, _FOR_ARROW):
             yield
     except FeatdslError:
+        if any(call.stopped for call in calls.values()):
+            raise KeyboardInterrupt from None
         for failed in (call.failure for call in calls.values() if call.failure):
             raise DataError(failed.seen_from(root)) from None
         raise
@@ -115,6 +117,7 @@ class _Call:
     function: FunctionType
     arrow_type: Any
     failure: Problem | None = None
+    stopped: bool = False
     _fitting: set[str] = field(default_factory=set)
 
     def __call__(self, *arrays: Any) -> Any:
@@ -122,6 +125,9 @@ class _Call:
         given = {name: array.combine_chunks() for name, array in zip(names, arrays, strict=True)}
         try:
             result = self.function(**given)
+        except KeyboardInterrupt:
+            self.stopped = True  # the engine makes an error of its own of it
+            raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
             self.failure = _raised(f"feature {self.use.feature}", self.use.function, self.function, error)
             raise RuntimeError from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from featdsl import cli_projects, cli_shared, cli_state, cli_store, cli_upkeep
+from featdsl.stopping import MESSAGE, is_interruption
 
 if TYPE_CHECKING:
     from featdsl.pipeline import Planned
@@ -28,8 +29,11 @@ class _Group(click.Group):
             error.show()
             sys.exit(1)
         except click.Abort:
-            click.echo("Stopped. Nothing was published.", err=True)
-            sys.exit(1)
+            _stopped()
+        except RuntimeError as error:
+            if not is_interruption(error):
+                raise
+            _stopped()
         except FeatdslError as error:
             click.echo(_told(error), err=True)
             sys.exit(error.exit_code)
@@ -439,6 +443,11 @@ def init(folder: Path) -> None:
         click.echo(f"  {path}")
     into = "" if folder == Path() else f"cd {folder} && "
     click.echo(f"Next: {into}featdsl plan")
+
+
+def _stopped() -> NoReturn:
+    click.echo(MESSAGE, err=True)
+    sys.exit(1)
 
 
 def _told(error: Exception) -> str:

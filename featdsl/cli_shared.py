@@ -66,7 +66,7 @@ def carry_out(
 
     Raises PolicyError for a plan that may not be run.
     """
-    from featdsl import guards, jsonlines
+    from featdsl import guards, jsonlines, stopping
     from featdsl.apply import apply as run
     from featdsl.apply import summary
     from featdsl.progress import showing
@@ -89,7 +89,7 @@ def carry_out(
         env = f" --env {planned.plan.environment}" if planned.plan.environment != PROD else ""
         mend = f"Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl {command}{env} --yes)."
         confirm("Apply this plan?", mend)
-    with nullcontext(jsonlines.tell) if format_ == "json" else showing() as listen:
+    with stopping.soon(), nullcontext(jsonlines.tell) if format_ == "json" else showing() as listen:
         done = run(
             planned.plan,
             project,

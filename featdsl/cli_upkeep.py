@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,7 +55,7 @@ def refresh(
     featdsl refresh
     featdsl refresh --select spending --from 2026-01-01
     """
-    from featdsl import jsonlines, pipeline, tell
+    from featdsl import jsonlines, pipeline, stopping, tell
     from featdsl.progress import showing
     from featdsl.refresh import Asked
     from featdsl.stores import open_store
@@ -65,10 +67,39 @@ def refresh(
     project = cli_shared.project(directory)
     asked = Asked(environment=env, select=select, since=since, upto=upto, full=full)
     lines = format_ == "json"
-    with cli_shared.failing(format_), nullcontext(jsonlines.tell) if lines else showing() as listen:
+    with cli_shared.failing(format_), stopping.soon(), nullcontext(jsonlines.tell) if lines else showing() as listen:
         result = pipeline.refresh(project, open_store(project), asked, listen=listen)
     if not lines:
         click.echo(tell.refreshed(result, cli_shared.width()), nl=False)
 
 
-COMMANDS = (refresh,)
+@click.command()
+@click.option("--fix", is_flag=True, help="Remove what writers have left that nothing will read.")
+@cli_shared.formats
+@click.pass_obj
+def doctor(directory: Path | None, fix: bool, format_: str) -> None:
+    """Look for what is wrong with the store, or was left by an apply that died; exit with 1 while there is anything.
+
+    \b
+    featdsl doctor
+    featdsl doctor --fix
+    """
+    from featdsl import doctor as looking
+    from featdsl import tell
+    from featdsl.events import Waiting
+    from featdsl.progress import say
+    from featdsl.stores import open_store
+
+    project = cli_shared.project(directory)
+    store = open_store(project)
+    waiting = project.lock_timeout
+    found = looking.mend(store, lambda holder: say(Waiting(holder, waiting))) if fix else looking.examine(store)
+    if format_ == "json":
+        cli_shared.print_json([asdict(each) for each in found])
+    else:
+        click.echo(tell.findings(found), nl=False)
+    if any(not each.mended for each in found):
+        sys.exit(1)
+
+
+COMMANDS = (doctor, refresh)

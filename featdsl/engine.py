@@ -41,8 +41,8 @@ def connect(project: Project) -> DuckDBPyConnection:
     connection = duckdb.connect(config=config)
     # GLOBAL, because cursors of this session do not inherit what was set for it alone.
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    if project.data and urls.scheme(project.data):
-        places.reach(connection, urls.scheme(project.data), project)
+    if project.data:
+        places.open_urls(connection, [project.data], settings.s3)
     return connection
 
 
@@ -55,10 +55,11 @@ def version() -> str:
 
 def first_rows(connection: DuckDBPyConnection, query: str, most: int) -> tuple[int, list[dict[str, Any]]]:
     """Return how many rows a query has, and up to `most` of them by column."""
-    cursor = connection.execute(f"SELECT *, count(*) OVER () AS total FROM ({query}) LIMIT {most}")
-    columns = [column[0] for column in cursor.description or ()][:-1]
+    cursor = connection.execute(f"SELECT * FROM ({query}) LIMIT {most}")
+    columns = [column[0] for column in cursor.description or ()]
     rows = cursor.fetchall()
-    return (rows[0][-1] if rows else 0), [dict(zip(columns, row, strict=False)) for row in rows]
+    (total,) = connection.execute(f"SELECT count(*) FROM ({query})").fetchone() or (0,) if rows else (0,)
+    return total, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def files(source: SourceDefinition, root: Path, frames: Path | str) -> list[str]:

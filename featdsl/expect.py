@@ -37,6 +37,11 @@ class _Rule(Declaration):
     severity: Severity
     name: Name | None = None
 
+    @property
+    def address(self) -> str:
+        """Its name, or nothing."""
+        return self.name or ""
+
 
 class Expect(_Rule):
     """A condition that every stored row meets: `Expect("age < 110", severity="warn", name="old_age")`.
@@ -124,15 +129,21 @@ class Rows(_Rule):
 
 def _expectations(given: Any) -> tuple[Expectation, ...]:
     """Return the conditions of a feature, as texts or objects."""
-    return _ruled(each if isinstance(each, Expect) else Expect(each) for each in _listed(given))
+    plain = [Expectation(condition=each) if _is_condition(each) else each for each in _listed(given)]
+    return _in_order(given, _ruled(each if isinstance(each, Expect | Expectation) else Expect(each) for each in plain))
+
+
+def _is_condition(given: Any) -> bool:
+    """Return whether it is a text that says something: most are, and such need no object of their own."""
+    return isinstance(given, str) and bool(given.strip())
 
 
 def _uniques(given: Any) -> tuple[Uniqueness, ...]:
     """Return what is unique: columns that are so together, or an object a rule."""
     listed = _listed(given)
     if listed and not any(isinstance(each, Unique) for each in listed):
-        listed = [Unique(*listed)]
-    return _ruled(each if isinstance(each, Unique) else Unique(each) for each in listed)
+        listed = [Unique(*(sorted(listed) if _is_set(given) else listed))]
+    return _in_order(given, _ruled(each if isinstance(each, Unique) else Unique(each) for each in listed))
 
 
 def _max_age(given: Any) -> tuple[Freshness, ...]:
@@ -150,22 +161,30 @@ def _rows(given: Any) -> tuple[Volume, ...]:
 
 
 def _listed(given: Any) -> list[Any]:
+    return [*given] if isinstance(given, list | tuple) or _is_set(given) else [given]
+
+
+def _is_set(given: Any) -> bool:
+    return isinstance(given, set | frozenset)
+
+
+def _in_order(given: Any, rules: tuple[Any, ...]) -> tuple[Any, ...]:
     # A set has no order of its own, and a plan must not depend on one.
-    return [*(sorted(given, key=repr) if isinstance(given, set | frozenset) else given)] if _is_many(given) else [given]
+    return tuple(sorted(rules, key=str)) if _is_set(given) else rules
 
 
-def _is_many(given: Any) -> bool:
-    return isinstance(given, list | tuple | set | frozenset)
-
-
-def _ruled(declared: Iterable[Expect | Unique | MaxAge | Rows]) -> tuple[Any, ...]:
+def _ruled(given: Iterable[Expect | Unique | MaxAge | Rows | Expectation]) -> tuple[Any, ...]:
     """Return rules as plain data, without those whose mistake is told already. Raises ValueError for a name used twice."""
-    rules = [each.rule for each in declared if each.valid]
+    rules = [each if isinstance(each, Expectation) else each.rule for each in given if _is_valid(each)]
     names = [rule.name for rule in rules if rule.name]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two rules are called {name!r}; give one of them another name")
     return tuple(rules)
+
+
+def _is_valid(given: Declaration | Expectation) -> bool:
+    return isinstance(given, Expectation) or given.valid
 
 
 Expectations = Annotated[tuple[Expectation, ...], PlainValidator(_expectations)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,20 +43,20 @@ def attach(connection: DuckDBPyConnection, source: SourceDefinition, project: Pr
     if source.format == "table":
         _attach_database(connection, source.location[0], project.root)
         return
-    schemes = {urls.scheme(path) for path in source.location} - {""} if source.format != "frame" else set()
-    for scheme in sorted(schemes):
-        reach(connection, scheme, project)
+    open_urls(connection, source.location, project.settings.engine.s3)
     if source.format in {"iceberg", "delta"}:
         extensions.load(connection, source.format)
     if source.format == "iceberg" and ("version", '"?"') in source.options:
         connection.execute("SET GLOBAL unsafe_enable_version_guessing = true")  # what DuckDB means by that version
 
 
-def reach(connection: DuckDBPyConnection, scheme: str, project: Project) -> None:
-    """Let a session open files by URLs of a scheme, with its credentials. Raises ExtensionError."""
-    extensions.load(connection, "httpfs")
-    if scheme == "s3":
-        _give_credentials(connection, project.settings.engine.s3)
+def open_urls(connection: DuckDBPyConnection, paths: Iterable[str], settings: S3Table) -> None:
+    """Let a session read and write what is elsewhere of these paths. Raises ExtensionError."""
+    schemes = {urls.scheme(path) for path in paths} - {""}
+    if schemes:
+        extensions.load(connection, "httpfs")
+    if "s3" in schemes:
+        _give_credentials(connection, settings)
 
 
 def bared(text: str) -> str:

@@ -25,17 +25,23 @@ def to_json(plan: Plan) -> str:
 
     import pydantic_core  # Python's own encoder indents ten times as slowly
 
-    found = json.loads(_adapter().dump_json(plan))
-    return pydantic_core.to_json({**found, "digest": _digest(found)}, indent=2).decode() + "\n"
+    found = json.loads(_adapter().dump_json(plan), parse_float=_number)
+    return pydantic_core.to_json({**found, "digest": _hash(found)}, indent=2).decode() + "\n"
 
 
 def _digest(found: dict[str, Any]) -> str:
     """Return the hash of a plan's values: the same however a formatter orders, indents or spells them."""
-    import hashlib
     import json
 
     rest = {name: value for name, value in found.items() if name != "digest"}
-    plain = json.loads(json.dumps(rest), parse_float=_number)
+    return _hash(json.loads(json.dumps(rest), parse_float=_number))
+
+
+def _hash(plain: dict[str, Any]) -> str:
+    """Return the hash of values without whole numbers that are floats."""
+    import hashlib
+    import json
+
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 

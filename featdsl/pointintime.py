@@ -109,6 +109,10 @@ class _Layers:
     versions: Versions
     names: dict[tuple[str, str, Roles], str] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
+    scope: dict[str, str] = field(default_factory=dict)
+    """The columns that the last layer's expressions read, with what they are in the layer before, where it has any."""
+    derived: dict[str, str] = field(default_factory=dict)
+    """What the last layer computes, and the expression of each."""
     after: dict[int, list[str]] = field(default_factory=dict)
     """CTEs that stand after a layer, for the lookups of the next one."""
 
@@ -158,6 +162,7 @@ def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: W
         for giver in (target for _, roles in lookups for _, target in roles if isinstance(target, Read)):
             _derive(query, query.feature(giver), giver.roles)
         query.layers.append(_lookup_layer(query, lookups, ways))
+        query.scope, query.derived = {}, {}
     for want in wants:
         _derive(query, want.feature, want.roles)
     outputs = [f"{quote(f'#s{i}')} AS {quote(column)}" for i, column in enumerate(spine.columns)]
@@ -343,13 +348,30 @@ def _derive(query: _Layers, feature: FeatureDefinition, roles: Roles) -> None:
     columns = [*(item.column for item in feature.inputs), *(column.name for column in feature.asks)]
     found = [quote(query.name(upstream, upstream_roles)) for upstream, upstream_roles in inputs]
     found += [_requested(column.name) for column in feature.asks]
-    scope = [f"{value} AS {quote(column)}" for value, column in zip(found, columns, strict=True)]
-    before = query.last
-    inside = ", ".join(quote(column) for column in columns)
-    query.layers.append(
-        f"  SELECT * EXCLUDE ({inside}), {cast(feature.sql, feature.dtype)} AS {quote(query.name(feature, roles))}\n"
-        f"  FROM (SELECT *, {', '.join(scope)} FROM {before})"
+    scope = {column.lower(): f"{value} AS {quote(column)}" for value, column in zip(found, columns, strict=True)}
+    if not _fits(query, scope, found):
+        query.layers.append("")
+        query.scope, query.derived = {}, {}
+    query.scope.update(scope)
+    query.derived[quote(query.name(feature, roles))] = cast(feature.sql, feature.dtype)
+    query.layers[-1] = _derived_layer(query)
+
+
+def _fits(query: _Layers, scope: Mapping[str, str], found: Iterable[str]) -> bool:
+    """Return whether the last layer can compute an expression along with its own: it has no other column of a name."""
+    known = query.scope
+    return (
+        bool(known)
+        and known.items() >= {(name, value) for name, value in scope.items() if name in known}
+        and not query.derived.keys() & set(found)
     )
+
+
+def _derived_layer(query: _Layers) -> str:
+    inside = ", ".join(quote(column) for column in query.scope)
+    values = ", ".join(f"{value} AS {name}" for name, value in query.derived.items())
+    before = f"SELECT *, {', '.join(query.scope.values())} FROM l{len(query.layers) - 2}"
+    return f"  SELECT * EXCLUDE ({inside}), {values}\n  FROM ({before})"
 
 
 def cast(expression: str, dtype: str) -> str:

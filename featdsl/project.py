@@ -75,7 +75,7 @@ def _bare(endpoint: str) -> str:
 
 
 class S3Table(_Table):
-    """`[engine.s3]`: the S3 that sources are read from, where it is not AWS's own. Credentials are the environment's."""
+    """`[engine.s3]`: the S3 that files are in, where it is not AWS's own. Credentials are the environment's."""
 
     endpoint: Annotated[str, AfterValidator(_bare)] | None = None
     region: str | None = None

@@ -114,6 +114,13 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Orphan:
+    """A file in a store's folder that belongs to no state of it: its writer died, or is at work."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Left:
     """A table that an apply has left: its rows, and up to which event time it has them; without one, all."""
 

@@ -70,13 +70,16 @@ def query(text: str) -> exp.Query:
 def canonical(tree: exp.Expr) -> str:
     """Return the one text of everything that means `tree`: formatting, comments, letter case and quotes are gone."""
     plain = normalize_identifiers(tree.copy(), dialect=DIALECT)
-    return plain.sql(dialect=DIALECT, comments=False, normalize_functions="upper", identify=True)
+    return plain.sql(dialect=DIALECT, copy=False, comments=False, normalize_functions="upper", identify=True)
 
 
 def columns(tree: exp.Expr) -> tuple[str, ...]:
     """Return the columns that an expression reads, in lower case, sorted; `a.b` of a struct reads `a`."""
-    bound = {each.name.lower() for found in tree.find_all(exp.Comprehension) for each in _variables(found)}
-    return tuple(sorted({str(column.parts[0].name).lower() for column in tree.find_all(exp.Column)} - bound))
+    found = list(tree.find_all(exp.Column, exp.Comprehension))
+    loops = [each for each in found if isinstance(each, exp.Comprehension)]
+    bound = {each.name.lower() for loop in loops for each in _variables(loop)}
+    read = {str(each.parts[0].name).lower() for each in found if isinstance(each, exp.Column)}
+    return tuple(sorted(read - bound))
 
 
 def with_columns(tree: exp.Expr, names: Mapping[str, str]) -> exp.Expr:

@@ -9,6 +9,7 @@ from typing import Any
 
 from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
+from featdsl.doctor import Finding
 from featdsl.gc import Garbage
 from featdsl.outdated import Moved, Outdated
 from featdsl.plan import Kept
@@ -113,6 +114,16 @@ def garbage(found: Garbage, width: int) -> str:
     rows = [(each.name, f"{each.rows:,}", f"{each.bytes:,}", each.built_at) for each in found.tables]
     listed = table(("table that nothing reads", "rows", "bytes", "built"), rows, width) if rows else ""
     return "".join([*(f"{line}\n" for line in lines), listed])
+
+
+def findings(found: Sequence[Finding]) -> str:
+    """Return what is wrong with a store, a line each with what mends it, and what was mended."""
+    lines = [
+        f"{'mended' if each.mended else each.code}: {each.what}{f'; {each.mend}' if each.mend else ''}"
+        for each in found
+    ]
+    left = sum(not each.mended for each in found)
+    return "\n".join([*lines, f"{counted(left, 'finding')} left." if left else "All is well."]) + "\n"
 
 
 def refreshed(result: Result, width: int) -> str:

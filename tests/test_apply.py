@@ -106,9 +106,18 @@ def test_a_group_and_a_set_version_that_would_share_a_view_are_refused(bank: Wor
 # All or nothing
 
 
-def test_a_failed_check_leaves_every_byte_of_the_store(applied: Workspace, edit: Edit) -> None:
-    """No table, no view, no orphan file: the apply that failed never was."""
-    before = contents(applied.root / ".featdsl")
+def catalogue(workspace: Workspace) -> list[list[tuple[object, ...]]]:
+    """Return the rows of each table of the registry and the text of each view, but for what checks found."""
+    tables = ("meta", "environments", "documents", "views", "tables", "history", "files")
+    return [
+        *(workspace.published(f"FROM registry.{name} ORDER BY ALL") for name in tables),
+        workspace.published("SELECT schema_name, view_name, sql FROM duckdb_views() ORDER BY ALL"),
+    ]
+
+
+def test_a_failed_check_leaves_all_that_is_published(applied: Workspace, edit: Edit) -> None:
+    """No table, no view, no orphan file: of the apply that failed there is only what its checks found."""
+    data, before = contents(applied.root / ".featdsl" / "data"), catalogue(applied)
     edit("features/accounts/__init__.py", "age BETWEEN 0 AND 120", "age BETWEEN 0 AND 35")
     edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income + 1"')
 
@@ -116,7 +125,8 @@ def test_a_failed_check_leaves_every_byte_of_the_store(applied: Workspace, edit:
 
     assert "user_profile.age: 5 rows break the rule: age BETWEEN 0 AND 35" in said
     assert "user_id = 0, event_timestamp = 2026-01-01 00:00:00, age = 36" in said
-    assert contents(applied.root / ".featdsl") == before
+    assert (contents(applied.root / ".featdsl" / "data"), catalogue(applied)) == (data, before)
+    assert contents(applied.root / ".featdsl").keys() == {"store.duckdb", *(f"data/{file}" for file in data)}
 
 
 def test_a_first_apply_that_fails_leaves_no_store(bank: Workspace, edit: Edit) -> None:

@@ -27,6 +27,7 @@ LAYERS = {
         "instants",
         "names",
         "rules",
+        "stopping",
         "urls",
     },
     "what teams write": {
@@ -109,6 +110,7 @@ LAYERS = {
         "pull",
         "apply",
         "building",
+        "doctor",
         "newrows",
         "recipes",
         "refresh",
@@ -174,8 +176,14 @@ def imports(file: Path) -> set[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "featdsl":
             inside = node.module.removeprefix("featdsl").removeprefix(".")
-            found |= {inside} if inside else {name.name for name in node.names}
+            for name in node.names:
+                submodule = f"{inside}.{name.name}".removeprefix(".")
+                found.add(submodule if not inside or _is_module(submodule) else inside)
     return found
+
+
+def _is_module(name: str) -> bool:
+    return PACKAGE.joinpath(*name.split(".")).with_suffix(".py").exists()
 
 
 def test_every_module_has_a_layer() -> None:

@@ -121,6 +121,7 @@ def test_show_tells_all_about_a_feature(applied: Workspace) -> None:
     built = applied.store.describe("age").data["built_at"]
     engine = applied.store.describe("age").data["engine"]
     fingerprint = applied.store.describe("age").definition["fingerprint"]
+    (checked,) = applied.store.describe("age").checks
     assert text == (
         "feature user_profile.age  BIGINT\n"
         "  Age in whole years.\n"
@@ -138,6 +139,7 @@ def test_show_tells_all_about_a_feature(applied: Workspace) -> None:
         "  newest       2026-01-20 00:00:00\n"
         f"  built        {built} by {engine}\n"
         "  samples      33, 34, 35, 36\n"
+        f"  checks       {checked.checked_at[:19]} ok       age BETWEEN 0 AND 120\n"
         "  made of      source accounts (accounts)\n"
         "  used by      model loan_default (lending)\n"
         "               set credit_risk@1 (lending)\n"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import duckdb
 import pytest
@@ -86,6 +87,16 @@ def test_a_plain_value_is_short_for_an_object(written: dict[str, object], meant:
         return
     group = GroupDeclaration({"name": "g", "entity": None, "shared_by": "x", "features": {}, **written})
     assert (*group.unique, *group.max_age, *group.rows) == meant
+
+
+def test_a_set_of_rules_has_an_order() -> None:
+    """The same on each run, however its objects lie in memory."""
+    from featdsl import Feature
+
+    texts = [f"v < {number}" for number in range(10, 90)]
+    assert [each.condition for each in Feature(int, expect={*texts}).expect] == texts
+    objects: Any = {Expect(text) for text in reversed(texts)}
+    assert [each.condition for each in Feature(int, expect=objects).expect] == texts
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from featdsl.snapshot import (
     Head,
     HistoryEntry,
     Left,
+    Orphan,
     Reading,
     Snapshot,
     StoredTable,
@@ -86,6 +87,15 @@ class Store(Protocol):
 
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> AbstractContextManager[Writer]:
         """Be the one writer. `waiting` is told who holds the store, once. Raises StoreLockedError."""
+
+    def unfinished(self) -> list[str]:
+        """Return the tables that are done of an apply that did not come to its end: the next one may go on with them."""
+
+    def orphans(self) -> list[Orphan]:
+        """Return the files that writers have left that died; a writer at work has such, too."""
+
+    def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
+        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
 
 
 class Writer(Protocol):

@@ -16,7 +16,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from featdsl.snapshot import (
     Drift,
     Environment,
     HistoryEntry,
+    Orphan,
     Reading,
     Snapshot,
     StoredTable,
@@ -81,13 +82,6 @@ SELECT changes_made FROM ducklake_snapshot_changes WHERE coalesce(commit_extra_i
 """
 _TABLE_IDS = "SELECT DISTINCT table_id, table_name FROM ducklake_table"
 _TOUCHED = re.compile(r"(\w+):(\d+)")
-
-
-@dataclass(frozen=True)
-class Orphan:
-    """A file in the store's folder that belongs to no table of any snapshot: a writer died before it was done."""
-
-    path: str
 
 
 class DuckLakeStore:
@@ -254,6 +248,16 @@ class DuckLakeStore:
                 raise
             finally:
                 writer.close()
+
+    def unfinished(self) -> list[str]:
+        """Return the tables that are done of an apply that did not come to its end: the next one may go on with them."""
+        with self._catalogue() as connection:
+            if not self._is_lake(connection):
+                return []
+            with self._reading(connection, self._newest(connection)) as cursor:
+                return [
+                    name for (name,) in cursor.execute("SELECT name FROM registry.unfinished ORDER BY name").fetchall()
+                ]
 
     def orphans(self) -> list[Orphan]:
         """Return the files that writers have left that died, and that no snapshot knows; a writer at work has such, too."""

@@ -15,6 +15,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,6 +30,7 @@ from featdsl.snapshot import (
     Drift,
     Environment,
     HistoryEntry,
+    Orphan,
     Reading,
     Snapshot,
     StoredTable,
@@ -199,7 +201,7 @@ class EmbeddedStore:
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[EmbeddedWriter]:
         """Be the one writer. Raises StoreLockedError when another one stays for too long."""
         with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
-            writer = EmbeddedWriter(self._project, self._folder, self.read(environment), self._sweep())
+            writer = EmbeddedWriter(self._project, self._folder, self.read(environment), self._sweep()[0])
             try:
                 yield writer
             except FeatdslError as error:
@@ -209,24 +211,43 @@ class EmbeddedStore:
             finally:
                 writer.close()
 
-    def _sweep(self) -> Before:
-        """Remove what no reader can look for, and return the state of the store.
+    def unfinished(self) -> list[str]:
+        """Return the tables that are done of an apply that did not come to its end: the next one may go on with them."""
+        published = {piece.file for table in self.read().tables.values() for piece in table.pieces}
+        noted = Journal(self._folder / UNFINISHED).read()
+        return sorted(name for name, each in noted.items() if each.table.file not in published)
+
+    def orphans(self) -> list[Orphan]:
+        """Return the files that writers have left that died; a writer at work has such, too."""
+        return [Orphan(str(path)) for path in self._orphaned(self._before()[1])]
+
+    def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
+        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
+        with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
+            return self._sweep()[1]
+
+    def _sweep(self) -> tuple[Before, list[Orphan]]:
+        """Remove what no reader can look for, and return the state of the store, and what was removed.
 
         That is what a writer left that died before it published, and files that were retired long enough ago.
         """
-        for partial in self._folder.glob("store.*.partial*"):
-            partial.unlink()
-        before, listed = Before(), set[str]()
-        if self._path.exists():
-            before, listed = self._before()
-        listed |= {noted.table.file for noted in Journal(self._folder / UNFINISHED).read().values()}
-        for file in (self._folder / "data").glob("*.duckdb*"):
-            if f"data/{file.name.removesuffix('.wal')}" not in listed:
-                file.unlink()
-        return before
+        before, listed = self._before()
+        orphans = self._orphaned(listed)
+        for path in orphans:
+            path.unlink()
+        return before, [Orphan(str(path)) for path in orphans]
+
+    def _orphaned(self, listed: AbstractSet[str]) -> list[Path]:
+        """Return the files that are neither listed nor kept for the next apply."""
+        kept = listed | {noted.table.file for noted in Journal(self._folder / UNFINISHED).read().values()}
+        data = sorted((self._folder / "data").glob("*.duckdb*"))
+        gone = [file for file in data if f"data/{file.name.removesuffix('.wal')}" not in kept]
+        return [*gone, *sorted(self._folder.glob("store.*.partial*"))]
 
     def _before(self) -> tuple[Before, set[str]]:
         """Return the state of the store, and the data files that some reader may look for."""
+        if not self._path.exists():
+            return Before(), set()
         with self._catalogue() as connection:
             before = Before(int(Registry(connection).meta()["serial"]), Registry(connection).environments())
             old = int(time.time()) - RETIRED_SECONDS

@@ -22,12 +22,11 @@ from featdsl.stores.ducklake_writer import DuckLakeWriter
 from featdsl.stores.embedded import EmbeddedStore
 from featdsl.stores.lock import user
 from featdsl.stores.parts import all_rows
-from featdsl.stores.registry import CHECKS
 
 if TYPE_CHECKING:
     from featdsl.project import Project
 
-_TABLES = ("documents", "environments", "history", "listings", "readings", "recipes")
+_TABLES = ("checks", "documents", "environments", "history", "listings", "readings", "recipes")
 """Those of the registry that are moved as they are; of `meta` the embedded store has a line of its own, and a team store
 puts its tables and views elsewhere."""
 _META = "SELECT key, value FROM {} WHERE key != 'folder'"
@@ -106,15 +105,12 @@ def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) ->
     """Copy the registry and compare the copy, in the one transaction that makes everything seen. Raises StoreError."""
     connection = writer.connection
     own = f"{LAKE}.registry"
-    found = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'embedded' AND table_name = 'checks'"
-    tables = [*_TABLES, *(name for (name,) in connection.execute(found).fetchall())]
     with writer.moving():
-        connection.execute(CHECKS)
-        for name in tables:
+        for name in _TABLES:
             connection.execute(f"INSERT INTO {own}.{name} SELECT * FROM {registry}.{name}")
         connection.execute(f"INSERT INTO {own}.meta {_META.format(f'{registry}.meta')}")
         connection.execute(f"INSERT INTO {own}.views SELECT *, NULL FROM ({_VIEWS.format(f'{registry}.views')})")
-        queries = {name: f"SELECT * FROM {{}}.{name}" for name in tables}
+        queries = {name: f"SELECT * FROM {{}}.{name}" for name in _TABLES}
         for name, query in {**queries, "meta": _META.format("{}.meta"), "views": _VIEWS.format("{}.views")}.items():
             ours, theirs = query.format(own), query.format(registry)
             other = f"SELECT count(*) FROM (({ours} EXCEPT ALL {theirs}) UNION ALL ({theirs} EXCEPT ALL {ours}))"

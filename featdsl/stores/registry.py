@@ -43,12 +43,9 @@ CREATE TABLE registry.tables (name VARCHAR, body VARCHAR);
 CREATE TABLE registry.recipes (name VARCHAR, body BLOB);
 CREATE TABLE registry.readings (name VARCHAR, read_at VARCHAR, listing VARCHAR);
 CREATE TABLE registry.listings (listing VARCHAR, body BLOB);
+CREATE TABLE registry.checks (environment VARCHAR, address VARCHAR, checked_at VARCHAR, body VARCHAR);
 CREATE TABLE registry.history (serial BIGINT, environment VARCHAR, body VARCHAR, plan BLOB);
 """
-CHECKS = """
-CREATE TABLE IF NOT EXISTS registry.checks (environment VARCHAR, address VARCHAR, checked_at VARCHAR, body VARCHAR)
-"""
-"""Made when the first result is kept, so that stores of before are stores still."""
 
 
 @dataclass
@@ -120,11 +117,6 @@ class Registry:
 
     def checks(self, environment: str) -> list[CheckResult]:
         """Return the results of checks in an environment that are kept, the newest first."""
-        there = (
-            "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'registry'"
-        )
-        if self._connection.execute(f"{there} AND table_name = 'checks'").fetchone() == (0,):
-            return []
         rows = self._connection.execute(
             "SELECT body FROM registry.checks WHERE environment = ? ORDER BY checked_at DESC, address, body",
             [environment],
@@ -133,7 +125,6 @@ class Registry:
 
     def write_checks(self, results: Sequence[CheckResult], oldest: str) -> None:
         """Keep what checks found, and let go of what was found before the time `oldest`, or in environments that are gone."""
-        self._connection.execute(CHECKS)
         there = "SELECT name FROM registry.environments"
         self._connection.execute(
             f"DELETE FROM registry.checks WHERE checked_at < ? OR environment NOT IN ({there})", [oldest]
@@ -191,7 +182,7 @@ class Registry:
         body = _adapter(HistoryEntry).dump_json(entry).decode()
         self._connection.execute(
             "INSERT INTO registry.history VALUES (?, ?, ?, ?)",
-            [head.serial, edits.environment, body, zlib.compress(edits.plan.encode()) if edits.plan else None],
+            [head.serial, edits.environment, body, zlib.compress(edits.plan.encode(), level=1) if edits.plan else None],
         )
         known_from = int(self.meta().get("known_from", "0"))
         if edits.forgotten > known_from:

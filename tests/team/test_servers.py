@@ -7,8 +7,8 @@ import gzip
 import duckdb
 import pytest
 
-from featdsl import engine, extensions
-from featdsl.project import Project, ProjectTable, Settings
+from featdsl import engine, extensions, places
+from featdsl.project import Project, ProjectTable, S3Table, Settings
 from tests.conftest import Workspace
 from tests.servers import S3, Postgres
 
@@ -41,19 +41,19 @@ def test_postgres_keeps_what_it_holds(session: duckdb.DuckDBPyConnection, postgr
     assert session.execute("SELECT size FROM shop.public.shoes").fetchall() == [(42,)]
 
 
-def test_s3_keeps_what_it_holds(session: duckdb.DuckDBPyConnection, workspace: Workspace, s3: S3) -> None:
-    """A server that was stopped has its objects when it answers again."""
-    workspace.parquet("shoes.parquet", "SELECT 42 AS size")
-    url = s3.put(workspace.root / "shoes.parquet", "servers/shoes.parquet")
+def test_s3_keeps_what_it_holds(session: duckdb.DuckDBPyConnection, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session writes and reads there; a server that was stopped has its objects when it answers again."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    url = f"s3://{s3.bucket}/servers/shoes.parquet"
+    places.open_urls(session, [url], S3Table(endpoint=s3.endpoint, url_style="path", use_ssl=False))
+    session.execute(f"COPY (SELECT 42 AS size) TO '{url}' (FORMAT parquet)")
     s3.stop()
     s3.start()
-    extensions.load(session, "httpfs")
-    secret = (
-        f"TYPE s3, KEY_ID '{s3.key}', SECRET '{s3.secret}', ENDPOINT '{s3.endpoint}', URL_STYLE 'path', USE_SSL false"
-    )
-    session.execute(f"CREATE SECRET ({secret})")
     assert session.execute(f"SELECT size FROM '{url}'").fetchall() == [(42,)]
     assert s3.keys("servers/") == ["servers/shoes.parquet"]
+    (shown,) = session.execute("SELECT secret_string FROM duckdb_secrets()").fetchone() or ("",)
+    assert s3.secret not in shown
 
 
 def test_duckdb_fetches_its_own_copy_where_it_may(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,12 +65,12 @@ def test_duckdb_fetches_its_own_copy_where_it_may(workspace: Workspace, monkeypa
     repository.mkdir(parents=True)
     (repository / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 1))
     monkeypatch.setattr(extensions, "find_spec", lambda _: None)
-    places = {
+    folders = {
         "extension_directory": str(workspace.root / "installed"),
         "custom_extension_repository": str(workspace.root / "repository"),
     }
     for allowed in (True, False):
-        connection = duckdb.connect(config={**places, "autoinstall_known_extensions": allowed})
+        connection = duckdb.connect(config={**folders, "autoinstall_known_extensions": allowed})
         extensions.load(connection, "sqlite_scanner")
         query = "SELECT loaded, installed FROM duckdb_extensions() WHERE extension_name = 'sqlite_scanner'"
         assert connection.execute(query).fetchall() == [(True, True)]

@@ -1,0 +1,213 @@
+"""An apply that is killed, stopped or out of room: readers see nothing of it, and the next one goes on from there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.conftest import Workspace
+
+FEATURES = '''
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from featdsl import Entity, Feature, FeatureGroup, Source, python_feature
+
+user = Entity("user", keys={"user_id": int})
+rows = Source("rows", path="data/rows.parquet", timestamp="ts")
+
+
+class First(FeatureGroup, entity=user, source=rows):
+    v = Feature(int, sql="v")
+
+
+class Second(FeatureGroup, entity=user, source=rows):
+    total = Feature("HUGEINT", sql="sum(v)", window="1 day")
+
+
+class Third(FeatureGroup, entity=user, inputs=[First.v, Second.total]):
+    both = Feature("HUGEINT", sql="v + coalesce(total, 0)")
+
+
+class Waiting(FeatureGroup, entity=user, source=rows):
+    @python_feature(int)
+    def w(v: pa.Array) -> pa.Array:
+        """Wait for as long as the project says so."""
+        Path("slow").touch()
+        while Path("wait").exists():
+            time.sleep(0.05)
+        return v
+'''
+
+
+@pytest.fixture
+def project(workspace: Workspace) -> Workspace:
+    """A project of which one group waits for as long as there is a file `wait`."""
+    return workspace.write({
+        "featproject.toml": '[project]\nname = "bank"\n[engine]\nbatch_rows = 400\n',
+        "features/__init__.py": "",
+        "features/risk.py": FEATURES,
+    }).parquet(
+        "data/rows.parquet",
+        "SELECT i % 7 AS user_id, TIMESTAMP '2026-01-01' + to_minutes(i) AS ts, i AS v FROM range(1000) t(i)",
+    )  # fmt: skip
+
+
+def start(workspace: Workspace, *arguments: str) -> subprocess.Popen[str]:
+    """Start featdsl in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "featdsl", *arguments],
+        cwd=workspace.root,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait for a file, as long as a process runs."""
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    pytest.fail(f"{path} never came")
+
+
+def done(workspace: Workspace) -> dict[str, str]:
+    """Return the tables that are done of an apply, with the files that they are in."""
+    journal = workspace.root / ".featdsl" / "unfinished.jsonl"
+    noted = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()] if journal.exists() else []
+    return {each["table"]["name"]: each["table"]["file"] for each in noted}
+
+
+def files(workspace: Workspace) -> dict[str, str]:
+    """Return the tables that are published, with the files that they are in."""
+    found = workspace.published("SELECT body->>'name', body->>'file' FROM registry.tables")
+    return {str(name): str(file) for name, file in found}
+
+
+def stop(workspace: Workspace, signal_: signal.Signals) -> subprocess.Popen[str]:
+    """Apply until the last table but one is done, and stop that."""
+    (workspace.root / "wait").touch()
+    process = start(workspace, "apply", "--yes")
+    until(workspace.root / "slow", process)
+    process.send_signal(signal_)
+    process.communicate(timeout=30)
+    (workspace.root / "wait").unlink()
+    return process
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_next_apply_goes_on_with_the_tables_that_are_done(project: Workspace, signal_: signal.Signals) -> None:
+    """Those of sources whose files are as they were."""
+    process = stop(project, signal_)
+
+    assert process.returncode != 0
+    assert not (project.root / ".featdsl" / "store.duckdb").exists()
+    before = done(project)
+    assert [name.partition("_")[0] for name in sorted(before)] == ["first", "second", "third"]
+    project.apply()
+    after = files(project)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 4
+    assert project.published("SELECT count(*), sum(v) FROM prod.first") == [(1000, 499500)]
+    assert project.published("SELECT count(*) FROM prod.waiting") == [(1000,)]
+    assert not done(project)
+    assert project.run("doctor").stdout == "All is well.\n"
+
+
+def test_what_is_done_is_done_again_where_the_data_have_changed(project: Workspace) -> None:
+    """What it was made of is not what there is."""
+    stop(project, signal.SIGKILL)
+    before = done(project)
+
+    project.parquet("data/rows.parquet", "SELECT 1 AS user_id, TIMESTAMP '2026-01-01' AS ts, 5 AS v")
+    project.apply()
+
+    assert not set(files(project).values()) & set(before.values())
+    assert project.published("SELECT v FROM prod.first") == [(5,)]
+
+
+def test_a_stopped_apply_says_so_at_once(project: Workspace) -> None:
+    """Also in the middle of a long query."""
+    (project.root / "features" / "risk.py").write_text(
+        """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+rows = Source("rows", sql="SELECT 1 AS user_id, sum(hash(a.range) % 7) AS v FROM range(3000000) a, range(3000000) b")
+
+
+class Endless(FeatureGroup, entity=user, source=rows):
+    v = Feature("HUGEINT", sql="v")
+""",
+        encoding="utf-8",
+    )
+    process = start(project, "apply", "--yes", "--format", "json")
+    assert process.stdout is not None
+    while "build endless" not in process.stdout.readline():
+        pass
+    time.sleep(1)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+
+    assert time.monotonic() - begun < 10
+    assert process.returncode == 1
+    assert "Stopped. Nothing was published" in said
+    assert "Traceback" not in said
+
+
+def test_batches_that_are_done_are_not_computed_again(project: Workspace) -> None:
+    """A table is built in batches of event time where it has many rows; an apply goes on after the last one that is done."""
+    settings, data = project.root / "featproject.toml", "data/rows.parquet"
+    settings.write_text('[project]\nname = "bank"\n[engine]\nbatch_rows = 10000\nthreads = 1\n', encoding="utf-8")
+    project.parquet(
+        data, "SELECT i % 7 AS user_id, TIMESTAMP '2026-01-01' + to_seconds(i) AS ts, i AS v FROM range(50000) t(i)"
+    )
+    text = FEATURES.replace(
+        'Path("slow").touch()',
+        'with Path("seen").open("a") as file:\n            file.write(f"{len(v)}\\n")\n        if Path("seen").read_text().count("\\n") < 12:\n            return v\n        Path("slow").touch()',
+    )
+    (project.root / "features" / "risk.py").write_text(text, encoding="utf-8")
+    stop(project, signal.SIGKILL)
+    seen = project.root / "seen"
+    before = sum(int(line) for line in seen.read_text(encoding="utf-8").splitlines()[:-1])
+    assert 10_000 < before < 50_000
+    seen.unlink()
+
+    project.apply()
+
+    again = sum(int(line) for line in seen.read_text(encoding="utf-8").splitlines())
+    assert again < 45_000
+    assert before + again < 65_000
+    assert project.published("SELECT count(*), sum(w) FROM prod.waiting") == [(50_000, sum(range(50_000)))]
+
+
+def test_a_table_in_batches_is_the_table_at_once(project: Workspace) -> None:
+    """With the times at which the next row of an entity takes over, and with running totals."""
+    project.apply()
+    queries = [f"SELECT * FROM prod.{group} ORDER BY ALL" for group in ("first", "second", "third", "waiting")]
+    tables = project.published("SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' ORDER BY ALL")
+    queries += [f'SELECT * FROM tables."{name}" ORDER BY ALL' for (name,) in tables]
+    batched = [project.published(query) for query in queries]
+
+    settings = project.root / "featproject.toml"
+    settings.write_text('[project]\nname = "bank"\n[store]\npath = "other"\n', encoding="utf-8")
+    project.apply()
+    with duckdb.connect(str(project.root / "other" / "store.duckdb"), read_only=True) as connection:
+        assert [connection.execute(query).fetchall() for query in queries] == batched
