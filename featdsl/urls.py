@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 ENVIRONMENT = "env:"
@@ -28,7 +28,7 @@ class Server:
     """A PostgreSQL database: what opens it but for the passwords, and the password."""
 
     parameters: tuple[tuple[str, str], ...]
-    password: str = ""
+    password: str = field(default="", repr=False)
 
     @property
     def address(self) -> str:
@@ -104,7 +104,7 @@ def fault(*, path: str = "", database: str = "") -> str:
 
 def _fault_of_database(database: str) -> str:
     found = server(database)
-    if (found and found.password) or (not found and _holds_secret(database)):
+    if (found.password or "sslpassword" in dict(found.parameters)) if found else _holds_secret(database):
         mend = 'put the whole of it in a variable, and give its name: database="env:WAREHOUSE_URL"'
         return f"database= holds a password, which would be kept and shown; {mend}"
     kind = _KIND.match(database)

@@ -284,14 +284,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
 def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL for this run; tests make databases of their own, and leave it running."""
     # Not pytest's folder: that one is closed to the account that PostgreSQL runs as.
-    folder = Path(tempfile.mkdtemp(prefix="featdsl-postgres-"))
-    server = Postgres.made(folder)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop(crash=True)
-        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="featdsl-postgres-") as folder:
+        server = Postgres.made(Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop(crash=True)
 
 
 @pytest.fixture(scope="session")

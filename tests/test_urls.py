@@ -29,6 +29,11 @@ def test_a_server_is_known_by_its_url_or_its_list(text: str) -> None:
     assert urls.server(text) == SERVERS[text]
 
 
+def test_a_server_is_shown_without_its_password() -> None:
+    """Also where code prints it."""
+    assert "geheim" not in repr(urls.server("postgresql://ann:geheim@wh/shop"))
+
+
 def test_what_is_no_server() -> None:
     """Files and variables are not."""
     assert [urls.server(text) for text in ("warehouse.duckdb", "env:WAREHOUSE_URL", "sqlite:shop.db")] == [None] * 3
@@ -54,6 +59,7 @@ FAULTS = {
         "postgresql://ann:pw@wh/shop": "holds a password",
         "postgres:host=wh password=pw": "holds a password",
         "postgresql://wh/shop?password=pw": "holds a password",
+        "postgresql://wh/shop?sslpassword=pw": "holds a password",
         "mysql://ann:pw@wh/shop": "holds a password",
         "mysql://wh/shop": "mysql: is no kind of database that is read",
         "mysql:shop": "mysql: is no kind of database that is read",
