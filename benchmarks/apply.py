@@ -23,11 +23,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import plan
+from plan import Took
 
 LIMIT, THREADS = "1.2GB", 2
 RAW = """
@@ -45,27 +45,6 @@ MADE = [".featdsl", "db.duckdb", "db.duckdb.wal", ".cache", "target", "logs"]
 """What an apply leaves."""
 
 
-@dataclass(frozen=True)
-class Took:
-    """What one process took: seconds of the processor and of the wall, and the most memory it had, in MiB."""
-
-    processor: float
-    wall: float
-    peak: float
-
-
-def process(command: Sequence[str], folder: Path) -> Took:
-    """Return what a process takes; ends all where it fails."""
-    # A process of its own, so that the peak is that of the command, and not of one before it.
-    seconds = (
-        f"import resource, sys; sys.path.insert(0, {str(plan.REPOSITORY / 'benchmarks')!r}); import plan, pathlib; "
-    )
-    seconds += f"found = plan.run({list(command)!r}, pathlib.Path({str(folder)!r})); "
-    seconds += "print(found.processor, found.wall, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
-    said = plan.said([sys.executable, "-c", seconds])
-    return Took(*map(float, said.split()))
-
-
 def rounds(root: Path, tools: Sequence[str], number: int) -> dict[str, list[Took]]:
     """Apply each project in turns, from nothing, and return what that took."""
     took: dict[str, list[Took]] = {tool: [] for tool in tools}
@@ -74,7 +53,7 @@ def rounds(root: Path, tools: Sequence[str], number: int) -> dict[str, list[Took
             for name in MADE:
                 path = root / tool / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            took[tool].append(process(APPLY[tool], root / tool))
+            took[tool].append(plan.run(APPLY[tool], root / tool))
     return took
 
 
@@ -147,15 +126,16 @@ def mixed(salt: int, below: int) -> str:
     return f"((((i * 2654435761 + {salt} * 40503) % 4294967296) // 65536 * 7919 + {salt}) % {below})"
 
 
-def write_events(path: Path, rows: int, columns: int) -> None:
-    """Write one Parquet file of rows of a thousand times fewer entities, in order of time, as events come."""
+def write_events(path: Path, rows: int, columns: int, since: int = 0, of: int | None = None) -> None:
+    """Write one Parquet file of rows of a thousand times fewer entities, in order of time, as events come.
+
+    It holds so many `rows` after `since` others, `of` all that there will be.
+    """
     values = ", ".join(f"{mixed(j + 2, 10_000)} / 10.0 AS x{j}" for j in range(columns))
     seen = "TIMESTAMP '2025-01-01' + to_microseconds(i * 30_000_000)"  # no two rows at one time
     path.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(config={"threads": THREADS, "memory_limit": "2GB"}) as connection:
-        select = (
-            f"SELECT {mixed(1, max(rows // 1_000, 1))} AS user_id, {seen} AS seen, {values} FROM range({rows}) t(i)"
-        )
+        select = f"SELECT {mixed(1, max((of or rows) // 1_000, 1))} AS user_id, {seen} AS seen, {values} FROM range({since}, {since + rows}) t(i)"
         connection.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet)")
 
 

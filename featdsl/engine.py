@@ -103,7 +103,14 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
 def listing(
     connection: DuckDBPyConnection, source: SourceDefinition, root: Path, frames: Path | str
 ) -> list[FileState] | None:
-    """Return the state of each file that a source reads, by path; None where no files tell whether it has changed."""
+    """Return the state of each file that a source reads, by path; None where no files tell whether it has changed.
+
+    Of files on S3 the session must have the credentials.
+    """
+    if source.format in {"parquet", "csv", "json"} and {urls.scheme(path) for path in source.location} == {"s3"}:
+        # Nothing of a file is read for what is not asked for of it.
+        query = "SELECT filename, size, epoch_ns(last_modified) FROM read_blob($1) ORDER BY filename"
+        return connection.execute(query, [list(source.location)]).fetchall()
     if any(urls.is_elsewhere(path) for path in source.location):
         return None
     match source.format:
