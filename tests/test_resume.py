@@ -8,11 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
+from featdsl.cli import main
 from tests.conftest import Workspace
 
 FEATURES = '''
@@ -211,3 +215,23 @@ def test_a_table_in_batches_is_the_table_at_once(project: Workspace) -> None:
     project.apply()
     with duckdb.connect(str(project.root / "other" / "store.duckdb"), read_only=True) as connection:
         assert [connection.execute(query).fetchall() for query in queries] == batched
+
+
+def test_a_spine_over_views_is_of_the_state_that_its_features_are_of(
+    applied: Workspace, edit: Callable[[str, str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when another state is published between the opening of one and of the other."""
+    store = applied.store
+    open_views = store._store.open_views
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.undo()
+        edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income + 1"')
+        applied.apply()
+        open_views(*arguments)
+
+    monkeypatch.setattr(store._store, "open_views", late)
+    spine = "SELECT user_id, event_timestamp AS ts, income AS seen FROM prod.user_profile"
+    found = store.training_set(["income"], spine, timestamp="ts").relation.project("seen, income").fetchall()
+
+    assert sorted(found) == [(1000.0 * i + 1, 1000.0 * i + 1) for i in range(20)]
