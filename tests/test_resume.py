@@ -235,3 +235,22 @@ def test_a_spine_over_views_is_of_the_state_that_its_features_are_of(
     found = store.training_set(["income"], spine, timestamp="ts").relation.project("seen, income").fetchall()
 
     assert sorted(found) == [(1000.0 * i + 1, 1000.0 * i + 1) for i in range(20)]
+
+
+def test_an_apply_that_is_stopped_once_it_is_published_takes_nothing_back(
+    bank: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What everyone reads by then stays."""
+
+    def stop_after(self: Path, target: Path, replace: Callable[[Path, Path], Path] = Path.replace) -> Path:
+        replaced = replace(self, target)
+        if target.name == "store.duckdb":
+            raise KeyboardInterrupt
+        return replaced
+
+    monkeypatch.setattr(Path, "replace", stop_after)
+    done = CliRunner().invoke(main, ["-C", str(bank.root), "apply", "--yes"])
+    monkeypatch.undo()
+
+    assert done.exit_code == 1
+    assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
