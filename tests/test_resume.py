@@ -254,3 +254,10 @@ def test_an_apply_that_is_stopped_once_it_is_published_takes_nothing_back(
 
     assert done.exit_code == 1
     assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+
+
+def test_a_refresh_before_the_first_apply_says_so(project: Workspace) -> None:
+    """There is nothing to bring up to date."""
+    done = project.run("refresh")
+
+    assert (done.returncode, done.stdout) == (0, "Nothing has been applied yet; run: featdsl apply\n"), done.stderr

@@ -120,11 +120,15 @@ class EmbeddedStore:
 
     def recipes(self, names: Iterable[str]) -> dict[str, str]:
         """Return how tables are computed, as their writers kept it."""
+        if not self._path.exists():
+            return {}
         with self._catalogue() as connection:
             return Registry(connection).recipes(names)
 
     def readings(self, names: Iterable[str]) -> dict[str, Reading]:
         """Return what of their sources tables were computed from the last time."""
+        if not self._path.exists():
+            return {}
         with self._catalogue() as connection:
             return Registry(connection).readings(names)
 
