@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from featdsl import calls, engine, places, recipes
+from featdsl import calls, engine, places, recipes, resources
 from featdsl.definitions import GroupDefinition, SourceDefinition
-from featdsl.errors import DataError, Problem, ResourceError, UnreachableError
+from featdsl.errors import DataError, Problem, UnreachableError
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
@@ -98,22 +98,8 @@ def in_words(what: Made, run: Callable[[], T]) -> T:
         (found,) = error.problems
         mend = f"Nothing was published. {found.mend}"
         raise DataError(Problem(found.summary, f"{_name(what)}: {found.what}", what.origin, mend)) from None
-    except duckdb.OutOfMemoryException as error:
-        raise ResourceError(_out_of(what, "memory", error)) from None
     except duckdb.Error as error:
-        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
-            raise ResourceError(_out_of(what, "disk space", error)) from None
-        raise DataError(_problem(what, error)) from None
-
-
-def _out_of(what: Made, resource: str, error: Exception) -> Problem:
-    said = str(error).splitlines()[0]
-    kept = "Nothing was published. Tables that were done are kept: the next apply goes on from there."
-    mend = {
-        "memory": "Raise memory_limit or lower threads or batch_rows in [engine], or set its temp_directory to a disk with more room.",
-        "disk space": "Free some space, or move [store] path or the temp_directory of [engine] to a larger disk; then apply again.",
-    }
-    return Problem(f"Out of {resource}", f"{_name(what)}: {said}", what.origin, f"{kept}\n{mend[resource]}")
+        raise resources.exhausted(_name(what), error, what.origin) or DataError(_problem(what, error)) from None
 
 
 def _name(what: Made) -> str:

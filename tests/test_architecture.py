@@ -27,6 +27,7 @@ LAYERS = {
         "names",
         "address",
         "rules",
+        "resources",
         "stopping",
         "urls",
     },
