@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +27,8 @@ Made = SourceDefinition | GroupDefinition | BuildTable | CheckRows
 """What may fail while real data are read."""
 Progress = Callable[[int, int], None]
 """Is told how many rows are done, and of how many."""
+_PATTERNS = frozenset({"parquet", "csv", "json"})
+"""Formats whose sources are files, told by patterns."""
 _COUNTED = frozenset({"parquet", "table"})
 """Formats whose rows are counted without reading them."""
 
@@ -69,8 +71,14 @@ class Run:
 
     def _define(self, source: SourceDefinition) -> None:
         places.attach(self.writer.connection, source, self.project)
-        select = engine.reading(source, self.project.root, self.store.frames)
+        select = engine.reading(self._as_listed(source), self.project.root, self.store.frames)
         engine.define(self.writer.connection, source, select)
+
+    def _as_listed(self, source: SourceDefinition) -> SourceDefinition:
+        """Return a source of a file pattern as the files of its listing: all tables of a run are made of the same files."""
+        if source.format not in _PATTERNS or len(source.location) > 1 or not (states := self.listing([source])):
+            return source
+        return replace(source, location=tuple(engine.escaped(path) for path, *_ in states))
 
     def listing(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
         """Return the state that the files of sources had when they were first looked at; None where there is more than files."""

@@ -261,3 +261,25 @@ def test_a_refresh_before_the_first_apply_says_so(project: Workspace) -> None:
     done = project.run("refresh")
 
     assert (done.returncode, done.stdout) == (0, "Nothing has been applied yet; run: featdsl apply\n"), done.stderr
+
+
+def test_all_tables_of_an_apply_are_made_of_the_same_files(project: Workspace) -> None:
+    """A file that comes while it runs is in none of them; refresh takes it into all of them."""
+    text = FEATURES.replace('path="data/rows.parquet"', 'path="data/*.parquet"').replace(
+        "class Waiting", "class Arriving"
+    )
+    arrive = 'if Path("late.parquet").exists():\n            Path("late.parquet").rename("data/late.parquet")'
+    text = text.replace('Path("slow").touch()', arrive)
+    text = text.replace("class First", "class Zeroth")
+    project.write({"features/risk.py": text.replace("First.v", "Zeroth.v").replace("w(v:", "a(v:")})
+    late = "SELECT i % 7 AS user_id, TIMESTAMP '2026-02-01' + to_minutes(i) AS ts, 1 AS v FROM range(10) t(i)"
+    project.parquet("late.parquet", late)
+
+    project.apply()
+
+    assert (project.root / "data" / "late.parquet").exists()
+    counts = [f"SELECT count(*) FROM prod.{group}" for group in ("arriving", "second", "third", "zeroth")]
+    assert [project.published(count) for count in counts] == [[(1000,)]] * 4
+    done = project.run("refresh")
+    assert done.returncode == 0, done.stderr
+    assert [project.published(count) for count in counts] == [[(1010,)]] * 4
