@@ -16,7 +16,9 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from featdsl import jsonlines
 from featdsl.cli import main
+from featdsl.events import Event, Published
 from tests.conftest import Workspace
 
 FEATURES = '''
@@ -254,6 +256,24 @@ def test_an_apply_that_is_stopped_once_it_is_published_takes_nothing_back(
 
     assert done.exit_code == 1
     assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+
+
+@pytest.mark.parametrize("command", [["apply", "--yes"], ["refresh", "--full"]])
+def test_what_has_published_is_not_stopped(
+    applied: Workspace, edit: Callable[[str, str, str], None], command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would say that nothing was published."""
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income + 1"')
+
+    def stop_then(event: Event) -> None:
+        if isinstance(event, Published):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(jsonlines, "tell", stop_then)
+    done = CliRunner().invoke(main, ["-C", str(applied.root), *command, "--format", "json"])
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_refresh_before_the_first_apply_says_so(project: Workspace) -> None:
