@@ -381,6 +381,8 @@ class Torture:
                 self.counts["kills"] += 1
             if run.code == 0:
                 self._commit(run)
+            elif run.serial and "Nothing was published" in run.said:
+                self.faults.append(f"{run.arguments} has published {run.serial}, and says that it has not: {run.said}")
             # Whoever presses Ctrl-C while Python itself starts is told so by Python.
             elif "Traceback" in run.said and (run.events or not run.killed):
                 self.faults.append(f"a traceback: {run.said}")
