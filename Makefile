@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest test-team lock
+.PHONY: demo test test-oldest test-team torture lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -29,6 +29,11 @@ test-oldest: .venv-oldest/ready
 # What needs DuckDB's extensions, a PostgreSQL and an S3: the extra `team` pins DuckDB, so this has an environment of its own.
 test-team: .venv-team/ready
 	FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest --numprocesses=2 tests/team
+
+# Kills at random moments over both kinds of store, with readers all the while, and full disks; prints what was counted.
+torture: .venv/ready .venv-team/ready
+	FEATDSL_KILLS=$${FEATDSL_KILLS:-150} $(BIN)/pytest tests/test_torture.py
+	FEATDSL_KILLS=$${FEATDSL_KILLS:-60} FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest tests/team/test_torture.py
 
 .venv-team/ready: requirements-team.lock pyproject.toml
 	$(PYTHON) -m venv .venv-team

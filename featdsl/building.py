@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from featdsl import calls, engine, places, recipes
+from featdsl import calls, engine, places, recipes, resources
 from featdsl.definitions import GroupDefinition, SourceDefinition
-from featdsl.errors import DataError, Problem, ResourceError, UnreachableError
+from featdsl.errors import DataError, Problem, UnreachableError
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
@@ -28,6 +28,8 @@ Made = SourceDefinition | GroupDefinition | BuildTable | CheckRows
 """What may fail while real data are read."""
 Progress = Callable[[int, int], None]
 """Is told how many rows are done, and of how many."""
+_PATTERNS = frozenset({"parquet", "csv", "json"})
+"""Formats whose sources are files, told by patterns."""
 _COUNTED = frozenset({"parquet", "table"})
 """Formats whose rows are counted without reading them."""
 
@@ -75,8 +77,14 @@ class Run:
 
     def _define(self, source: SourceDefinition) -> None:
         places.attach(self.writer.connection, source, self.project)
-        select = engine.reading(source, self.project.root, self.store.frames)
+        select = engine.reading(self._as_listed(source), self.project.root, self.store.frames)
         engine.define(self.writer.connection, source, select)
+
+    def _as_listed(self, source: SourceDefinition) -> SourceDefinition:
+        """Return a source of a file pattern as the files of its listing: all tables of a run are made of the same files."""
+        if source.format not in _PATTERNS or len(source.location) > 1 or not (states := self.listing([source])):
+            return source
+        return replace(source, location=tuple(engine.escaped(path) for path, *_ in states))
 
     def listing(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
         """Return the state that the files of sources had when they were first looked at; None where there is more than files."""
@@ -103,22 +111,8 @@ def in_words(what: Made, run: Callable[[], T]) -> T:
         (found,) = error.problems
         mend = f"Nothing was published. {found.mend}"
         raise DataError(Problem(found.summary, f"{_name(what)}: {found.what}", what.origin, mend)) from None
-    except duckdb.OutOfMemoryException as error:
-        raise ResourceError(_out_of(what, "memory", error)) from None
     except duckdb.Error as error:
-        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
-            raise ResourceError(_out_of(what, "disk space", error)) from None
-        raise DataError(_problem(what, error)) from None
-
-
-def _out_of(what: Made, resource: str, error: Exception) -> Problem:
-    said = str(error).splitlines()[0]
-    kept = "Nothing was published. Tables that were done are kept: the next apply goes on from there."
-    mend = {
-        "memory": "Raise memory_limit or lower threads or batch_rows in [engine], or set its temp_directory to a disk with more room.",
-        "disk space": "Free some space, or move [store] path or the temp_directory of [engine] to a larger disk; then apply again.",
-    }
-    return Problem(f"Out of {resource}", f"{_name(what)}: {said}", what.origin, f"{kept}\n{mend[resource]}")
+        raise resources.exhausted(_name(what), error, what.origin) or DataError(_problem(what, error)) from None
 
 
 def _name(what: Made) -> str:

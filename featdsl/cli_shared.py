@@ -94,7 +94,7 @@ def carry_out(
             planned.plan,
             project,
             store,
-            listen=listen,
+            listen=stopping.until_published(listen),
             rows=planned.rows,
             functions=planned.functions,
             approved_by=approved_by,

@@ -68,7 +68,8 @@ def refresh(
     asked = Asked(environment=env, select=select, since=since, upto=upto, full=full)
     lines = format_ == "json"
     with cli_shared.failing(format_), stopping.soon(), nullcontext(jsonlines.tell) if lines else showing() as listen:
-        result = pipeline.refresh(project, open_store(project), asked, listen=listen)
+        heard = stopping.until_published(listen)
+        result = pipeline.refresh(project, open_store(project), asked, listen=heard)
     if not lines:
         click.echo(tell.refreshed(result, cli_shared.width()), nl=False)
 

@@ -80,12 +80,13 @@ class FeatureStore:
         """
         from featdsl.trainingset import TrainingSet
 
-        opened = self._open() if as_of_snapshot is None else self._open_as_of(as_of_snapshot)
+        if as_of_snapshot is None:
+            opened, cursor = self._open_with_views(spine)
+        else:
+            opened = self._open_as_of(as_of_snapshot)
+            cursor = self._views(opened, spine)
         selection = select(opened.snapshot, features)
         deprecations.warn(opened.snapshot, selection)
-        cursor = opened.connection.cursor()
-        for name in {PROD, self._environment}:
-            opened.store.open_views(cursor, spines.views_named(spine, name), name)
         table = spines.load(cursor, spine)
         fitted = spines.fit(cursor, table, selection, timestamp)
         self._open_tables(opened, selection.wants)
@@ -270,6 +271,21 @@ class FeatureStore:
                 snapshot = environments.read(self._store, self._environment)
                 self._opened = _Opened(token, self._store, snapshot, engine.connect(self._project), set())
             return self._opened
+
+    def _open_with_views(self, spine: Any) -> tuple[_Opened, DuckDBPyConnection]:
+        """Return the newest state, and a cursor in which SQL of a spine reads the views of that same state."""
+        while True:
+            opened = self._open()
+            cursor = self._views(opened, spine)
+            # The views are those of now: an apply may have published since the state was opened.
+            if self._store.token() == opened.token:
+                return opened, cursor
+
+    def _views(self, opened: _Opened, spine: Any) -> DuckDBPyConnection:
+        cursor = opened.connection.cursor()
+        for name in {PROD, self._environment}:
+            opened.store.open_views(cursor, spines.views_named(spine, name), name)
+        return cursor
 
     def _open_as_of(self, asked: int | Mapping[str, Any]) -> _Opened:
         """Return the state of a snapshot, which a lock may name; its session lives in the training set made from it."""

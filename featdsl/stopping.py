@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from featdsl.events import Event, Listener, Published
+
 MESSAGE = "Stopped. Nothing was published; tables that are done are kept for the next apply."
 _PATIENCE = 1.5
 """Seconds for what runs to come to an end by itself."""
@@ -18,6 +20,17 @@ _PATIENCE = 1.5
 def is_interruption(error: Exception) -> bool:
     """Return whether this is what DuckDB makes of Ctrl-C."""
     return type(error).__name__ == "InterruptException" or str(error) == "Query interrupted"
+
+
+def until_published(listen: Listener) -> Listener:
+    """Let nothing stop a run any more that has published: it is over in a moment, and was not stopped."""
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Published) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        listen(event)
+
+    return heard
 
 
 @contextmanager
@@ -29,12 +42,13 @@ def soon() -> Iterator[None]:
     # The interpreter's own handler waits for the main thread, which may be in a query that calls back into Python.
     read, write = os.pipe()
     os.set_blocking(write, False)
-    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    before, handler = signal.set_wakeup_fd(write, warn_on_full_buffer=False), signal.getsignal(signal.SIGINT)
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGINT, handler)
         os.close(write)
 
 

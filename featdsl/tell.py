@@ -128,6 +128,8 @@ def findings(found: Sequence[Finding]) -> str:
 
 def refreshed(result: Result, width: int) -> str:
     """Return what a refresh did to each table, and what it came to."""
+    if not result.summary.serial:
+        return "Nothing has been applied yet; run: featdsl apply\n"
     rows = [
         (each.group, each.how, f"{each.rows:,}" if each.rows else "", each.since or "", each.why)
         for each in result.tables

@@ -27,6 +27,7 @@ LAYERS = {
         "instants",
         "names",
         "rules",
+        "resources",
         "stopping",
         "urls",
     },

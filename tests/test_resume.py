@@ -8,11 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
+from featdsl import jsonlines
+from featdsl.cli import main
+from featdsl.events import Event, Published
 from tests.conftest import Workspace
 
 FEATURES = '''
@@ -211,3 +217,89 @@ def test_a_table_in_batches_is_the_table_at_once(project: Workspace) -> None:
     project.apply()
     with duckdb.connect(str(project.root / "other" / "store.duckdb"), read_only=True) as connection:
         assert [connection.execute(query).fetchall() for query in queries] == batched
+
+
+def test_a_spine_over_views_is_of_the_state_that_its_features_are_of(
+    applied: Workspace, edit: Callable[[str, str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when another state is published between the opening of one and of the other."""
+    store = applied.store
+    open_views = store._store.open_views
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.undo()
+        edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income + 1"')
+        applied.apply()
+        open_views(*arguments)
+
+    monkeypatch.setattr(store._store, "open_views", late)
+    spine = "SELECT user_id, event_timestamp AS ts, income AS seen FROM prod.user_profile"
+    found = store.training_set(["income"], spine, timestamp="ts").relation.project("seen, income").fetchall()
+
+    assert sorted(found) == [(1000.0 * i + 1, 1000.0 * i + 1) for i in range(20)]
+
+
+def test_an_apply_that_is_stopped_once_it_is_published_takes_nothing_back(
+    bank: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What everyone reads by then stays."""
+
+    def stop_after(self: Path, target: Path, replace: Callable[[Path, Path], Path] = Path.replace) -> Path:
+        replaced = replace(self, target)
+        if target.name == "store.duckdb":
+            raise KeyboardInterrupt
+        return replaced
+
+    monkeypatch.setattr(Path, "replace", stop_after)
+    done = CliRunner().invoke(main, ["-C", str(bank.root), "apply", "--yes"])
+    monkeypatch.undo()
+
+    assert done.exit_code == 1
+    assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+
+
+@pytest.mark.parametrize("command", [["apply", "--yes"], ["refresh", "--full"]])
+def test_what_has_published_is_not_stopped(
+    applied: Workspace, edit: Callable[[str, str, str], None], command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would say that nothing was published."""
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income + 1"')
+
+    def stop_then(event: Event) -> None:
+        if isinstance(event, Published):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(jsonlines, "tell", stop_then)
+    done = CliRunner().invoke(main, ["-C", str(applied.root), *command, "--format", "json"])
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_refresh_before_the_first_apply_says_so(project: Workspace) -> None:
+    """There is nothing to bring up to date."""
+    done = project.run("refresh")
+
+    assert (done.returncode, done.stdout) == (0, "Nothing has been applied yet; run: featdsl apply\n"), done.stderr
+
+
+def test_all_tables_of_an_apply_are_made_of_the_same_files(project: Workspace) -> None:
+    """A file that comes while it runs is in none of them; refresh takes it into all of them."""
+    text = FEATURES.replace('path="data/rows.parquet"', 'path="data/*.parquet"').replace(
+        "class Waiting", "class Arriving"
+    )
+    arrive = 'if Path("late.parquet").exists():\n            Path("late.parquet").rename("data/late.parquet")'
+    text = text.replace('Path("slow").touch()', arrive)
+    text = text.replace("class First", "class Zeroth")
+    project.write({"features/risk.py": text.replace("First.v", "Zeroth.v").replace("w(v:", "a(v:")})
+    late = "SELECT i % 7 AS user_id, TIMESTAMP '2026-02-01' + to_minutes(i) AS ts, 1 AS v FROM range(10) t(i)"
+    project.parquet("late.parquet", late)
+
+    project.apply()
+
+    assert (project.root / "data" / "late.parquet").exists()
+    counts = [f"SELECT count(*) FROM prod.{group}" for group in ("arriving", "second", "third", "zeroth")]
+    assert [project.published(count) for count in counts] == [[(1000,)]] * 4
+    done = project.run("refresh")
+    assert done.returncode == 0, done.stderr
+    assert [project.published(count) for count in counts] == [[(1010,)]] * 4

@@ -23,6 +23,7 @@ from featdsl import engine
 from featdsl.definitions import Column
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
+from featdsl.resources import needed
 from featdsl.snapshot import (
     NOTHING,
     PROD,
@@ -121,11 +122,15 @@ class EmbeddedStore:
 
     def recipes(self, names: Iterable[str]) -> dict[str, str]:
         """Return how tables are computed, as their writers kept it."""
+        if not self._path.exists():
+            return {}
         with self._catalogue() as connection:
             return Registry(connection).recipes(names)
 
     def readings(self, names: Iterable[str]) -> dict[str, Reading]:
         """Return what of their sources tables were computed from the last time."""
+        if not self._path.exists():
+            return {}
         with self._catalogue() as connection:
             return Registry(connection).readings(names)
 
@@ -200,8 +205,11 @@ class EmbeddedStore:
 
     @contextlib.contextmanager
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[EmbeddedWriter]:
-        """Be the one writer. Raises StoreLockedError when another one stays for too long."""
-        with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
+        """Be the one writer. Raises StoreLockedError when another one stays for too long, ResourceError on a full disk."""
+        with (
+            needed(self._folder),
+            exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting),
+        ):
             writer = EmbeddedWriter(self._project, self._folder, self.read(environment), self._sweep()[0])
             try:
                 yield writer

@@ -300,8 +300,9 @@ class EmbeddedWriter(Recording):
         head = Head(self.snapshot.head.lineage or uuid.uuid4().hex, self.serial)
         try:
             self._write_catalogue(path, partial, head, entry)
-            partial.replace(path)
+            # Before the rename: Ctrl-C right after it must not have the files removed that everyone reads by then.
             self._published = True
+            partial.replace(path)
             self._journal.clear()
         finally:
             partial.unlink(missing_ok=True)

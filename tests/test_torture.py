@@ -1,0 +1,183 @@
+"""Writers that are killed over and over, and a disk that fills up: readers see whole states, and nothing published is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests import torture
+from tests.conftest import Workspace
+from tests.torture import READERS, Torture
+
+SETTINGS = '[project]\nname = "torture"\n[store]\nlock_timeout = "5 minutes"\n'
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_whenever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No reader sees a mixture, no state that was published is lost, and the next run goes on."""
+    torture.make(tmp_path, SETTINGS)
+    tortured = Torture(tmp_path, torture.kills(15))
+    tortured.begin()
+    with tortured.read_by(READERS):
+        tortured.write()
+    tortured.settle()
+    with capsys.disabled():
+        print(f"\nA store in a folder: {tortured.report()}")  # noqa: T201 - the figures
+    assert tortured.faults == []
+    assert tortured.counts["reads"] > READERS
+    assert unseen(tmp_path / ".featdsl") == []
+
+
+def unseen(folder: Path) -> list[str]:
+    """Return the files of a store that its catalogue does not list."""
+    with duckdb.connect(str(folder / "store.duckdb"), read_only=True) as connection:
+        listed = {name for (name,) in connection.execute("SELECT name FROM registry.files").fetchall()}
+    known = {"store.duckdb", "lock", "memory-torture.json"} | listed
+    files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(file for file in files if file not in known)
+
+
+FACTS = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+rows = Source("rows", path="data/*.parquet", timestamp="ts")
+
+
+class Facts(FeatureGroup, entity=user, source=rows):
+    v = Feature(str, sql="v")
+
+
+class Digests(FeatureGroup, entity=user, source=rows):
+    digest = Feature(str, sql="sha256(v)")
+"""
+ROWS = "SELECT i % 7 AS user_id, TIMESTAMP '{}' + to_seconds(i) AS ts, sha256(i::VARCHAR) AS v FROM range({}) t(i)"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk that is as small as is wanted."""
+
+    folder: Path
+
+    def resize(self, size: str, act: str = "remount,") -> None:
+        """Make it smaller or larger."""
+        command = ["mount", "-t", "tmpfs", "-o", f"{act}size={size}", "tmpfs", str(self.folder)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def remove(self) -> None:
+        """Take it away."""
+        command = ["umount", "--lazy", str(self.folder)]
+        subprocess.run(command, check=True)
+
+    def leave(self, room: int) -> None:
+        """Fill it up but for so many KiB."""
+        filler = self.folder / "filler"
+        filler.unlink(missing_ok=True)
+        found = os.statvfs(self.folder)
+        filler.write_bytes(bytes(max(found.f_bavail * found.f_bsize - room * 1024, 0)))
+
+    def clear(self) -> None:
+        """Remove what fills it up."""
+        (self.folder / "filler").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 4 MiB, where this process may mount one."""
+    found = Disk(tmp_path / "disk")
+    found.folder.mkdir()
+    try:
+        found.resize("4m", "")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount a disk here")
+    yield found
+    found.remove()
+
+
+def full(workspace: Workspace, engine: str = "", store: str = "disk/store") -> Workspace:
+    """Write a project that has its store on the disk, with a few rows."""
+    toml = f'[project]\nname = "full"\n[store]\npath = "{store}"\n[engine]\nthreads = 1\n{engine}'
+    files = {"featproject.toml": toml, "features/__init__.py": FACTS}
+    return workspace.write(files).parquet("data/a.parquet", ROWS.format("2026-01-01", 700))
+
+
+def failed(done: subprocess.CompletedProcess[str], what: str) -> None:
+    """Hold that a run has said what ran out, and how to mend it."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"Out of {what}" in done.stderr, done.stderr
+    assert "Nothing was published" in done.stderr
+
+
+def test_a_full_disk_stops_writers_and_no_reader(workspace: Workspace, disk: Disk) -> None:
+    """They say so wherever it fills up; with more room the next apply goes on."""
+    project = full(workspace)
+    project.apply()
+    store, old = project.store, {"v": hashlib.sha256(b"696").hexdigest()}
+    assert store.get_features(["v"], user_id=3) == old
+    project.parquet("data/b.parquet", ROWS.format("2026-01-02", 70_000))
+    failed(project.run("refresh"), "disk space")
+    assert store.get_features(["v"], user_id=3) == project.store.get_features(["v"], user_id=3) == old
+    (project.root / "data" / "b.parquet").unlink()
+
+    # A new definition takes two files of half a MiB and a new catalogue as large: it fails at each step, and then it does not.
+    path = project.root / "features" / "__init__.py"
+    path.write_text(path.read_text(encoding="utf-8").replace('sql="v"', "sql=\"v || '!'\""), encoding="utf-8")
+    codes = []
+    for room in (0, 8, 40, 100, 270, 300, 540, 600, 800, 1000):
+        disk.leave(room)
+        done = project.run("apply", "--yes")
+        codes.append(done.returncode)
+        if done.returncode:
+            failed(done, "disk space")
+            assert store.get_features(["v"], user_id=3) == project.store.get_features(["v"], user_id=3) == old
+            assert project.run("get", "v", "--key", "user_id=3").returncode == 0
+        else:
+            break
+    assert codes[0] == 1
+    disk.clear()
+    disk.resize("100m")
+    project.parquet("data/b.parquet", ROWS.format("2026-01-02", 70_000))
+    project.apply()
+    assert project.run("refresh").returncode == 0
+    assert store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"69996").hexdigest() + "!"}
+    assert project.run("doctor", "--fix").returncode == 0
+    assert project.run("doctor").stdout == "All is well.\n"
+
+
+def test_files_that_may_not_grow_stop_a_writer(workspace: Workspace) -> None:
+    """As where the disk is full; with room the next apply goes on."""
+    project = full(workspace, store="store")
+    project.apply()
+    project.parquet("data/b.parquet", ROWS.format("2026-01-02", 70_000))
+    command = ["bash", "-c", "ulimit -f 2048; exec $0 -m featdsl refresh", sys.executable]
+    limited = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    failed(limited, "disk space")
+    assert project.store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"696").hexdigest()}
+    assert project.run("refresh").returncode == 0
+    assert project.store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"69996").hexdigest()}
+
+
+def test_memory_that_runs_out_while_the_disk_is_full_stops_a_writer(workspace: Workspace, disk: Disk) -> None:
+    """With what says so; with room for what does not fit into memory the next apply goes on."""
+    project = full(workspace, 'memory_limit = "100MB"\ntemp_directory = "disk/spill"\n', store="store")
+    project.apply()
+    project.parquet("data/b.parquet", ROWS.format("2026-01-02", 700_000))
+    disk.leave(64)
+    done = project.run("refresh")
+    failed(done, "disk space" if "disk space" in done.stderr else "memory")
+    assert project.store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"696").hexdigest()}
+    disk.clear()
+    disk.resize("1g")
+    done = project.run("refresh")
+    assert done.returncode == 0, done.stderr
+    assert project.store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"699996").hexdigest()}
