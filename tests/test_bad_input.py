@@ -986,7 +986,7 @@ PLANS = {
     "half of an object": ('{"format": 2}', f"Not a plan\n  plan.json: project: Field required.\n{MEND}"),
     "a newer format": (
         '{"format": 99}',
-        "Plan of a newer format\n  plan.json has format 99; this featdsl reads 3.\n"
+        "Plan of a newer format\n  plan.json has format 99; this featdsl reads 2.\n"
         "  Use the featdsl that wrote it.",
     ),
 }  # fmt: skip
