@@ -23,16 +23,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import plan
+from plan import Took
 
 LIMIT, THREADS = "1.2GB", 2
 RAW = """
 import duckdb, json, sys
-connection = duckdb.connect("db.duckdb", config={settings})
+connection = duckdb.connect(config={settings})
+connection.execute("ATTACH 'db.duckdb' AS db (STORAGE_VERSION 'v1.5.0'); USE db")  # as featdsl's files are
 for statement in json.load(open("statements.json")):
     connection.execute(statement)
 connection.close()
@@ -44,27 +45,6 @@ MADE = [".featdsl", "db.duckdb", "db.duckdb.wal", ".cache", "target", "logs"]
 """What an apply leaves."""
 
 
-@dataclass(frozen=True)
-class Took:
-    """What one process took: seconds of the processor and of the wall, and the most memory it had, in MiB."""
-
-    processor: float
-    wall: float
-    peak: float
-
-
-def process(command: Sequence[str], folder: Path) -> Took:
-    """Return what a process takes; ends all where it fails."""
-    # A process of its own, so that the peak is that of the command, and not of one before it.
-    seconds = (
-        f"import resource, sys; sys.path.insert(0, {str(plan.REPOSITORY / 'benchmarks')!r}); import plan, pathlib; "
-    )
-    seconds += f"found = plan.run({list(command)!r}, pathlib.Path({str(folder)!r})); "
-    seconds += "print(found.processor, found.wall, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
-    said = plan.said([sys.executable, "-c", seconds])
-    return Took(*map(float, said.split()))
-
-
 def rounds(root: Path, tools: Sequence[str], number: int) -> dict[str, list[Took]]:
     """Apply each project in turns, from nothing, and return what that took."""
     took: dict[str, list[Took]] = {tool: [] for tool in tools}
@@ -73,7 +53,7 @@ def rounds(root: Path, tools: Sequence[str], number: int) -> dict[str, list[Took
             for name in MADE:
                 path = root / tool / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            took[tool].append(process(APPLY[tool], root / tool))
+            took[tool].append(plan.run(APPLY[tool], root / tool))
     return took
 
 
@@ -91,9 +71,9 @@ def told(name: str, took: Mapping[str, Sequence[Took]]) -> None:
         )
 
 
-def same(root: Path, tools: Sequence[str], sums: Mapping[str, Sequence[str]]) -> None:
-    """End all unless each table has the same rows and sums of columns with every tool."""
-    found = {tool: summed(root / tool, tool, sums) for tool in tools}
+def same(root: Path, tools: Sequence[str], sums: Mapping[str, Sequence[str]], own: str = "") -> None:
+    """End all unless each table has the same rows and sums of columns with every tool; featdsl's may be its `own`."""
+    found = {tool: summed(root / tool, tool, sums, own if tool == "featdsl" else "") for tool in tools}
     for tool in tools:
         for table, values in found[tool].items():
             ours = found["featdsl"][table]
@@ -102,15 +82,16 @@ def same(root: Path, tools: Sequence[str], sums: Mapping[str, Sequence[str]]) ->
     print(f"  equal results in {len(sums):,} tables", flush=True)
 
 
-def summed(folder: Path, tool: str, sums: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
+def summed(folder: Path, tool: str, sums: Mapping[str, Sequence[str]], own: str) -> dict[str, list[float]]:
     """Return the number of rows and the sum of each column of each table."""
+    found = {}
     with duckdb.connect(str(folder / WHERE[tool]), read_only=True) as connection:
-        return {
-            table: [float(each or 0) for each in connection.execute(
-                f"SELECT count(*), {', '.join(f'sum({column})' for column in columns)} FROM {SCHEMA[tool]}.{table}"
-            ).fetchone() or ()]
-            for table, columns in sums.items()
-        }  # fmt: skip
+        for table, columns in sums.items():
+            listed = ", ".join(f'sum("{column}")' for column in columns)
+            place = own or f"{SCHEMA[tool]}.{table}"
+            row = connection.execute(f"SELECT count(*), {listed} FROM {place}").fetchone() or ()
+            found[table] = [float(value or 0) for value in row]
+    return found
 
 
 def write_raw(folder: Path, statements: Sequence[str], settings: Mapping[str, object]) -> None:
@@ -145,15 +126,16 @@ def mixed(salt: int, below: int) -> str:
     return f"((((i * 2654435761 + {salt} * 40503) % 4294967296) // 65536 * 7919 + {salt}) % {below})"
 
 
-def write_events(path: Path, rows: int, columns: int) -> None:
-    """Write one Parquet file of rows of a thousand times fewer entities, in order of time, as events come."""
+def write_events(path: Path, rows: int, columns: int, since: int = 0, of: int | None = None) -> None:
+    """Write one Parquet file of rows of a thousand times fewer entities, in order of time, as events come.
+
+    It holds so many `rows` after `since` others, `of` all that there will be.
+    """
     values = ", ".join(f"{mixed(j + 2, 10_000)} / 10.0 AS x{j}" for j in range(columns))
     seen = "TIMESTAMP '2025-01-01' + to_microseconds(i * 30_000_000)"  # no two rows at one time
     path.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(config={"threads": THREADS, "memory_limit": "2GB"}) as connection:
-        select = (
-            f"SELECT {mixed(1, max(rows // 1_000, 1))} AS user_id, {seen} AS seen, {values} FROM range({rows}) t(i)"
-        )
+        select = f"SELECT {mixed(1, max((of or rows) // 1_000, 1))} AS user_id, {seen} AS seen, {values} FROM range({since}, {since + rows}) t(i)"
         connection.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet)")
 
 
@@ -205,14 +187,12 @@ def large(rows: int, tools: Sequence[str]) -> None:
             query = built["sql"].replace('source."rows"', f"read_parquet('{root}/events.parquet') AS \"rows\"")
             write_model(root, query, tools)
             told(said, rounds(root, tools, 3))
-            table = built["table"]
             columns = [column["name"] for column in built["columns"] if column["dtype"] in {"DOUBLE", "BIGINT"}]
-            compare_large(root, tools, table, columns)
+            same(root, tools, {"big": columns}, f'tables."{built["table"]}"')
 
 
 def write_model(root: Path, query: str, tools: Sequence[str]) -> None:
     """Write the project of one model for each of the others."""
-    # Stored in the format of featdsl's files.
     write_raw(root / "raw", [f"CREATE TABLE bench.big AS {query}"], {"threads": THREADS})
     for tool in tools:
         if tool in plan.FILES and tool != "featdsl":
@@ -220,21 +200,6 @@ def write_model(root: Path, query: str, tools: Sequence[str]) -> None:
                 plan.save(root / tool / name, text)
     plan.save(root / "sqlmesh" / "models" / "big.sql", f"MODEL (name bench.big, kind FULL);\n{query};\n")
     plan.save(root / "dbt" / "models" / "big.sql", query)
-
-
-def compare_large(root: Path, tools: Sequence[str], table: str, columns: Sequence[str]) -> None:
-    """End all unless the table has the same rows and sums with every tool."""
-    found = {}
-    listed = ", ".join(f'sum("{column}")' for column in columns)
-    for tool in tools:
-        with duckdb.connect(str(root / tool / WHERE[tool]), read_only=True) as connection:
-            place = f'tables."{table}"' if tool == "featdsl" else f"{SCHEMA[tool]}.big"
-            row = connection.execute(f"SELECT count(*), {listed} FROM {place}").fetchone() or ()
-            found[tool] = [float(value or 0) for value in row]
-    for tool, values in found.items():
-        if any(abs(a - b) > 1e-6 * max(abs(a), 1) for a, b in zip(values, found["featdsl"], strict=True)):
-            sys.exit(f"{tool} has {values}, featdsl {found['featdsl']}")
-    print("  equal results", flush=True)
 
 
 # Much memory

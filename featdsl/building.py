@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from featdsl import calls, engine, places, recipes, resources
@@ -69,6 +70,11 @@ class Run:
             return
         in_words(source, lambda: self._define(source))
 
+    def _list(self, source: SourceDefinition) -> list[engine.FileState] | None:
+        if source.format in {"parquet", "csv", "json"}:
+            places.open_urls(self.writer.connection, source.location, self.project.settings.engine.s3)
+        return engine.listing(self.writer.connection, source, self.project.root, self.store.frames)
+
     def _define(self, source: SourceDefinition) -> None:
         places.attach(self.writer.connection, source, self.project)
         select = engine.reading(self._as_listed(source), self.project.root, self.store.frames)
@@ -84,8 +90,7 @@ class Run:
         """Return the state that the files of sources had when they were first looked at; None where there is more than files."""
         for source in sources:
             if source not in self._files:
-                connection, frames = self.writer.connection, self.store.frames
-                self._files[source] = engine.listing(connection, source, self.project.root, frames)
+                self._files[source] = in_words(source, partial(self._list, source))
         states = [self._files[each] for each in sources]
         if any(state is None for state in states):
             return None

@@ -12,7 +12,11 @@ from featdsl import cli_shared
 
 @click.group("store")
 def store_() -> None:
-    """Look after where applied features live."""
+    """Look after where applied features live.
+
+    \b
+    featdsl store migrate
+    """
 
 
 @store_.command("migrate")

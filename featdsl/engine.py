@@ -69,11 +69,11 @@ def files(source: SourceDefinition, root: Path, frames: Path | str) -> list[str]
     return [places.path_of(path, root) for path in source.location]
 
 
-FileState = tuple[str, int, int, int]
-"""The path of a file, its size, and the times of change of what it holds and of itself, in nanoseconds."""
+FileState = tuple[str, int, int]
+"""The path of a file, its size, and when it was written, in nanoseconds."""
 
 
-def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[FileState]:
+def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[tuple[str, int, int, int]]:
     """Return the path, the size and the times of change of each file that a source reads.
 
     Returns nothing where that does not tell what they hold: a file is not there, or was written a moment ago, so that it
@@ -103,7 +103,14 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
 def listing(
     connection: DuckDBPyConnection, source: SourceDefinition, root: Path, frames: Path | str
 ) -> list[FileState] | None:
-    """Return the state of each file that a source reads, by path; None where no files tell whether it has changed."""
+    """Return the state of each file that a source reads, by path; None where no files tell whether it has changed.
+
+    Of files on S3 the session must have the credentials.
+    """
+    if source.format in {"parquet", "csv", "json"} and {urls.scheme(path) for path in source.location} == {"s3"}:
+        # Nothing of a file is read for what is not asked for of it.
+        query = "SELECT filename, size, epoch_ns(last_modified) FROM read_blob($1) ORDER BY filename"
+        return connection.execute(query, [list(source.location)]).fetchall()
     if any(urls.is_elsewhere(path) for path in source.location):
         return None
     match source.format:
@@ -121,7 +128,7 @@ def listing(
         found = {path: Path(path).stat() for path in paths}
     except OSError:
         return None
-    return [(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in sorted(found.items())]
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in sorted(found.items())]
 
 
 def escaped(path: str) -> str:

@@ -142,7 +142,7 @@ def _uniques(given: Any) -> tuple[Uniqueness, ...]:
     """Return what is unique: columns that are so together, or an object a rule."""
     listed = _listed(given)
     if listed and not any(isinstance(each, Unique) for each in listed):
-        listed = [Unique(*(sorted(listed) if _is_set(given) else listed))]
+        listed = [Unique(*(sorted(listed, key=str) if _is_set(given) else listed))]
     return _in_order(given, _ruled(each if isinstance(each, Unique) else Unique(each) for each in listed))
 
 

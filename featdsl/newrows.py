@@ -101,7 +101,7 @@ def find(
     if of_files and looked.only_added:
         end = last(table, connection)
         return New("extended", files, since=since, files=tuple(looked.added) if end is None or end < since else ())
-    changed = f"files have changed{_back(recipe)}" if looked.files is not None else f"rows since{_back(recipe)}"
+    changed = f"its files have changed{_back(recipe)}" if looked.files is not None else f"by time{_back(recipe)}"
     return New("extended", f"{files}, {changed}" if of_files and number else changed, since=since)
 
 

@@ -133,13 +133,13 @@ def _repairs(target: Catalog, drift: Drift, environment: str) -> Iterator[str]:
 
 
 def _lost(snapshot: Snapshot, target: Catalog, drift: Drift, project: str) -> Iterator[str]:
-    """Yield what is lost and cannot be made again: tables of old definitions, whose sources of then are not kept."""
+    """Yield what is lost and no plan makes again: tables of old definitions."""
     current = {f.table for f in snapshot.catalog.features.values() if f.project != project}
     for table in sorted(drift.tables - target.tables - current):
         holders = [name for name in sorted(target.sets) if table in _tables_behind(snapshot, name)]
         if holders:
-            file = snapshot.tables[table].file
-            yield f"table {table} is lost, and only {', '.join(holders)} still hold it: restore the store's {file}"
+            held = f"table {table} is lost, and only {', '.join(holders)} still hold it"
+            yield f"{held}: restore {snapshot.tables[table].file}, or compute it again: featdsl refresh"
 
 
 def _tables_behind(snapshot: Snapshot, feature_set: str) -> set[str]:

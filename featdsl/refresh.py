@@ -136,6 +136,7 @@ class _Work:
         self.run, self._asked, self._listen = run, asked, listen
         self._snapshot = run.writer.snapshot
         self._own = self._snapshot.catalog.of_project(run.project.name)
+        self._lost = run.store.drift(self._snapshot).tables
         self._features = self._by_table()
         over_sources = [name for name, features in self._features.items() if not features[0].inputs]
         known = run.store.recipes(over_sources)
@@ -214,8 +215,8 @@ class _Work:
 
     def _new(self, table: StoredTable, looked: newrows.Looked) -> New:
         """Return which rows of a source are new."""
-        if self._asked.full:
-            return New("rebuilt", "asked for")
+        if self._asked.full or table.name in self._lost:
+            return New("rebuilt", "asked for" if self._asked.full else "it was lost from the store")
         if self._asked.since is None and looked.unchanged:
             return New("nothing new", "its files are as they were" if looked.files else "its rows came from memory")
         if not looked.recipe.in_parts:
@@ -263,17 +264,17 @@ class _Work:
         reads = selects.tables_read(features, versions)
         found = [writer.table(each).changed_since(writer.table(name).written[-1].serial) for each in reads]
         since = [since for changed, since in found if changed]
-        if not since and not self._asked.full:
+        lost = name in self._lost
+        if not since and not self._asked.full and not lost:
             return self._report(name, New("nothing new", "its inputs are as they were"))
         group, build = self._own.groups[features[0].group], writer.table(name)
-        whole = self._asked.full or None in since or not selects.only_times_of_its_own(features, versions)
+        whole = self._asked.full or lost or None in since or not selects.only_times_of_its_own(features, versions)
         if whole or not features[0].timed:
             sql = selects.derived_table(features, versions)
             rows = building.in_words(group, lambda: writer.build(name, sql, build.columns, reads, build.keys))
             self._check(name)
-            return self._report(
-                name, New("rebuilt", "asked for" if self._asked.full else "its inputs have changed"), rows
-            )
+            why = "it was lost from the store" if lost else "its inputs have changed"
+            return self._report(name, New("rebuilt", "asked for" if self._asked.full else why), rows)
         first = min(each for each in since if each is not None)
         time = f"{features[0].clock} '{first}'"
         sql = selects.derived_table(features, versions, since=time)

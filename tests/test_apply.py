@@ -589,7 +589,7 @@ def test_a_store_that_was_moved_is_mended(applied: Workspace, tmp_path: Path) ->
 
 
 def test_a_lost_table_that_only_a_pin_holds_is_told_where_it_is_read(corrected: Workspace) -> None:
-    """Its source's definition of then is not kept, so it cannot be built again; the file must be restored."""
+    """A refresh computes it again, as it was defined then, from its source as that is now."""
     snapshot = registry(corrected)
     (income,) = [m for m in snapshot.catalog.sets["credit_risk@1"].members if m.column == "income"]
     old = snapshot.versions["user_profile.income", income.fingerprint]
@@ -598,6 +598,10 @@ def test_a_lost_table_that_only_a_pin_holds_is_told_where_it_is_read(corrected: 
     said = featdsl(corrected, "plan")
 
     assert f"table {old.table} is lost, and only credit_risk@1, credit_risk@2 still hold it" in said
+    assert "it was lost from the store" in featdsl(corrected, "refresh")
+    assert "is lost" not in featdsl(corrected, "plan")
+    again = registry(corrected).tables[old.table]
+    assert (again.rows, again.columns) == (snapshot.tables[old.table].rows, snapshot.tables[old.table].columns)
 
 
 def test_many_groups_share_few_files(workspace: Workspace) -> None:

@@ -16,6 +16,7 @@ PACKAGE = Path(featdsl.__file__).parent
 
 LAYERS = {
     "words": {
+        "address",
         "callables",
         "literals",
         "sourcecode",
@@ -25,7 +26,6 @@ LAYERS = {
         "events",
         "instants",
         "names",
-        "address",
         "rules",
         "resources",
         "stopping",

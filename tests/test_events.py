@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -183,12 +183,15 @@ def test_progress_and_warnings_have_lines_too(capsys: pytest.CaptureFixture[str]
     """What a long step tells, and a rule that stops nothing."""
     jsonlines.tell(events.Progress(3, "build spending", 10, 40, None))
     jsonlines.tell(events.Progress(3, "build spending", 20, 40, 1.23456))
-    jsonlines.tell(events.Warned("user_profile.age", "age < 33", "", 5, 20))
+    jsonlines.tell(
+        events.Warned("user_profile.age", "expect", "age < 33", "", 5, 20, ({"age": 36, "born": date(1990, 1, 2)},))
+    )
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [{name: value for name, value in each.items() if name != "at"} for each in told] == [
         {"event": "progress", "number": 3, "label": "build spending", "rows_done": 10, "rows_total": 40, "seconds_left": None},
         {"event": "progress", "number": 3, "label": "build spending", "rows_done": 20, "rows_total": 40, "seconds_left": 1.235},
-        {"event": "warned", "address": "user_profile.age", "rule": "age < 33", "name": "", "broken": 5, "rows": 20},
+        {"event": "warned", "address": "user_profile.age", "kind": "expect", "rule": "age < 33", "name": "", "broken": 5,
+         "rows": 20, "examples": [{"age": 36, "born": "1990-01-02"}]},
     ]  # fmt: skip
 
 

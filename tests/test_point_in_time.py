@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from featdsl import Entity, Feature, FeatureGroup, Source, strategies
+from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Source, strategies
 from tests.declared import applied
 
 CASES = json.loads((Path(__file__).parent / "point_in_time" / "cases.json").read_text(encoding="utf-8"))
@@ -64,3 +64,27 @@ def test_each_feature_has_the_value_that_was_known(
         assert training.select([*case["keys"], "ts"]) == rows(case["spine"]).select([*case["keys"], "ts"]).cast(
             training.select([*case["keys"], "ts"]).schema
         )
+
+
+def test_derived_features_that_read_different_values_by_one_name_keep_them_apart(tmp_path: Path) -> None:
+    """Features of different groups share a layer of the query only where a name means one value in it."""
+
+    def declare() -> None:
+        user = Entity("user", keys={"user_id": int})
+        rows = Source("rows", frame=pa.table({"user_id": [1], "a": [2], "b": [30]}))
+
+        class Given(FeatureGroup, entity=user, source=rows):
+            a = Feature(int)
+            b = Feature(int)
+
+        class First(FeatureGroup, entity=user, inputs=[Given.a.alias("x")]):
+            first = Feature(int, sql="x + 1")
+
+        class Second(FeatureGroup, entity=user, inputs=[Given.b.alias("x"), First.first]):
+            second = Feature(int, sql="x + 1")
+            both = Feature(int, sql="x + first")
+
+        FeatureSet("all", version=1, features=[First.first, Second.second, Second.both])
+
+    store = applied(tmp_path, declare)
+    assert store.get_features("all@1", user_id=1) == {"first": 3, "second": 31, "both": 33}

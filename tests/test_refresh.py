@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -202,3 +204,238 @@ def test_a_file_that_grows_gives_what_all_of_it_gives(data: st.DataObject, times
             story.write("data/all.parquet", whole)
             story.refresh()
             assert story.contents() == story.anew()
+
+
+# By the command line
+
+TIMES = "TIMESTAMP '2026-01-01' + to_hours(i)"
+
+
+def day(bank: Workspace, number: int, income: str = "1000.0 * i") -> None:
+    """Write the rows of one more day of the small project: a file of its own, 24 rows of four users."""
+    bank.parquet(
+        f"data/accounts/{number}.parquet",
+        f"""SELECT i % 4 AS user_id, {TIMES} AS updated_at, DATE '1990-06-15' AS birth_date, {income} AS annual_income
+        FROM range({24 * number}, {24 * number + 24}) t(i)""",
+    )
+
+
+@pytest.fixture
+def growing(bank: Workspace, edit: Any) -> Workspace:
+    """The small project over a folder of files, a file a day, applied with the first."""
+    edit("features/accounts/__init__.py", "data/accounts.parquet", "data/accounts/*.parquet")
+    day(bank, 0)
+    bank.apply()
+    return bank
+
+
+def incomes(workspace: Workspace, view: str = "prod.user_profile") -> list[tuple[object, ...]]:
+    """Return how many rows a view has, and the sum of the incomes in it."""
+    return workspace.published(f"SELECT count(*), sum(income) FROM {view}")
+
+
+def of_days(number: int) -> list[tuple[object, ...]]:
+    """Return the same of so many days."""
+    return [(24 * number, 1000.0 * sum(range(24 * number)))]
+
+
+def listed(workspace: Workspace) -> dict[str, int]:
+    """Return the data files, with their times of change."""
+    return {path.name: path.stat().st_mtime_ns for path in (workspace.root / ".featdsl" / "data").iterdir()}
+
+
+def test_only_new_files_are_read_and_nothing_is_written_where_there_are_none(growing: Workspace) -> None:
+    """Not even a new state."""
+    before, state = listed(growing), growing.run("history", "--format", "json").stdout
+    nothing = growing.run("refresh")
+    assert nothing.returncode == 0, nothing.stderr
+    assert "Everything is up to date." in nothing.stdout
+    assert (listed(growing), growing.run("history", "--format", "json").stdout) == (before, state)
+
+    (growing.root / "data" / "accounts" / "0.parquet").chmod(0o644)
+    day(growing, 1)
+    told = growing.run("refresh").stdout
+    assert "user_profile   extended  24    2026-01-02 00:00:00  1 new file" in told
+    assert "affordability  extended  24    2026-01-02 00:00:00  its inputs have changed" in told
+    assert incomes(growing) == of_days(2)
+    assert growing.published("SELECT sum(monthly) FROM prod.affordability") == [(1000.0 * sum(range(48)) / 12,)]
+    assert "refresh (data)" in growing.run("history", "user_profile").stdout
+    assert growing.run("plan", "--check").returncode == 0
+
+
+def test_what_a_set_version_pins_is_refreshed_as_it_was_defined(growing: Workspace, edit: Any) -> None:
+    """Beside what the feature is by now."""
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income * 2"')
+    growing.apply()
+    day(growing, 1)
+    assert growing.run("refresh").returncode == 0
+
+    assert incomes(growing) == [(48, 2000.0 * sum(range(48)))]
+    assert growing.store.get_features("credit_risk@1", user_id=3)["income"] == 47_000.0
+    assert growing.store.get_features(["income"], user_id=3) == {"income": 94_000.0}
+
+
+def test_many_refreshes_leave_few_files(growing: Workspace) -> None:
+    """Small parts are merged as they come, and what was merged goes."""
+    for number in range(1, 14):
+        day(growing, number)
+        assert growing.run("refresh", "--select", "user_profile").returncode == 0
+    ((parts,),) = growing.published(
+        "SELECT len(body->'parts'->'$[*]') FROM registry.tables WHERE body->>'name' LIKE 'user_profile%'"
+    )
+    assert int(str(parts)) <= 6
+    assert incomes(growing) == of_days(14)
+
+
+def test_a_span_of_time_is_computed_again_or_left_out(growing: Workspace) -> None:
+    """By --from and --to; a file that was changed behind the last time counts from there on."""
+    day(growing, 0, income="5.0::DOUBLE")
+    day(growing, 1)
+    assert growing.run("refresh", "--to", "2026-01-02T12:00").returncode == 0
+    assert incomes(growing)[0][0] == 36
+    old = 1000.0 * sum(range(23))
+    assert growing.published(
+        "SELECT sum(income) FROM prod.user_profile WHERE event_timestamp < '2026-01-01 23:00:00'"
+    ) == [(old,)]
+    assert growing.run("refresh", "--from", "2026-01-01T12:00").returncode == 0
+    (found,) = growing.published("SELECT count(*), sum(income) FROM prod.user_profile")
+    assert found == (48, 1000.0 * sum(range(12)) + 12 * 5.0 + 1000.0 * sum(range(24, 48)))
+    assert growing.run("refresh", "--full").returncode == 0
+    assert incomes(growing) == [(48, 24 * 5.0 + 1000.0 * sum(range(24, 48)))]
+
+
+def test_new_rows_that_break_a_rule_are_not_published(growing: Workspace) -> None:
+    """Nothing of the refresh is, and the next one begins where this one did."""
+    before = listed(growing)
+    growing.parquet(
+        "data/accounts/1.parquet",
+        """SELECT 9 AS user_id, TIMESTAMP '2026-01-02' AS updated_at, DATE '1790-06-15' AS birth_date, 1.0 AS annual_income""",
+    )
+    failed = growing.run("refresh")
+    assert failed.returncode == 1
+    assert "Check failed" in failed.stderr
+    assert "age BETWEEN 0 AND 120" in failed.stderr
+    assert listed(growing) == before
+    assert incomes(growing) == of_days(1)
+    day(growing, 1)
+    assert growing.run("refresh").returncode == 0
+    assert incomes(growing) == of_days(2)
+
+
+def test_a_saved_plan_and_a_lock_hold_over_a_refresh(growing: Workspace, edit: Any) -> None:
+    """A refresh changes what no plan was made for, and what was trained on is as it was."""
+    training = growing.store.training_set(
+        ["income"], "SELECT 1 AS user_id, TIMESTAMP '2026-01-01 12:00:00' AS t", timestamp="t"
+    )
+    (growing.root / "model.lock").write_text(json.dumps(training.lock), encoding="utf-8")
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income * 3"')
+    assert growing.run("plan", "--out", "plan.json").returncode == 0
+    day(growing, 1)
+    assert growing.run("refresh").returncode == 0
+    assert growing.run("outdated", "model.lock").returncode == 0
+    done = growing.run("apply", "plan.json")
+    assert done.returncode == 0, done.stderr
+    assert incomes(growing) == [(48, 3000.0 * sum(range(48)))]
+
+
+def test_an_environment_shares_what_is_refreshed(growing: Workspace) -> None:
+    """Tables belong to none of them; what only one has is refreshed there."""
+    assert growing.run("apply", "--env", "pr_1", "--yes").returncode == 0
+    day(growing, 1)
+    assert growing.run("refresh").returncode == 0
+    assert incomes(growing, "pr_1.user_profile") == of_days(2)
+    assert "Everything is up to date" in growing.run("refresh", "--env", "pr_1").stdout
+
+
+def test_rows_of_a_database_are_told_by_time(bank: Workspace, edit: Any) -> None:
+    """Nothing else tells what is new there; late ones count as far as the lookback goes."""
+    database = bank.root / "warehouse.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            f"CREATE TABLE accounts AS SELECT i % 4 AS user_id, {TIMES} AS updated_at, DATE '1990-06-15' AS birth_date, 1000.0 * i AS annual_income FROM range(24) t(i)"
+        )
+    edit(
+        "features/accounts/__init__.py",
+        'path="data/accounts.parquet"',
+        'table="accounts", database="warehouse.duckdb", lookback="2 hours"',
+    )
+    bank.apply()
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            "INSERT INTO accounts VALUES (7, '2026-01-01 21:30:00', '1990-01-01', 7.0), (8, '2026-01-01 12:30:00', '1990-01-01', 8.0), (7, '2026-01-02', '1990-01-01', 9.0)"
+        )
+    told = bank.run("refresh").stdout
+    assert "2026-01-01 21:00:00  its files have changed, 2 hours looked back" in told, told
+    assert bank.published("SELECT user_id, income FROM prod.user_profile WHERE user_id > 4 ORDER BY ALL") == [
+        (7, 7.0),
+        (7, 9.0),
+    ]
+    assert bank.run("refresh", "--full").returncode == 0
+    assert bank.published("SELECT count(*) FROM prod.user_profile") == [(27,)]
+
+
+def test_a_function_is_called_again(workspace: Workspace) -> None:
+    """A Python source tells nothing of what is new: its rows count from the last time on."""
+    workspace.write({
+        "featproject.toml": '[project]\nname = "rates"\n',
+        "features/__init__.py": "",
+        "features/rates.py": """
+from datetime import date, timedelta
+from pathlib import Path
+
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+currency = Entity("currency", keys={"currency": str})
+
+
+def load():
+    return [
+        {"currency": "EUR", "day": date(2026, 1, 1) + timedelta(days=n), "rate": float(n)}
+        for n in range(int(Path("days").read_text()))
+    ]
+
+
+class Rates(FeatureGroup, entity=currency, source=Source(
+        "rates", function=load, columns={"currency": str, "day": date, "rate": float}, timestamp="day")):
+    rate = Feature(float)
+""",
+        "days": "3",
+    })  # fmt: skip
+    workspace.apply()
+    assert "Everything is up to date" in workspace.run("refresh").stdout
+    (workspace.root / "days").write_text("5", encoding="utf-8")
+    assert "extended  3     2026-01-03 00:00:00" in workspace.run("refresh").stdout
+    assert workspace.published("SELECT count(*), max(rate) FROM prod.rates") == [(5, 4.0)]
+
+
+def test_machines_are_told_each_table_and_the_whole(growing: Workspace) -> None:
+    """As lines of JSON, the last of them the summary."""
+    day(growing, 1)
+    lines = [json.loads(line) for line in growing.run("refresh", "--format", "json").stdout.splitlines()]
+    told = [each for each in lines if each["event"] == "refreshed"]
+    assert [(each["group"], each["how"], each["rows"], each["since"]) for each in told] == [
+        ("user_profile", "extended", 24, "2026-01-02 00:00:00"),
+        ("affordability", "extended", 24, "2026-01-02 00:00:00"),
+    ]
+    assert lines[-1]["event"] == "summary"
+    assert (lines[-1]["serial"], lines[-1]["built"], lines[-1]["rows"]) == (2, 2, 48)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "yesterday"], "'yesterday' is no date or time, such as 2026-01-31 or 2026-01-31T12:00."),
+        (["--full", "--from", "2026-01-01"], "give one of them"),
+        (["--from", "2026-01-02", "--to", "2026-01-01"], "--to must be later than --from."),
+        (["--env", "pr_9"], 'The store has no environment "pr_9".'),
+        (["--select", "user_profil"], 'Did you mean "user_profile"'),
+    ],
+)
+def test_what_cannot_be_refreshed_is_told(growing: Workspace, arguments: list[str], said: str) -> None:
+    """And nothing is changed."""
+    before = listed(growing)
+    done = growing.run("refresh", *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert listed(growing) == before

@@ -615,3 +615,17 @@ def test_a_view_over_a_table_of_before_and_a_new_one_reads_both(store: Store, pr
     assert connection.execute("FROM prod.new").fetchall() == [(1, 2.5)]
     assert connection.execute("FROM prod.both ORDER BY score").fetchall() == [(1, 0.5), (1, 2.5)]
     assert store.drift(store.read()) == Drift()
+
+
+def test_the_rows_of_entities_are_counted_for_each_table_of_a_file(store: Store) -> None:
+    """On average, and of the entity of an average row; a table without rows has no entity."""
+    keys = ("user_id",)
+    many = "SELECT user_id, 0.5 AS score FROM unnest([1, 1, 1, 2]) AS rows(user_id)"
+    none = "SELECT 1 AS user_id, 0.5 AS score LIMIT 0"
+    publish(
+        store,
+        lambda writer: writer.build("many", many, COLUMNS, (), keys),
+        lambda writer: writer.build("none", none, COLUMNS, (), keys),
+    )
+    found = {name: (table.rows, table.entity_rows) for name, table in store.read().tables.items()}
+    assert found == {"many": (4, (2.0, 2.5)), "none": (0, (0.0, 0.0))}

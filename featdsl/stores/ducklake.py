@@ -36,8 +36,21 @@ from featdsl.snapshot import (
     Snapshot,
     StoredTable,
 )
-from featdsl.stores import ducklake_lock, ducklake_session
-from featdsl.stores.ducklake_session import APPLY, CATALOGUE, in_words
+from featdsl.stores.ducklake_lock import exclusive
+from featdsl.stores.ducklake_session import (
+    APPLY,
+    CATALOGUE,
+    LAKE,
+    asked,
+    attach,
+    attach_catalogue,
+    attach_to_write,
+    columns_of,
+    connect,
+    in_words,
+    kept_table,
+    prepare,
+)
 from featdsl.stores.ducklake_writer import DuckLakeWriter
 from featdsl.stores.recording import Before
 from featdsl.stores.registry import FORMAT, Registry
@@ -91,7 +104,7 @@ class DuckLakeStore:
     def as_of(self, snapshot: int) -> DuckLakeStore:
         """Return the store as it was at a snapshot, for reading. Raises StoreError for one that is not kept."""
         with self._catalogue() as connection:
-            kept = self._is_lake(connection) and ducklake_session.asked(
+            kept = self._is_lake(connection) and asked(
                 connection, f"SELECT 1 AS kept FROM ducklake_snapshot WHERE snapshot_id = {snapshot:d}"
             )
         if not kept:
@@ -181,7 +194,7 @@ class DuckLakeStore:
             lost = set()
             for name, table in snapshot.tables.items():
                 file = table.file.rpartition("@")[0]
-                kept = f"{alias}.{ducklake_session.kept_table(file)}"
+                kept = f"{alias}.{kept_table(file)}"
                 gone = ("data", file) not in there or file in missing
                 if gone or (file in by_hand and not _holds(connection, kept, table)):
                     lost.add(name)
@@ -190,10 +203,10 @@ class DuckLakeStore:
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
         with in_words(self._place):
-            ducklake_session.prepare(connection, self._place)
+            prepare(connection, self._place)
             connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
             for table in tables:
-                alias = ducklake_session.attach(connection, self._place, int(table.file.rpartition("@")[2]))
+                alias = attach(connection, self._place, int(table.file.rpartition("@")[2]))
                 view = f"tables.{quote(table.name)}"
                 connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {alias}.{view}")
 
@@ -207,8 +220,8 @@ class DuckLakeStore:
         if snapshot is None:
             return
         with in_words(self._place):
-            ducklake_session.prepare(connection, self._place)
-            alias = ducklake_session.attach(connection, self._place, snapshot)
+            prepare(connection, self._place)
+            alias = attach(connection, self._place, snapshot)
             schema = quote(environment)
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
             query = "SELECT view_name FROM duckdb_views() WHERE database_name = ? AND schema_name = ?"
@@ -259,14 +272,14 @@ class DuckLakeStore:
     def _locked(self, waiting: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
         # On the store's own session: to load the extensions into another one takes longer than the lock.
         with self._catalogue() as connection:
-            return ducklake_lock.exclusive(connection.cursor(), self._project, self._place, waiting)
+            return exclusive(connection.cursor(), self._project, self._place, waiting)
 
     @contextlib.contextmanager
     def _maintaining(self) -> Iterator[DuckDBPyConnection]:
-        connection = ducklake_session.connect(self._project, self._place)
+        connection = connect(self._project, self._place)
         try:
             with in_words(self._place):
-                ducklake_session.attach_to_write(connection, self._place, self._lake_path())
+                attach_to_write(connection, self._place, self._lake_path())
                 yield connection
         finally:
             connection.close()
@@ -276,8 +289,8 @@ class DuckLakeStore:
         """Give the session of this store, in which PostgreSQL can be asked."""
         with self._guard, in_words(self._place):
             if self._session is None:
-                connection = ducklake_session.connect(self._project, self._place)
-                ducklake_session.attach_catalogue(connection, self._place, CATALOGUE, ["READ_ONLY"])
+                connection = connect(self._project, self._place)
+                attach_catalogue(connection, self._place, CATALOGUE, ["READ_ONLY"])
                 self._session = connection
             yield self._session
 
@@ -303,13 +316,13 @@ class DuckLakeStore:
             yield cursor
 
     def _newest(self, connection: DuckDBPyConnection) -> int:
-        ((newest,),) = ducklake_session.asked(connection, f"SELECT {_NEWEST} AS id")
+        ((newest,),) = asked(connection, f"SELECT {_NEWEST} AS id")
         return int(newest)
 
     def _attached(self, connection: DuckDBPyConnection, snapshot: int) -> str:
         """Open a snapshot in the store's session, and let go of those that it had open before."""
-        alias = ducklake_session.attach(connection, self._place, snapshot)
-        query = f"SELECT database_name FROM duckdb_databases() WHERE database_name LIKE '{ducklake_session.LAKE}\\_%' ESCAPE '\\'"
+        alias = attach(connection, self._place, snapshot)
+        query = f"SELECT database_name FROM duckdb_databases() WHERE database_name LIKE '{LAKE}\\_%' ESCAPE '\\'"
         for (name,) in connection.execute(query).fetchall():
             if name != alias:
                 connection.execute(f"DETACH {name}")
@@ -321,11 +334,11 @@ class DuckLakeStore:
             return self._as_of
         if not self._is_lake(connection):
             return None
-        ((found,),) = ducklake_session.asked(connection, f"SELECT {_PUBLISHED} AS id")
+        ((found,),) = asked(connection, f"SELECT {_PUBLISHED} AS id")
         return None if found is None else int(found)
 
     def _is_lake(self, connection: DuckDBPyConnection) -> bool:
-        return ducklake_session.asked(connection, _IS_LAKE) == [(True,)]
+        return asked(connection, _IS_LAKE) == [(True,)]
 
     def _lake_path(self) -> str:
         return f"{self._data()}/lake/"
@@ -337,21 +350,21 @@ class DuckLakeStore:
         query = "SELECT value FROM ducklake_metadata WHERE key = 'data_path'"
         with self._catalogue() as connection:
             if self._is_lake(connection):
-                ((path,),) = ducklake_session.asked(connection, query)
+                ((path,),) = asked(connection, query)
                 return str(path).removesuffix("/").removesuffix("/lake")
         mend = 'Write in [store] of featproject.toml: data = "/a/shared/folder" or "s3://bucket/prefix".'
         raise StoreError(Problem("Missing setting", f"Nothing says where {self._place} keeps its data.", mend=mend))
 
 
 def _orphaned(connection: DuckDBPyConnection, *, dry_run: bool) -> list[str]:
-    said = f"'{ducklake_session.LAKE}', cleanup_all => true, dry_run => {str(dry_run).lower()}"
+    said = f"'{LAKE}', cleanup_all => true, dry_run => {str(dry_run).lower()}"
     found = connection.execute(f"SELECT * FROM ducklake_delete_orphaned_files({said})").fetchall()
     return sorted(path for (path,) in found)
 
 
 def _tables_without_files(connection: DuckDBPyConnection) -> set[str]:
     """Return the tables of which a file is gone."""
-    listed = ducklake_session.asked(connection, _PATHS)
+    listed = asked(connection, _PATHS)
     folders = {file.rpartition("/data/")[0] for _, file in listed}
     there = {
         file
@@ -363,11 +376,11 @@ def _tables_without_files(connection: DuckDBPyConnection) -> set[str]:
 
 def _changed_by_hand(connection: DuckDBPyConnection) -> set[str]:
     """Return the tables that a snapshot tells of that is not ours."""
-    said = ducklake_session.asked(connection, _BY_HAND)
+    said = asked(connection, _BY_HAND)
     touched = {
         int(number) for (text,) in said for what, number in _TOUCHED.findall(text or "") if not what.endswith("schema")
     }
-    names = ducklake_session.asked(connection, _TABLE_IDS) if touched else []
+    names = asked(connection, _TABLE_IDS) if touched else []
     return {name for number, name in names if number in touched}
 
 
@@ -380,7 +393,7 @@ def _relations(alias: str) -> str:
 
 def _holds(connection: DuckDBPyConnection, kept: str, table: StoredTable) -> bool:
     """Return whether what is kept has the rows and at least the columns that the registry says."""
-    columns = {name for name, _ in ducklake_session.columns_of(connection, f"FROM {kept}")}
+    columns = {name for name, _ in columns_of(connection, f"FROM {kept}")}
     rows = connection.execute(f"SELECT count(*) FROM {kept}").fetchall()
     return rows == [(table.rows,)] and {column.name for column in table.columns} <= columns
 

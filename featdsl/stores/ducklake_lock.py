@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from featdsl.address import Place
 from featdsl.errors import Problem, StoreLockedError
-from featdsl.stores import ducklake_session as session
+from featdsl.stores.ducklake_session import asked, attach_catalogue, in_words
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def exclusive(
 
     named = replace(place, options=(*dict(place.options, application_name=_self()).items(),))
     try:
-        with session.in_words(place):
-            session.attach_catalogue(connection, named, _NAME, ["READ_ONLY"])
+        with in_words(place):
+            attach_catalogue(connection, named, _NAME, ["READ_ONLY"])
             _acquire(connection, project, place, waiting)
         yield
     finally:
@@ -78,7 +78,7 @@ def _acquire(connection: DuckDBPyConnection, project: Project, place: Place, wai
 def _taken(connection: DuckDBPyConnection) -> bool:
     """Take the lock if it is free. It belongs to the transaction: DuckDB resets sessions between statements."""
     connection.execute("BEGIN")
-    if session.asked(connection, f"SELECT pg_try_advisory_xact_lock({_KEY}) AS taken", _NAME) == [(True,)]:
+    if asked(connection, f"SELECT pg_try_advisory_xact_lock({_KEY}) AS taken", _NAME) == [(True,)]:
         # The transaction stays open and idle for the whole apply, however short servers want those to be.
         connection.execute(f"CALL postgres_execute('{_NAME}', 'SET LOCAL idle_in_transaction_session_timeout = 0')")
         return True
@@ -87,5 +87,5 @@ def _taken(connection: DuckDBPyConnection) -> bool:
 
 
 def _holder(connection: DuckDBPyConnection) -> str:
-    found = session.asked(connection, _HOLDER, _NAME)
+    found = asked(connection, _HOLDER, _NAME)
     return f"{found[0][0]}, since {found[0][1]}" if found and found[0][0] else "another process"

@@ -120,9 +120,9 @@ def in_words(place: Place) -> Iterator[None]:
 
 def told(place: Place, error: Exception) -> StoreError | None:
     """Return what is told of an error that is about the way to a lake and not about what was asked there."""
-    said = _redacted(place, str(error))
+    said = str(error)
     if found := _UNREACHABLE.search(said):
-        reason = found[1].strip().splitlines()[0]
+        reason = _redacted(place, found[1].strip().splitlines()[0])
         mend = (
             "Look whether the server is up, and whether the address, the user and the password are right: [store] url."
         )

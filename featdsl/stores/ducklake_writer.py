@@ -17,10 +17,22 @@ from featdsl.definitions import Column
 from featdsl.errors import Problem, StalePlanError
 from featdsl.names import EVENT_TIMESTAMP, literal, quote
 from featdsl.snapshot import Head, HistoryEntry, Left, Reading, Snapshot, StoredTable, Written
-from featdsl.stores import ducklake_session, ducklake_upkeep
 from featdsl.stores.ducklake_extending import query, statements, time_of
-from featdsl.stores.ducklake_session import APPLY, BUILD, LAKE, in_words, kept_table, transaction
+from featdsl.stores.ducklake_session import (
+    APPLY,
+    BUILD,
+    LAKE,
+    attach_to_write,
+    columns_of,
+    connect,
+    in_words,
+    kept_table,
+    sign,
+    told,
+    transaction,
+)
 from featdsl.stores.ducklake_types import from_kept, to_kept
+from featdsl.stores.ducklake_upkeep import let_go
 from featdsl.stores.lock import user
 from featdsl.stores.recording import Before, Recording
 from featdsl.stores.registry import TABLES, Registry
@@ -50,11 +62,11 @@ class DuckLakeWriter(Recording):
     def __init__(self, project: Project, place: Place, path: str, snapshot: Snapshot, before: Before) -> None:
         super().__init__(snapshot, before)
         self._project, self._place = project, place
-        self.connection = ducklake_session.connect(project, place)
+        self.connection = connect(project, place)
         self._extended: dict[str, str] = {}
         """The tables that were there and get new rows, with the time from which on."""
         with in_words(place):
-            ducklake_session.attach_to_write(self.connection, place, path)
+            attach_to_write(self.connection, place, path)
             self._make_registry()
 
     def _make_registry(self) -> None:
@@ -73,7 +85,7 @@ class DuckLakeWriter(Recording):
         """Write to the lake what nobody lists yet, as one snapshot."""
         with transaction(self.connection):
             yield
-            ducklake_session.sign(self.connection, user(), f"{what}, unpublished", BUILD)
+            sign(self.connection, user(), f"{what}, unpublished", BUILD)
 
     @contextmanager
     def _in_lake(self) -> Iterator[None]:
@@ -90,7 +102,7 @@ class DuckLakeWriter(Recording):
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
         begun = time.monotonic()
         self.open(reads)
-        found = ducklake_session.columns_of(self.connection, f"SELECT * FROM (\n{sql}\n)")
+        found = columns_of(self.connection, f"SELECT * FROM (\n{sql}\n)")
         # A table that readers see, under the name that its rows have there, is replaced when all is published.
         listed = {each.file.rpartition("@")[0] for each in self.snapshot.tables.values()}
         file = f"{table}~{uuid.uuid4().hex[:8]}" if table in listed else table
@@ -182,7 +194,7 @@ class DuckLakeWriter(Recording):
         """
         self.open([table, *reads])
         latest = f"memory.extending.{quote(f'{table} latest')}"
-        found = ducklake_session.columns_of(self.connection, f"SELECT * FROM (\n{sql}\n)")
+        found = columns_of(self.connection, f"SELECT * FROM (\n{sql}\n)")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS extending")
         self.connection.execute(f"CREATE OR REPLACE TABLE {latest} AS\n{_kept(found, sql)}")
         made = self._edits.tables.get(table)
@@ -236,7 +248,7 @@ class DuckLakeWriter(Recording):
         counted = f"SELECT (SELECT count(*) FROM ({there})) = (SELECT count(*) FROM {latest})"
         if self.connection.execute(counted).fetchall() != [(True,)]:
             return True
-        listed = ", ".join(quote(name) for name, _ in ducklake_session.columns_of(self.connection, f"FROM {latest}"))
+        listed = ", ".join(quote(name) for name, _ in columns_of(self.connection, f"FROM {latest}"))
         other = f"SELECT {listed} FROM {latest} EXCEPT ALL SELECT {listed} FROM ({there}) LIMIT 1"
         return bool(self.connection.execute(other).fetchall())
 
@@ -286,7 +298,7 @@ class DuckLakeWriter(Recording):
                 raise
             # What is let go of is published by now: an apply has not failed because a file cannot be deleted yet.
             with suppress(duckdb.Error):
-                ducklake_upkeep.let_go(self.connection, self._project.history_seconds, self._edits.forgotten)
+                let_go(self.connection, self._project.history_seconds, self._edits.forgotten)
         return head
 
     def _publish(self, entry: HistoryEntry, head: Head) -> None:
@@ -306,7 +318,7 @@ class DuckLakeWriter(Recording):
         self._put_table_views()
         self._put_views()
         said = f"apply {self.serial}"
-        ducklake_session.sign(self.connection, user(), said, APPLY, serial=self.serial, lineage=head.lineage)
+        sign(self.connection, user(), said, APPLY, serial=self.serial, lineage=head.lineage)
 
     def take(self, table: StoredTable) -> None:
         """List a table that this apply has built as what is known of it elsewhere."""
@@ -396,12 +408,17 @@ class DuckLakeWriter(Recording):
         try:
             yield
         except duckdb.Error as error:
-            raise (ducklake_session.told(self._place, error) or error) from None
+            raise (told(self._place, error) or error) from None
 
     def discard(self) -> None:
         """Leave nothing for the next apply to go on with: what was to be made cannot be."""
-        with self._building("nothing"):
-            self.connection.execute(f"UPDATE {LAKE}.registry.unfinished SET made_of = ''")
+        import duckdb
+
+        # Where the lake is out of reach by now, what is left is no worse for it: it goes with the next apply.
+        with suppress(duckdb.Error):
+            if self.connection.execute(f"SELECT count(*) FROM {LAKE}.registry.unfinished").fetchall() != [(0,)]:
+                with self._building("nothing"):
+                    self.connection.execute(f"UPDATE {LAKE}.registry.unfinished SET made_of = ''")
 
     def close(self) -> None:
         """Let go of everything; what was built and not published stays for the next apply to take over."""

@@ -36,9 +36,10 @@ from featdsl.snapshot import (
     Snapshot,
     StoredTable,
 )
-from featdsl.stores.embedded_writer import RETIRED_SECONDS, UNFINISHED, Before, EmbeddedWriter, open_tables, unreadable
+from featdsl.stores.embedded_writer import RETIRED_SECONDS, UNFINISHED, EmbeddedWriter, open_tables, unreadable
 from featdsl.stores.journal import Journal
 from featdsl.stores.lock import exclusive
+from featdsl.stores.recording import Before
 from featdsl.stores.registry import FORMAT, Registry
 
 if TYPE_CHECKING:

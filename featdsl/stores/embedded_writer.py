@@ -9,18 +9,16 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl import engine
-from featdsl.definitions import Column, Definition, FeatureDefinition, address, to_json
+from featdsl.definitions import Column
 from featdsl.errors import Problem, StoreError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import (
-    CheckResult,
-    Environment,
     Head,
     HistoryEntry,
     Left,
@@ -31,9 +29,9 @@ from featdsl.snapshot import (
     Written,
 )
 from featdsl.stores.journal import Journal, Noted
-from featdsl.stores.lock import user
 from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
-from featdsl.stores.registry import TABLES, Edits, Registry
+from featdsl.stores.recording import Before, Recording
+from featdsl.stores.registry import TABLES, Registry
 from featdsl.stores.standins import Shapes, shapes, standing_in
 
 if TYPE_CHECKING:
@@ -59,30 +57,19 @@ CREATE TABLE registry.files (name VARCHAR, bytes BIGINT, modified BIGINT, retire
 """
 
 
-@dataclass(frozen=True)
-class Before:
-    """The state of a store, and its environments then."""
-
-    serial: int = 0
-    environments: Sequence[Environment] = ()
-
-
-class EmbeddedWriter:
+class EmbeddedWriter(Recording):
     """One apply on an embedded store; `before` is the state of the store, with its environments."""
 
     def __init__(self, project: Project, folder: Path, snapshot: Snapshot, before: Before) -> None:
-        self.snapshot = snapshot
+        super().__init__(snapshot, before)
         self.connection = engine.connect(project)
-        self.serial = before.serial + 1
-        self._before, self._folder, self._history = before, folder, project.history_seconds
+        self._folder, self._history = folder, project.history_seconds
         self._files: list[str] = []
         self._journal = Journal(folder / UNFINISHED)
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
         seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
         self._left = {name: noted for name, noted in self._journal.read().items() if noted.table.file not in seen}
         self._shapes: Shapes = {}
-        self._edits = Edits(snapshot.environment)
-        self._expire_after: int | None = None
         self._published = False
 
     @property
@@ -142,10 +129,6 @@ class EmbeddedWriter:
         built = self._edits.tables.get(table)
         if made_of and built and not built.parts:
             self._journal.note(Noted(built, made_of, upto))
-
-    def refreshes(self) -> None:
-        """Say that this apply only brings tables up to date: plans for the environment hold."""
-        self._edits.refreshes = True
 
     def table(self, name: str) -> StoredTable:
         """Return a table as it is by now in this apply."""
@@ -271,44 +254,8 @@ class EmbeddedWriter:
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
         known = [self.snapshot.tables[name] for name in dict.fromkeys(tables) if name not in self._edits.tables]
-        open_tables(self.connection, self._folder, known)
-
-    def put_view(self, name: str, sql: str) -> None:
-        """Make or replace a view."""
-        self._edits.views[name] = sql
-
-    def drop_view(self, name: str) -> None:
-        """Remove a view."""
-        self._edits.views[name] = None
-
-    def record(self, definition: Definition) -> None:
-        """Write a definition."""
-        fingerprint = definition.fingerprint if isinstance(definition, FeatureDefinition) else ""
-        self._edits.documents[definition.kind, address(definition), fingerprint] = to_json(definition)
-
-    def forget(self, kind: str, address: str, fingerprint: str) -> None:
-        """Remove a definition."""
-        self._edits.documents[kind, address, fingerprint] = None
-
-    def release(self, table: str) -> None:
-        """Stop listing a table; its data go when no reader can be left that looks for them."""
-        self._edits.tables[table] = None
-
-    def expire_after(self, seconds: int | None) -> None:
-        """Say how long the environment may stay without an apply; for good without a number."""
-        self._expire_after = seconds
-
-    def drop_environment(self, name: str) -> None:
-        """Remove an environment with its views; tables stay for the others."""
-        self._edits.dropped.append(name)
-
-    def forget_until(self, serial: int) -> None:
-        """Let go of what was replaced up to this state: nobody can go back to before it."""
-        self._edits.forgotten = serial
-
-    def checked(self, results: Iterable[CheckResult]) -> None:
-        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
-        self._edits.checks += results
+        if known:
+            open_tables(self.connection, self._folder, known)
 
     def keep_checks(self) -> None:
         """Keep what checks found, and publish nothing: a new catalogue that differs from the old one in that alone."""
@@ -433,19 +380,6 @@ class EmbeddedWriter:
         finally:
             connection.close()
         _sync(partial)
-
-    def _environment(self) -> Environment:
-        """Return this apply's environment as it is from now on."""
-        name, now = self.snapshot.environment, _now()
-        made = {each.name: each for each in self._before.environments}.get(name)
-        expiry = now + timedelta(seconds=self._expire_after) if self._expire_after else None
-        return Environment(
-            name=name,
-            made_at=made.made_at if made else now.isoformat(timespec="seconds"),
-            made_by=made.made_by if made else user(),
-            serial=made.serial if made and self._edits.is_upkeep else self.serial,
-            expires_at=expiry.isoformat(timespec="seconds") if expiry else made.expires_at if made else None,
-        )
 
     def _list_files(self, connection: DuckDBPyConnection) -> None:
         for file in self._files:

@@ -16,12 +16,12 @@ from featdsl import frames
 from featdsl.errors import Problem, StoreError
 from featdsl.names import literal, quote
 from featdsl.snapshot import Snapshot, StoredTable
-from featdsl.stores import ducklake_session, parts
 from featdsl.stores.ducklake import DuckLakeStore
-from featdsl.stores.ducklake_session import APPLY, in_words
+from featdsl.stores.ducklake_session import APPLY, LAKE, in_words, sign
 from featdsl.stores.ducklake_writer import DuckLakeWriter
 from featdsl.stores.embedded import EmbeddedStore
 from featdsl.stores.lock import user
+from featdsl.stores.parts import all_rows
 
 if TYPE_CHECKING:
     from featdsl.project import Project
@@ -82,7 +82,7 @@ def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> Non
     def reading(file: str, name: str) -> str:
         return f"read_duckdb({literal(str(folder / file))}, table_name => {literal(name)})"
 
-    rows = parts.all_rows(table, reading)
+    rows = all_rows(table, reading)
     writer.build(table.name, rows, table.columns, (), table.keys)
     copy = writer.table(table.name)
     digests = [frames.digest(writer.connection, each) for each in (rows, f"SELECT * FROM tables.{quote(table.name)}")]
@@ -104,7 +104,7 @@ def _registry_of(folder: Path, writer: DuckLakeWriter) -> Iterator[str]:
 def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) -> None:
     """Copy the registry and compare the copy, in the one transaction that makes everything seen. Raises StoreError."""
     connection = writer.connection
-    own = f"{ducklake_session.LAKE}.registry"
+    own = f"{LAKE}.registry"
     with writer.moving():
         for name in _TABLES:
             connection.execute(f"INSERT INTO {own}.{name} SELECT * FROM {registry}.{name}")
@@ -121,7 +121,7 @@ def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) ->
         head = snapshot.head
         said = "moved from a folder"
         ((serial,),) = connection.execute(f"SELECT value FROM {own}.meta WHERE key = 'serial'").fetchall()
-        ducklake_session.sign(connection, user(), said, APPLY, serial=int(serial), lineage=head.lineage)
+        sign(connection, user(), said, APPLY, serial=int(serial), lineage=head.lineage)
 
 
 def _differs(what: str) -> StoreError:

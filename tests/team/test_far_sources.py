@@ -327,6 +327,24 @@ def test_parquet_files_of_s3(bucket: Callable[[str], Workspace], s3: S3, tmp_pat
     assert s3.key not in everything
 
 
+def test_new_files_of_s3_are_read_alone(bucket: Callable[[str], Workspace], s3: S3, tmp_path: Path) -> None:
+    """However late their rows are; where there are none, nothing is read."""
+    prefix = tmp_path.name
+    workspace = bucket(f'shoes = Source("shoes", path="s3://{s3.bucket}/{prefix}/*.parquet", timestamp="ts")')
+    for i, when in ((1, "2026-02-01"), (2, "2026-01-01"), (3, "2026-03-01")):
+        workspace.parquet(
+            "part.parquet", f"SELECT * REPLACE (TIMESTAMP '{when}' AS ts) FROM ({ROWS}) WHERE user_id = {i}"
+        )
+        s3.put(workspace.root / "part.parquet", f"{prefix}/part-{i}.parquet")
+        if i == 1:
+            applied(workspace, **s3.environment)
+            continue
+        done = workspace.run("refresh", **s3.environment)
+        assert f"{when} 00:00:00  1 new file" in done.stdout, done.stdout + done.stderr
+    assert rows(workspace) == EXPECTED
+    assert "Everything is up to date" in workspace.run("refresh", **s3.environment).stdout
+
+
 def test_s3_out_of_reach(bucket: Callable[[str], Workspace], s3: S3) -> None:
     """What is missing is told with the bucket, where to look, and no key."""
     workspace = bucket(f'shoes = Source("shoes", path="s3://{s3.bucket}/none/*.parquet", timestamp="ts")')

@@ -144,9 +144,9 @@ CREATE ROLE featdsl_applier_{name};
 GRANT USAGE, CREATE ON SCHEMA public TO featdsl_applier_{name};
 GRANT USAGE ON SCHEMA public TO featdsl_reader_{name};
 ALTER DEFAULT PRIVILEGES FOR ROLE featdsl_applier_{name} IN SCHEMA public GRANT SELECT ON TABLES TO featdsl_reader_{name};
-CREATE ROLE ci_{name} LOGIN PASSWORD 'c' IN ROLE featdsl_applier_{name};
+CREATE ROLE ci_{name} LOGIN PASSWORD 'of-ci' IN ROLE featdsl_applier_{name};
 ALTER ROLE ci_{name} SET role = 'featdsl_applier_{name}';
-CREATE ROLE ann_{name} LOGIN PASSWORD 'a' IN ROLE featdsl_reader_{name};
+CREATE ROLE ann_{name} LOGIN PASSWORD 'of-ann' IN ROLE featdsl_reader_{name};
 """
 """What the documentation gives."""
 
@@ -162,18 +162,19 @@ def test_a_reader_reads_and_plans_and_cannot_write(tmp_path: Path, postgres: Pos
 
     store = '[project]\nname = "bank"\n[store]\nurl = "env:FEATURES"\ndata = "lake"\n'
     bank = Workspace(tmp_path).write({**BANK, "featproject.toml": store}).parquet("data/accounts.parquet", ACCOUNTS)
-    ci, ann = environment("ci", "c"), environment("ann", "a")
-    for _ in range(2):
+    ci, ann = environment("ci", "of-ci"), environment("ann", "of-ann")
+    path = tmp_path / "features/accounts/__init__.py"
+    for old, new in (("annual_income", "annual_income + 1"), ("annual_income + 1", "annual_income + 2")):
         done = bank.run("apply", "--yes", **ci)
         assert done.returncode == 0, done.stderr
-        path = tmp_path / "features/accounts/__init__.py"
-        path.write_text(path.read_text().replace('annual_income"', 'annual_income + 1"'))
+        path.write_text(path.read_text().replace(f'"{old}"', f'"{new}"'))
     assert bank.run("get", "income", "--key", "user_id=3", **ann).returncode == 0
     assert bank.run("plan", "--check", **ann).returncode == 2
     refused = bank.run("apply", "--yes", **ann)
     assert refused.returncode == 1
     assert "Store may not be written" in refused.stderr, refused.stderr
     assert "permission denied" in refused.stderr
+    assert "of-ann" not in refused.stderr
 
 
 @pytest.mark.parametrize("order", [("2026-01-03", "2026-01-04"), ("2026-01-04", "2026-01-02")])
