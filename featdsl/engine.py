@@ -46,6 +46,17 @@ def connect(project: Project) -> DuckDBPyConnection:
     return connection
 
 
+def is_alive(connection: DuckDBPyConnection) -> bool:
+    """Return whether a session can be used: DuckDB gives one up for good where a server went away in a bad moment."""
+    import duckdb
+
+    try:
+        connection.execute("SELECT 1").fetchall()
+    except duckdb.Error:
+        return False
+    return True
+
+
 def version() -> str:
     """Return the version of the engine, which is kept with each table that it builds."""
     import duckdb

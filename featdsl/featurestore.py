@@ -267,10 +267,11 @@ class FeatureStore:
         """Return the newest state; the one before lives on in the training sets that were made from it."""
         with self._lock:
             token = self._store.token()
-            if self._opened is None or self._opened.token != token:
+            known = self._opened
+            if known is None or known.token != token or not engine.is_alive(known.connection):
                 snapshot = environments.read(self._store, self._environment)
-                self._opened = _Opened(token, self._store, snapshot, engine.connect(self._project), set())
-            return self._opened
+                known = self._opened = _Opened(token, self._store, snapshot, engine.connect(self._project), set())
+            return known
 
     def _open_with_views(self, spine: Any) -> tuple[_Opened, DuckDBPyConnection]:
         """Return the newest state, and a cursor in which SQL of a spine reads the views of that same state."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -15,7 +12,10 @@ import pytest
 
 from tests import torture
 from tests.conftest import Workspace
+from tests.disks import ROWS, Disk, disk, failed, full
 from tests.torture import READERS, Torture
+
+__all__ = ["disk"]
 
 SETTINGS = '[project]\nname = "torture"\n[store]\nlock_timeout = "5 minutes"\n'
 
@@ -45,79 +45,7 @@ def unseen(folder: Path) -> list[str]:
     return sorted(file for file in files if file not in known)
 
 
-FACTS = """
-from featdsl import Entity, Feature, FeatureGroup, Source
-
-user = Entity("user", keys={"user_id": int})
-rows = Source("rows", path="data/*.parquet", timestamp="ts")
-
-
-class Facts(FeatureGroup, entity=user, source=rows):
-    v = Feature(str, sql="v")
-
-
-class Digests(FeatureGroup, entity=user, source=rows):
-    digest = Feature(str, sql="sha256(v)")
-"""
-ROWS = "SELECT i % 7 AS user_id, TIMESTAMP '{}' + to_seconds(i) AS ts, sha256(i::VARCHAR) AS v FROM range({}) t(i)"
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A disk that is as small as is wanted."""
-
-    folder: Path
-
-    def resize(self, size: str, act: str = "remount,") -> None:
-        """Make it smaller or larger."""
-        command = ["mount", "-t", "tmpfs", "-o", f"{act}size={size}", "tmpfs", str(self.folder)]
-        subprocess.run(command, check=True, capture_output=True)
-
-    def remove(self) -> None:
-        """Take it away."""
-        command = ["umount", "--lazy", str(self.folder)]
-        subprocess.run(command, check=True)
-
-    def leave(self, room: int) -> None:
-        """Fill it up but for so many KiB."""
-        filler = self.folder / "filler"
-        filler.unlink(missing_ok=True)
-        found = os.statvfs(self.folder)
-        filler.write_bytes(bytes(max(found.f_bavail * found.f_bsize - room * 1024, 0)))
-
-    def clear(self) -> None:
-        """Remove what fills it up."""
-        (self.folder / "filler").unlink(missing_ok=True)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 4 MiB, where this process may mount one."""
-    found = Disk(tmp_path / "disk")
-    found.folder.mkdir()
-    try:
-        found.resize("4m", "")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("may not mount a disk here")
-    yield found
-    found.remove()
-
-
-def full(workspace: Workspace, engine: str = "", store: str = "disk/store") -> Workspace:
-    """Write a project that has its store on the disk, with a few rows."""
-    toml = f'[project]\nname = "full"\n[store]\npath = "{store}"\n[engine]\nthreads = 1\n{engine}'
-    files = {"featproject.toml": toml, "features/__init__.py": FACTS}
-    return workspace.write(files).parquet("data/a.parquet", ROWS.format("2026-01-01", 700))
-
-
-def failed(done: subprocess.CompletedProcess[str], what: str) -> None:
-    """Hold that a run has said what ran out, and how to mend it."""
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert f"Out of {what}" in done.stderr, done.stderr
-    assert "Nothing was published" in done.stderr
-
-
+@pytest.mark.slow
 def test_a_full_disk_stops_writers_and_no_reader(workspace: Workspace, disk: Disk) -> None:
     """They say so wherever it fills up; with more room the next apply goes on."""
     project = full(workspace)
@@ -156,7 +84,7 @@ def test_a_full_disk_stops_writers_and_no_reader(workspace: Workspace, disk: Dis
 
 def test_files_that_may_not_grow_stop_a_writer(workspace: Workspace) -> None:
     """As where the disk is full; with room the next apply goes on."""
-    project = full(workspace, store="store")
+    project = full(workspace, store='path = "store"')
     project.apply()
     project.parquet("data/b.parquet", ROWS.format("2026-01-02", 70_000))
     command = ["bash", "-c", "ulimit -f 2048; exec $0 -m featdsl refresh", sys.executable]
@@ -167,9 +95,10 @@ def test_files_that_may_not_grow_stop_a_writer(workspace: Workspace) -> None:
     assert project.store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"69996").hexdigest()}
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_while_the_disk_is_full_stops_a_writer(workspace: Workspace, disk: Disk) -> None:
     """With what says so; with room for what does not fit into memory the next apply goes on."""
-    project = full(workspace, 'memory_limit = "100MB"\ntemp_directory = "disk/spill"\n', store="store")
+    project = full(workspace, 'memory_limit = "100MB"\ntemp_directory = "disk/spill"\n', store='path = "store"')
     project.apply()
     project.parquet("data/b.parquet", ROWS.format("2026-01-02", 700_000))
     disk.leave(64)

@@ -269,10 +269,24 @@ class Torture:
             self._judge(run)
             if not run.killed and run.code == 0:
                 usual = run.ended - run.begun
+                self._collect(chance, usual)
                 arguments = change()
             elif chance.random() < 0.7:
                 usual = self._finish(arguments, "after a kill")
                 arguments = change()
+
+    def _collect(self, chance: random.Random, usual: float) -> None:
+        """Let go of what was replaced, now and then; that may be killed like any other."""
+        if chance.random() < 0.7:
+            return
+        delay = chance.uniform(0, 3 * usual)
+        run = self._run(("gc", "--keep", "1 second", "--yes"), lambda _: (delay, signal.SIGKILL))
+        with self._lock:
+            self.counts["runs"] += 1
+            self.counts["kills"] += run.killed
+            self.counts["collections"] += run.code == 0
+            if not run.killed and run.code != 0 and not self._is_away(run.begun, run.ended):
+                self.faults.append(f"gc ended with {run.code}: {run.said}")
 
     def _may_kill(self) -> bool:
         with self._lock:
@@ -347,10 +361,12 @@ class Torture:
         look(None)
         for line in process.stdout:
             try:
-                events.append(json.loads(line))
+                event = json.loads(line)
             except ValueError:  # cut by a kill
                 continue
-            look(events[-1])
+            if isinstance(event, dict) and "event" in event:
+                events.append(event)
+                look(event)
         code = process.wait()
         for timer in (*timers, hanging):
             timer.cancel()
@@ -474,6 +490,7 @@ class Torture:
             "kills",
             "runs",
             "publications",
+            "collections",
             "reads",
             "resumed tables",
             "failed reads",

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdsl import urls
+from featdsl import engine, urls
 from featdsl.address import Place
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
@@ -288,7 +288,7 @@ class DuckLakeStore:
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
         """Give the session of this store, in which PostgreSQL can be asked."""
         with self._guard, in_words(self._place):
-            if self._session is None:
+            if self._session is None or not engine.is_alive(self._session):
                 connection = connect(self._project, self._place)
                 attach_catalogue(connection, self._place, CATALOGUE, ["READ_ONLY"])
                 self._session = connection

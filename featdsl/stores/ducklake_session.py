@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine, extensions
+from featdsl import engine, extensions, resources
 from featdsl.address import PREFIX, Place
 from featdsl.errors import FeatdslError, Problem, StoreError
 from featdsl.names import literal, quote
@@ -106,7 +106,7 @@ def transaction(connection: DuckDBPyConnection) -> Iterator[None]:
 
 @contextmanager
 def in_words(place: Place) -> Iterator[None]:
-    """Tell what DuckDB says of a lake in our words: StoreError."""
+    """Tell what DuckDB says of a lake in our words: StoreError, or ResourceError where something has run out."""
     import duckdb
 
     try:
@@ -114,7 +114,8 @@ def in_words(place: Place) -> Iterator[None]:
     except FeatdslError:
         raise
     except duckdb.Error as error:
-        raise told(place, error) or _unreadable(place, error) from None
+        full = resources.exhausted(str(place), type(error)(_redacted(place, str(error))))
+        raise told(place, error) or full or _unreadable(place, error) from None
 
 
 def told(place: Place, error: Exception) -> StoreError | None:

@@ -17,6 +17,7 @@ from featdsl.errors import StalePlanError, StoreError
 from featdsl.project import load
 from featdsl.snapshot import Left, Reading
 from featdsl.stores import open_store
+from featdsl.stores.ducklake import DuckLakeStore
 from tests.conftest import ACCOUNTS, BANK, Workspace
 from tests.servers import Postgres
 from tests.team import actor, lakes
@@ -112,6 +113,26 @@ def test_a_server_that_is_restarted_is_found_again(root: Path, postgres: Postgre
     postgres.start()
     assert store.read() == before
     assert actor.publish(store) == 2
+
+
+def test_a_session_that_is_given_up_is_opened_anew(
+    bank: Workspace, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As DuckDB does for good with one whose server went away while it was asked."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    bank.write({"featproject.toml": settings(postgres, postgres.database(), data="shared")})
+    bank.apply()
+    store = bank.store
+    assert store.get_features(["income"], user_id=3) == {"income": 19000.0}
+    opened, kept = store._opened, store._store
+    assert opened is not None
+    assert isinstance(kept, DuckLakeStore)
+    assert kept._session is not None
+
+    opened.connection.close()
+    assert store.get_features(["income"], user_id=3) == {"income": 19000.0}
+    kept._session.close()
+    assert store.get_features(["income"], user_id=3) == {"income": 19000.0}
 
 
 def test_a_state_is_not_published_over_another_one(root: Path, postgres: Postgres) -> None:

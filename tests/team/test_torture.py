@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from threading import Thread
@@ -9,9 +10,13 @@ from threading import Thread
 import pytest
 
 from tests import torture
+from tests.conftest import Workspace
+from tests.disks import ROWS, Disk, disk, failed, full
 from tests.servers import Postgres
 from tests.team.test_commands import settings
 from tests.torture import READERS, Torture
+
+__all__ = ["disk"]
 
 
 @pytest.mark.slow
@@ -41,3 +46,28 @@ def test_whoever_is_killed_whenever(
         print(f"\nA store in a lake: {tortured.report()}")  # noqa: T201 - the figures
     assert tortured.faults == []
     assert tortured.counts["reads"] > READERS
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_writers_and_no_reader(
+    workspace: Workspace, disk: Disk, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They say so; with more room the next refresh goes on."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    url = f"ducklake:postgres:host=127.0.0.1 port={postgres.port} user={postgres.user} dbname={postgres.database()}"
+    project = full(workspace, store=f'url = "{url}"\ndata = "disk/lake"')
+    project.apply()
+    store, old = project.store, {"v": hashlib.sha256(b"696").hexdigest()}
+    assert store.get_features(["v"], user_id=3) == old
+    project.parquet("data/b.parquet", ROWS.format("2026-01-02", 70_000))
+    for room in (0, 8, 1000):
+        disk.leave(room)
+        failed(project.run("refresh"), "disk space")
+        assert store.get_features(["v"], user_id=3) == project.store.get_features(["v"], user_id=3) == old
+    disk.clear()
+    disk.resize("100m")
+    done = project.run("refresh")
+    assert done.returncode == 0, done.stderr
+    assert store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"69996").hexdigest()}
+    project.run("doctor", "--fix")
+    assert project.run("doctor").stdout == "All is well.\n"
