@@ -75,7 +75,7 @@ def refresh(
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Remove what writers have left that nothing will read.")
+@click.option("--fix", is_flag=True, help="Remove what writers have left, also what an apply could go on with.")
 @cli_shared.formats
 @click.pass_obj
 def doctor(directory: Path | None, fix: bool, format_: str) -> None:

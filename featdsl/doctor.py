@@ -33,15 +33,16 @@ def examine(store: Store) -> list[Finding]:
 
 
 def mend(store: Store, waiting: Callable[[str], None]) -> list[Finding]:
-    """Remove what writers have left that nothing will read, and return everything that was found.
+    """Remove what writers have left, also what the next apply could go on with, and return everything that was found.
 
-    What an apply can go on with stays. Raises StoreError, StoreLockedError.
+    Raises StoreError, StoreLockedError.
     """
-    removed = [
-        Finding(code="orphan", what=f"{each.path} belonged to nothing", mend="", mended=True)
-        for each in store.mend(waiting)
-    ]
-    return [*removed, *examine(store)]
+    unfinished = store.unfinished()
+    orphans = [f"{each.path} belonged to nothing" for each in store.mend(waiting)]
+    gone = [f"table {name} of an apply that did not come to its end is let go of" for name in unfinished]
+    mended = [Finding(code="unfinished", what=what, mend="", mended=True) for what in gone]
+    mended += [Finding(code="orphan", what=what, mend="", mended=True) for what in orphans]
+    return [*mended, *examine(store)]
 
 
 def _lost(store: Store) -> Iterator[Finding]:
@@ -60,7 +61,9 @@ def _lost(store: Store) -> Iterator[Finding]:
 def _left(store: Store) -> Iterator[Finding]:
     for name in store.unfinished():
         what = f"table {name} is done of an apply that did not come to its end"
-        yield Finding(code="unfinished", what=what, mend="featdsl apply goes on from there")
+        yield Finding(
+            code="unfinished", what=what, mend="featdsl apply goes on from there, featdsl doctor --fix lets go of it"
+        )
     for orphan in store.orphans():
         yield Finding(code="orphan", what=f"{orphan.path} belongs to nothing", mend="featdsl doctor --fix")
 

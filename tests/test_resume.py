@@ -148,6 +148,20 @@ def test_what_is_done_is_done_again_where_the_data_have_changed(project: Workspa
     assert project.published("SELECT v FROM prod.first") == [(5,)]
 
 
+def test_what_an_apply_has_left_can_be_let_go_of(project: Workspace) -> None:
+    """The doctor tells of it, and removes it where that is asked for."""
+    stop(project, signal.SIGKILL)
+    found = project.run("doctor")
+    assert found.returncode == 1
+    assert found.stdout.count("unfinished: table ") == 3
+
+    fixed = project.run("doctor", "--fix")
+    assert fixed.returncode == 0
+    assert fixed.stdout.count("is let go of") == 3
+    assert project.run("doctor").stdout == "All is well.\n"
+    assert not list((project.root / ".featdsl" / "data").iterdir())
+
+
 def test_a_stopped_apply_says_so_at_once(project: Workspace) -> None:
     """Also in the middle of a long query."""
     (project.root / "features" / "risk.py").write_text(

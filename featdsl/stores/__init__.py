@@ -95,7 +95,10 @@ class Store(Protocol):
         """Return the files that writers have left that died; a writer at work has such, too."""
 
     def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
-        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
+        """Delete what writers have left, also what the next apply could go on with, as the one writer; return the files.
+
+        Raises StoreLockedError.
+        """
 
 
 class Writer(Protocol):

@@ -256,7 +256,10 @@ class DuckLakeStore:
                 return []
             with self._reading(connection, self._newest(connection)) as cursor:
                 return [
-                    name for (name,) in cursor.execute("SELECT name FROM registry.unfinished ORDER BY name").fetchall()
+                    name
+                    for (name,) in cursor.execute(
+                        "SELECT name FROM registry.unfinished WHERE made_of != '' ORDER BY name"
+                    ).fetchall()
                 ]
 
     def orphans(self) -> list[Orphan]:
@@ -265,7 +268,13 @@ class DuckLakeStore:
             return [Orphan(path) for path in _orphaned(connection, dry_run=True)]
 
     def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
-        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
+        """Delete what writers have left, also what the next apply could go on with, as the one writer; return the files.
+
+        Raises StoreLockedError.
+        """
+        if self.unfinished():
+            with self.writing(waiting) as writer:
+                writer.discard()
         with self._locked(waiting), self._maintaining() as connection:
             return [Orphan(path) for path in _orphaned(connection, dry_run=False)]
 

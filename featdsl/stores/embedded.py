@@ -231,8 +231,12 @@ class EmbeddedStore:
         return [Orphan(str(path)) for path in self._orphaned(self._before()[1])]
 
     def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
-        """Delete these files, as the one writer, and return them. Raises StoreLockedError."""
+        """Delete what writers have left, also what the next apply could go on with, as the one writer; return the files.
+
+        Raises StoreLockedError.
+        """
         with exclusive(self._folder / "lock", timeout=self._project.lock_timeout, waiting=waiting):
+            Journal(self._folder / UNFINISHED).clear()
             return self._sweep()[1]
 
     def _sweep(self) -> tuple[Before, list[Orphan]]:
