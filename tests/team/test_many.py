@@ -275,3 +275,22 @@ def test_a_table_that_a_dead_writer_has_left_is_taken_over(root: Path) -> None:
     assert store.read().tables["left"].rows == 5
     with store.writing(pytest.fail) as writer:
         assert writer.left("left", "these files") is None
+
+
+def test_a_table_that_a_dead_writer_has_left_can_be_let_go_of(root: Path) -> None:
+    """The next apply has nothing to go on with then."""
+    store = lakes.opened(load(root))
+
+    def die() -> None:
+        with store.writing(pytest.fail) as writer:
+            writer.build("left", "SELECT range AS n FROM range(5)", actor.COLUMNS, ())
+            writer.keep("left", "", Reading(""), made_of="these files")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        die()
+    assert store.unfinished() == ["left"]
+    store.mend(pytest.fail)
+    assert store.unfinished() == []
+    with store.writing(pytest.fail) as writer:
+        assert writer.left("left", "these files") is None
