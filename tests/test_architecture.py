@@ -80,6 +80,7 @@ LAYERS = {
         "stores.recording",
         "stores.registry",
         "stores.standins",
+        "stores.views",
     },
     "from files to a plan": {
         "loader",

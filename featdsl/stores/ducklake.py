@@ -36,6 +36,7 @@ from featdsl.snapshot import (
     Snapshot,
     StoredTable,
 )
+from featdsl.stores import views
 from featdsl.stores.ducklake_lock import exclusive
 from featdsl.stores.ducklake_session import (
     APPLY,
@@ -53,7 +54,7 @@ from featdsl.stores.ducklake_session import (
 )
 from featdsl.stores.ducklake_writer import DuckLakeWriter
 from featdsl.stores.recording import Before
-from featdsl.stores.registry import FORMAT, Registry
+from featdsl.stores.registry import Registry
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -128,7 +129,7 @@ class DuckLakeStore:
             if registry is None:
                 return Snapshot(environment=environment, is_new=environment != PROD)
             if serial is not None:
-                _refuse_unknown_state(registry, serial)
+                registry.require_state(serial)
             found = registry.read(environment, serial)
         tables = {name: replace(table, file=f"{table.file}@{snapshot}") for name, table in found.tables.items()}
         return replace(found, tables=tables, stored_as=snapshot)
@@ -198,7 +199,7 @@ class DuckLakeStore:
                 gone = ("data", file) not in there or file in missing
                 if gone or (file in by_hand and not _holds(connection, kept, table)):
                     lost.add(name)
-            return Drift(frozenset(lost), frozenset(_lost_views(connection, alias, snapshot)))
+            return Drift(frozenset(lost), frozenset(views.lost(connection, alias, snapshot)))
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
@@ -313,7 +314,7 @@ class DuckLakeStore:
                 return
             with self._reading(connection, snapshot) as cursor:
                 registry = Registry(cursor)
-                _refuse_other_format(registry, self._place)
+                registry.require_format(str(self._place), "Apply to an empty database.")
                 self._project.store.mkdir(parents=True, exist_ok=True)
                 yield registry, snapshot
 
@@ -405,39 +406,3 @@ def _holds(connection: DuckDBPyConnection, kept: str, table: StoredTable) -> boo
     columns = {name for name, _ in columns_of(connection, f"FROM {kept}")}
     rows = connection.execute(f"SELECT count(*) FROM {kept}").fetchall()
     return rows == [(table.rows,)] and {column.name for column in table.columns} <= columns
-
-
-def _lost_views(connection: DuckDBPyConnection, alias: str, snapshot: Snapshot) -> Iterator[str]:
-    """Yield the views of an environment that are gone, altered, or read a table without a view of its own."""
-    query = "SELECT schema_name, view_name, sql FROM duckdb_views() WHERE database_name = ?"
-    there = {(schema, name): sql for schema, name, sql in connection.execute(query, [alias]).fetchall()}
-    stored = f"SELECT name, stored FROM {alias}.registry.views WHERE environment = ?"
-    made = dict(connection.execute(stored, [snapshot.environment]).fetchall())
-    lacking = [f"tables.{quote(name)}" for name in snapshot.tables if ("tables", name) not in there]
-    for name, sql in snapshot.views.items():
-        found, wanted = there.get((snapshot.environment, name), ""), made.get(name) or ""
-        if (found != wanted and _words(found) != _words(wanted)) or any(table in sql for table in lacking):
-            yield name
-
-
-def _words(text: str) -> list[str]:
-    """Return what a query says in an order of ours: DuckDB writes the columns of an EXCLUDE in any."""
-    return sorted(re.findall(r"\w+|[^\w\s]", text))
-
-
-def _refuse_unknown_state(registry: Registry, serial: int) -> None:
-    known = registry.meta()
-    newest, oldest = int(known["serial"]), int(known["known_from"])
-    if not oldest <= serial <= newest or serial < 1:
-        what = f"State {serial} of the store is not kept; it has {max(oldest, 1)} to {newest}."
-        mend = "See the states that there are: featdsl history. How long they are kept is keep_history in [store]."
-        raise StoreError(Problem("Unknown state", what, mend=mend))
-
-
-def _refuse_other_format(registry: Registry, place: Place) -> None:
-    found = registry.meta().get("format", "")
-    if found != str(FORMAT):
-        what = f"{place} has format {found or 'none'}; this featdsl reads {FORMAT}."
-        newer = not found.isdigit() or int(found) > FORMAT
-        mend = "Install the featdsl that wrote it, or a newer one." if newer else "Apply to an empty database."
-        raise StoreError(Problem(f"Store of {'a newer' if newer else 'an older'} format", what, mend=mend))

@@ -12,7 +12,6 @@ A crash leaves a data file that no catalogue names.
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -36,11 +35,12 @@ from featdsl.snapshot import (
     Snapshot,
     StoredTable,
 )
+from featdsl.stores import views
 from featdsl.stores.embedded_writer import RETIRED_SECONDS, UNFINISHED, EmbeddedWriter, open_tables, unreadable
 from featdsl.stores.journal import Journal
 from featdsl.stores.lock import exclusive
 from featdsl.stores.recording import Before
-from featdsl.stores.registry import FORMAT, Registry
+from featdsl.stores.registry import Registry
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -91,7 +91,7 @@ class EmbeddedStore:
             return Snapshot(environment=environment, is_new=environment != PROD)
         with self._catalogue() as connection:
             if serial is not None:
-                _refuse_unknown_state(connection, serial)
+                Registry(connection).require_state(serial)
             return Registry(connection).read(environment, serial)
 
     def environments(self) -> list[Environment]:
@@ -167,7 +167,7 @@ class EmbeddedStore:
         }
         if Registry(connection).meta().get("folder") != str(self._folder):
             return Drift(frozenset(lost), frozenset(snapshot.views))
-        return Drift(frozenset(lost), frozenset(_lost_views(connection, snapshot)))
+        return Drift(frozenset(lost), frozenset(views.lost(connection, "store", snapshot)))
 
     def _altered(self, connection: DuckDBPyConnection) -> dict[str, dict[str, tuple[int, tuple[Column, ...]]]]:
         """Return the data files that are not as they were written, with the rows and columns of their tables now."""
@@ -307,33 +307,6 @@ def _holds(found: dict[str, tuple[int, tuple[Column, ...]]], table: StoredTable,
     return rows == expected and {column.name for column in table.columns} <= {column.name for column in columns}
 
 
-def _lost_views(connection: DuckDBPyConnection, snapshot: Snapshot) -> Iterator[str]:
-    """Yield the views of an environment that are gone, altered, or read a table without a view of its own."""
-    query = "SELECT schema_name, view_name, sql FROM duckdb_views() WHERE database_name = 'store' AND NOT internal"
-    there = {(schema, name): sql for schema, name, sql in connection.execute(query).fetchall()}
-    stored = "SELECT name, stored FROM registry.views WHERE environment = ?"
-    made = dict(connection.execute(stored, [snapshot.environment]).fetchall())
-    lacking = [f"tables.{quote(name)}" for name in snapshot.tables if ("tables", name) not in there]
-    for name, sql in snapshot.views.items():
-        found, wanted = there.get((snapshot.environment, name), ""), made.get(name) or ""
-        if (found != wanted and _words(found) != _words(wanted)) or any(table in sql for table in lacking):
-            yield name
-
-
-def _words(text: str) -> list[str]:
-    """Return what a query says in an order of ours: DuckDB writes the columns of an EXCLUDE in any."""
-    return sorted(re.findall(r"\w+|[^\w\s]", text))
-
-
-def _refuse_unknown_state(connection: DuckDBPyConnection, serial: int) -> None:
-    known = Registry(connection).meta()
-    newest, oldest = int(known["serial"]), int(known["known_from"])
-    if not oldest <= serial <= newest or serial < 1:
-        what = f"State {serial} of the store is not kept; it has {max(oldest, 1)} to {newest}."
-        mend = "See the states that there are: featdsl history. How long they are kept is keep_history in [store]."
-        raise StoreError(Problem("Unknown state", what, mend=mend))
-
-
 def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
     # Not duckdb_tables(), which looks at every view as well.
     schemas = connection.execute(
@@ -342,10 +315,4 @@ def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:
     if schemas == (0,):
         what = f"{path} is a DuckDB file, but no featdsl store."
         raise StoreError(Problem("Not a store", what, mend="Move it away, or set another [store] path."))
-    found = Registry(connection).meta().get("format", "")
-    if found != str(FORMAT):
-        newer = not found.isdigit() or int(found) > FORMAT
-        what = f"{path} has format {found or 'none'}; this featdsl reads {FORMAT}."
-        mend = "Install the featdsl that wrote it, or a newer one." if newer else "Move it away and apply again."
-        summary = "Store of a newer format" if newer else "Store of an older format"
-        raise StoreError(Problem(summary, what, mend=mend))
+    Registry(connection).require_format(str(path), "Move it away and apply again.")

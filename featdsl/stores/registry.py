@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions import all_from_json
+from featdsl.errors import Problem, StoreError
 from featdsl.snapshot import (
     PROD,
     CheckResult,
@@ -104,6 +105,24 @@ class Registry:
     def meta(self) -> dict[str, str]:
         """Return the registry's format, the store's lineage, its serial, and the oldest state that is known whole."""
         return dict(self._connection.execute("SELECT key, value FROM registry.meta").fetchall())
+
+    def require_format(self, place: str, mend: str) -> None:
+        """Raise StoreError for a store of another format; `mend` says what to do with an older one."""
+        found = self.meta().get("format", "")
+        if found != str(FORMAT):
+            newer = not found.isdigit() or int(found) > FORMAT
+            what = f"{place} has format {found or 'none'}; this featdsl reads {FORMAT}."
+            mend = "Install the featdsl that wrote it, or a newer one." if newer else mend
+            raise StoreError(Problem(f"Store of {'a newer' if newer else 'an older'} format", what, mend=mend))
+
+    def require_state(self, serial: int) -> None:
+        """Raise StoreError for a state that is not kept."""
+        known = self.meta()
+        newest, oldest = int(known["serial"]), int(known["known_from"])
+        if not oldest <= serial <= newest or serial < 1:
+            what = f"State {serial} of the store is not kept; it has {max(oldest, 1)} to {newest}."
+            mend = "See the states that there are: featdsl history. How long they are kept is keep_history in [store]."
+            raise StoreError(Problem("Unknown state", what, mend=mend))
 
     def environments(self) -> list[Environment]:
         """Return the environments, in order of name."""
