@@ -71,7 +71,7 @@ class Run:
         in_words(source, lambda: self._define(source))
 
     def _list(self, source: SourceDefinition) -> list[engine.FileState] | None:
-        if source.format in {"parquet", "csv", "json"}:
+        if source.format in _PATTERNS:
             places.open_urls(self.writer.connection, source.location, self.project.settings.engine.s3)
         return engine.listing(self.writer.connection, source, self.project.root, self.store.frames)
 
@@ -180,17 +180,17 @@ def _from_source(recipe: Recipe, run: Run, progress: Progress) -> int:
         writer.keep(step.table, kept, read, made_of=made_of)
         return left.rows
     total, bounds = _batches(recipe, run)
-    done = left.rows if left else 0
-    for since, upto in zip([None, *bounds], [*bounds, None], strict=True):
-        if left and left.upto is not None and (since is None or since < left.upto):
-            continue
+    done, begin = (left.rows, left.upto) if left else (0, None)
+    # The bounds need not be those of before: they are estimates, and settings may have changed.
+    later = [bound for bound in bounds if begin is None or bound > begin]
+    for since, upto in zip([begin, *later], [*later, None], strict=True):
         sql = recipe.sql(since, upto)
         if since is None:
             done = writer.build(step.table, sql, step.columns, step.reads, step.keys)
         else:
             done += writer.extend(step.table, sql, since=since) or 0
         writer.keep(step.table, kept, read, made_of=made_of, upto=upto)
-        if bounds:
+        if later or since is not None:
             progress(done, max(total, done))
     return done
 
