@@ -697,6 +697,7 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a test edits a file within the second that bytecode goes by
     yield importlib.import_module("pickled_bank.accounts")
     for name in [name for name in sys.modules if name.partition(".")[0] == "pickled_bank"]:
         del sys.modules[name]
