@@ -204,6 +204,7 @@ def open_source(connection: DuckDBPyConnection, source: SourceDefinition, functi
 def _keep(connection: DuckDBPyConnection, source: SourceDefinition, rows: Any) -> str:
     """Make the rows a table of this session; return what is wrong with them, in words that follow the function's name."""
     stored = f"{SOURCE_SCHEMA}.{quote(source.name)}"
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
     if isinstance(rows, list) and not rows:
         listed = ", ".join(f"{quote(column.name)} {column.dtype}" for column in source.columns)
         connection.execute(f"CREATE TABLE {stored} ({listed})")

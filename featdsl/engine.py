@@ -40,7 +40,7 @@ def connect(project: Project) -> DuckDBPyConnection:
         config["temp_directory"] = str(project.root / settings.temp_directory)
     connection = duckdb.connect(config=config)
     # GLOBAL, because cursors of this session do not inherit what was set for it alone.
-    connection.execute(f"SET GLOBAL TimeZone = 'UTC'; CREATE SCHEMA {SOURCE_SCHEMA}")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     if project.data:
         places.open_urls(connection, [project.data], settings.s3)
     return connection
@@ -167,6 +167,7 @@ def reading(source: SourceDefinition, root: Path, frames: Path | str) -> str:
 
 def define(connection: DuckDBPyConnection, source: SourceDefinition, select: str) -> None:
     """Let SQL in this session name a source as `source.<name>`."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
     connection.execute(f"CREATE OR REPLACE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
 
 
