@@ -130,7 +130,10 @@ def listing(
         case "python" | "iceberg" | "delta":
             return None
         case "table":
-            paths = [str(root / source.location[0])]
+            # What was written last may stand in the log beside the database as yet.
+            database = root / source.location[0]
+            log = database.with_name(f"{database.name}.wal")
+            paths = [str(database), *([str(log)] if log.exists() else [])]
         case _:
             query = "SELECT file FROM glob($1)"
             patterns = files(source, root, frames)

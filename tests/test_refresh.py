@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -372,6 +374,31 @@ def test_rows_of_a_database_are_told_by_time(bank: Workspace, edit: Any) -> None
     ]
     assert bank.run("refresh", "--full").returncode == 0
     assert bank.published("SELECT count(*) FROM prod.user_profile") == [(27,)]
+
+
+def test_what_stands_in_the_log_of_a_database_counts(bank: Workspace, edit: Any) -> None:
+    """It is in the file only after a checkpoint."""
+    database = bank.root / "warehouse.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            f"CREATE TABLE accounts AS SELECT i AS user_id, {TIMES} AS updated_at, DATE '1990-06-15' AS birth_date, 1.0::DOUBLE AS annual_income FROM range(4) t(i)"
+        )
+    edit(
+        "features/accounts/__init__.py", 'path="data/accounts.parquet"', 'table="accounts", database="warehouse.duckdb"'
+    )
+    bank.apply()
+    writing = """
+import duckdb, os
+connection = duckdb.connect("warehouse.duckdb")
+connection.execute("SET checkpoint_threshold = '1GB'")
+connection.execute("INSERT INTO accounts VALUES (7, '2026-01-02', '1990-01-01', 9.0)")
+os._exit(0)
+"""
+    before = database.stat().st_mtime_ns
+    subprocess.run([sys.executable, "-c", writing], cwd=bank.root, check=True)
+    assert database.stat().st_mtime_ns == before
+    assert bank.run("refresh").returncode == 0
+    assert bank.published("SELECT count(*), max(income) FROM prod.user_profile") == [(5, 9.0)]
 
 
 def test_a_function_is_called_again(workspace: Workspace) -> None:
