@@ -256,7 +256,7 @@ def test_only_new_files_are_read_and_nothing_is_written_where_there_are_none(gro
 
     (growing.root / "data" / "accounts" / "0.parquet").chmod(0o644)
     day(growing, 1)
-    told = growing.run("refresh").stdout
+    told = growing.run("refresh", COLUMNS="120").stdout
     assert "user_profile   extended  24    2026-01-02 00:00:00  1 new file" in told
     assert "affordability  extended  24    2026-01-02 00:00:00  its inputs have changed" in told
     assert incomes(growing) == of_days(2)
@@ -366,7 +366,7 @@ def test_rows_of_a_database_are_told_by_time(bank: Workspace, edit: Any) -> None
         connection.execute(
             "INSERT INTO accounts VALUES (7, '2026-01-01 21:30:00', '1990-01-01', 7.0), (8, '2026-01-01 12:30:00', '1990-01-01', 8.0), (7, '2026-01-02', '1990-01-01', 9.0)"
         )
-    told = bank.run("refresh").stdout
+    told = bank.run("refresh", COLUMNS="120").stdout
     assert "2026-01-01 21:00:00  its files have changed, 2 hours looked back" in told, told
     assert bank.published("SELECT user_id, income FROM prod.user_profile WHERE user_id > 4 ORDER BY ALL") == [
         (7, 7.0),
@@ -431,7 +431,7 @@ class Rates(FeatureGroup, entity=currency, source=Source(
     workspace.apply()
     assert "Everything is up to date" in workspace.run("refresh").stdout
     (workspace.root / "days").write_text("5", encoding="utf-8")
-    assert "extended  3     2026-01-03 00:00:00" in workspace.run("refresh").stdout
+    assert "extended  3     2026-01-03 00:00:00" in workspace.run("refresh", COLUMNS="120").stdout
     assert workspace.published("SELECT count(*), max(rate) FROM prod.rates") == [(5, 4.0)]
 
 
