@@ -173,9 +173,7 @@ def _step(step: Step, run: Run, listen: Listener, progress: Callable[[int, int],
         case OpenSource():
             run.open(step.source)
         case BuildTable():
-            built = building.build(step, run, progress)
-            run.rows[step.table] = built
-            return built
+            return building.build(step, run, progress)
         case CheckRows():
             building.in_words(step, lambda: check(step, run, listen))
         case PutView():
@@ -223,7 +221,6 @@ def _keep(run: Run) -> None:
 def _result(step: CheckRows, run: Run, broken: int) -> CheckResult:
     """Return what a check of a declared rule found, on the rows of the largest of the tables that it reads."""
     assert step.kind != "identity"  # noqa: S101 - which nobody declares
-    tables = run.writer.snapshot.tables
     return CheckResult(
         environment=run.environment,
         address=step.address,
@@ -232,11 +229,11 @@ def _result(step: CheckRows, run: Run, broken: int) -> CheckResult:
         name=step.name,
         severity=step.severity,
         broken=broken,
-        rows=max(run.rows[name] if name in run.rows else tables[name].rows for name in step.reads),
+        rows=max(run.writer.table(name).rows for name in step.reads),
         checked_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         serial=run.writer.serial,
         by=user(),
-        during="apply",
+        during=run.during,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from featdsl import calls, engine, places, recipes, resources
 from featdsl.definitions import GroupDefinition, SourceDefinition
@@ -43,12 +43,11 @@ class Run:
     writer: Writer
     functions: calls.Functions
     environment: str
+    during: Literal["apply", "refresh"] = "apply"
     sources: dict[str, SourceDefinition] = field(default_factory=dict)
     """The sources that SQL can read now."""
     made: dict[str, str] = field(default_factory=dict)
     """For each table that was built, a text that tells the data it was made of, where that is known."""
-    rows: dict[str, int] = field(default_factory=dict)
-    """How many rows tables have that were written."""
     results: list[CheckResult] = field(default_factory=list)
     """What checks of declared rules found."""
     begun: str = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" "))

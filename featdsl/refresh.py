@@ -66,7 +66,7 @@ def refresh(
     """
     begun, timeout = time.monotonic(), project.lock_timeout
     with store.writing(lambda holder: listen(Waiting(holder, timeout)), asked.environment) as writer:
-        run = Run(project, store, writer, functions or {}, asked.environment)
+        run = Run(project, store, writer, functions or {}, asked.environment, during="refresh")
         work = _Work(run, asked, listen)
         tables = list(work.tables())
         listen(Started(len(tables)))

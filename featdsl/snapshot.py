@@ -178,7 +178,7 @@ class CheckResult:
     checked_at: str
     serial: int
     by: str
-    during: Literal["apply", "check"]
+    during: Literal["apply", "check", "refresh"]
 
     @property
     def verdict(self) -> Literal["ok", "warning", "failed"]:

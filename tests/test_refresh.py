@@ -324,6 +324,14 @@ def test_new_rows_that_break_a_rule_are_not_published(growing: Workspace) -> Non
     assert incomes(growing) == of_days(2)
 
 
+def test_what_checks_found_is_kept_as_of_the_refresh(growing: Workspace) -> None:
+    """With the rows that there are by then."""
+    day(growing, 1)
+    assert growing.run("refresh").returncode == 0
+    found = json.loads(growing.run("check", "--history", "--format", "json").stdout)
+    assert [(each["during"], each["rows"], each["serial"]) for each in found] == [("refresh", 48, 2), ("apply", 24, 1)]
+
+
 def test_a_saved_plan_and_a_lock_hold_over_a_refresh(growing: Workspace, edit: Any) -> None:
     """A refresh changes what no plan was made for, and what was trained on is as it was."""
     training = growing.store.training_set(
