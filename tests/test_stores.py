@@ -289,6 +289,14 @@ def test_a_table_reads_others_of_this_apply_and_of_earlier_ones(store: Store, pr
     assert rows(store, project, "both") == [(1, 0.5), (2, 1.5)]
 
 
+def test_a_table_of_everyone_without_rows_can_be_listed(store: Store) -> None:
+    """It has no entity with rows, which is no number that JSON lacks."""
+    publish(store, build("empty", "SELECT 1 AS user_id, 0.5 AS score WHERE false"))
+
+    table = store.read().tables["empty"]
+    assert (table.rows, table.entity_rows) == (0, (0.0, 0.0))
+
+
 def test_a_writer_opens_tables_to_check_them(store: Store) -> None:
     """Of this apply, and of one before."""
     publish(store, build("first"))

@@ -150,7 +150,7 @@ class DuckLakeWriter(Recording):
         """Return how many rows an entity has on average, and the entity of an average row."""
         by = ", ".join(quote(key) for key in keys) or "()"
         counts = f"SELECT count(*) AS n FROM {stored} GROUP BY {by}"
-        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / sum(n), 0) FROM ({counts})"
+        query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / nullif(sum(n), 0), 0) FROM ({counts})"
         ((mean, crowd),) = self.connection.execute(query).fetchall()
         return mean, crowd
 
