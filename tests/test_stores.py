@@ -609,6 +609,19 @@ def test_a_view_is_made_without_opening_the_file_of_its_table() -> None:
             connection.execute("FROM scores")
 
 
+def test_what_stops_the_making_of_views_is_told_as_it_is(tmp_path: Path) -> None:
+    """A session in a transaction on one database could not tidy up in another: that would be told instead."""
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{tmp_path / 'catalogue.duckdb'}' AS catalogue")
+
+        def stopped() -> None:
+            with standins.standing_in(connection, {"scores_1": COLUMNS}):
+                connection.execute("BEGIN; CREATE TABLE catalogue.scores (score DOUBLE)")
+                raise KeyboardInterrupt
+
+        pytest.raises(KeyboardInterrupt, stopped)
+
+
 def test_a_view_over_a_table_of_before_and_a_new_one_reads_both(store: Store, project: Project) -> None:
     """The one is in a file of an earlier apply, the other in one that is written now."""
     publish(store, build())

@@ -36,13 +36,14 @@ def shapes(connection: DuckDBPyConnection, databases: Sequence[str]) -> dict[str
 
 @contextmanager
 def standing_in(connection: DuckDBPyConnection, tables: Shapes) -> Iterator[None]:
-    """Let `read_duckdb` give empty tables meanwhile, by the name of the table, whatever the file; it knows no others."""
+    """Let `read_duckdb` give empty tables meanwhile, by the name of the table, whatever the file; it knows no others.
+
+    After an error they stay: the session is in a transaction that wrote elsewhere, and can only be closed.
+    """
     made = [f"CREATE SCHEMA {_SCHEMA}", *(_table(name, columns) for name, columns in tables.items()), _READER]
     connection.execute(";\n".join(made))
-    try:
-        yield
-    finally:
-        connection.execute(f"DROP MACRO TABLE temp.read_duckdb; DROP SCHEMA {_SCHEMA} CASCADE")
+    yield
+    connection.execute(f"DROP MACRO TABLE temp.read_duckdb; DROP SCHEMA {_SCHEMA} CASCADE")
 
 
 def _table(name: str, columns: Sequence[Column]) -> str:
