@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl import extensions, urls
+from featdsl.attach import attach_once
 from featdsl.definitions import SourceDefinition
 from featdsl.errors import Problem, UnreachableError
 from featdsl.names import literal, quote
@@ -96,16 +97,16 @@ def _attach_database(connection: DuckDBPyConnection, database: str, root: Path) 
 
     opened, name = _value(database), attached_name(database, root)
     server, file = urls.server(opened), urls.sqlite(opened)
-    options = "READ_ONLY"
+    options = ["READ_ONLY"]
     if server:
         extensions.load(connection, "postgres_scanner")
-        options += f", TYPE postgres{_with_password(connection, name, server)}"
+        options += ["TYPE postgres", *_with_password(connection, name, server)]
     elif file:
         extensions.load(connection, "sqlite_scanner")
-        options += ", TYPE sqlite"
+        options += ["TYPE sqlite"]
     what = server.connection_string if server else str(root / (file or opened))
     try:
-        connection.execute(f"ATTACH IF NOT EXISTS {literal(what)} AS {quote(name)} ({options})")
+        attach_once(connection, what, name, *options)
     except duckdb.Error as error:
         if server:
             at = f" at {server.address}" if server.address else ""
@@ -118,13 +119,13 @@ def _attach_database(connection: DuckDBPyConnection, database: str, root: Path) 
         raise
 
 
-def _with_password(connection: DuckDBPyConnection, name: str, server: urls.Server) -> str:
+def _with_password(connection: DuckDBPyConnection, name: str, server: urls.Server) -> list[str]:
     """Return the option that gives a server's password to its database, by way of a secret of this session."""
     if not server.password:
-        return ""
+        return []
     secret, password = quote(f"password of {name}"), literal(server.password)
     connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {secret} (TYPE postgres, PASSWORD {password})")
-    return f", SECRET {secret}"
+    return [f"SECRET {secret}"]
 
 
 def _check(database: str) -> str:

@@ -60,6 +60,7 @@ LAYERS = {
     }
     | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
     "engine and storage": {
+        "attach",
         "engine",
         "extensions",
         "places",

@@ -799,6 +799,23 @@ def test_threads_share_a_store(bank: Workspace) -> None:
     assert {values["income"] for values in found[1::2]} == {19000.0, 38000.0}
 
 
+def test_a_store_is_opened_over_and_over_beside_one_that_stays_open(shared: Workspace) -> None:
+    """The engine waits for no session that is gone: DuckDB 2.0.0 may, if a file is attached only where it is not yet."""
+    script = """
+from featdsl import FeatureStore
+spine = "SELECT DISTINCT user_id, TIMESTAMP '2026-01-08' AS ts FROM prod.user_profile WHERE user_id = 3"
+stays = FeatureStore()
+for store in (stays, *(FeatureStore() for _ in range(5))):
+    store.get_features(["age"], user_id=3)
+for _ in range(10):
+    print(FeatureStore().training_set(["age"], spine, timestamp="ts").relation.fetchall()[0][-1])
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=shared.root, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.stdout.splitlines(), done.stderr) == (["33"] * 10, "")
+
+
 def test_reading_loads_neither_the_planner_nor_frames_that_nobody_asked_for(shared: Workspace) -> None:
     """Model servers start quickly: no parser, no graph, no templates, no pandas."""
     script = """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl import engine, extensions, resources
 from featdsl.address import PREFIX, Place
+from featdsl.attach import attach_once
 from featdsl.errors import FeatdslError, Problem, StoreError
 from featdsl.names import literal, quote
 
@@ -53,8 +54,7 @@ def attach(connection: DuckDBPyConnection, place: Place, snapshot: int) -> str:
     """Open the lake as it was at a snapshot, for reading; return the name that it has in the session."""
     alias = f"{LAKE}_{snapshot}"
     options = ["READ_ONLY", f"SNAPSHOT_VERSION {snapshot}", *_secret(place, "META_SECRET")]
-    source = literal(f"{PREFIX}{place.conninfo}")
-    connection.execute(f"ATTACH IF NOT EXISTS {source} AS {alias} ({', '.join(options)})")
+    attach_once(connection, f"{PREFIX}{place.conninfo}", alias, *options)
     return alias
 
 
@@ -70,7 +70,7 @@ def attach_catalogue(
     """Open the database that the lake's catalogue is in."""
     # Otherwise a session that is idle in between would keep PostgreSQL from clearing old rows.
     every = ["TYPE postgres", "ISOLATION_LEVEL 'READ COMMITTED'", *_secret(place, "SECRET"), *options]
-    connection.execute(f"ATTACH IF NOT EXISTS {literal(place.conninfo)} AS {name} ({', '.join(every)})")
+    attach_once(connection, place.conninfo, name, *every)
 
 
 def _secret(place: Place, option: str) -> list[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from featdsl import engine
+from featdsl.attach import attach_once
 from featdsl.definitions import Column
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
@@ -194,7 +195,7 @@ class EmbeddedStore:
         wanted = set(names)
         if not wanted or not self._path.exists():
             return
-        connection.execute(f"ATTACH IF NOT EXISTS {literal(str(self._path))} AS store (READ_ONLY)")
+        attach_once(connection, str(self._path), "store", "READ_ONLY")
         schema = quote(environment)
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         query = "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND schema_name = ?"

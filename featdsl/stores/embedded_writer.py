@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl import engine
+from featdsl.attach import attach_once
 from featdsl.definitions import Column
 from featdsl.errors import Problem, StoreError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
@@ -485,14 +486,14 @@ def open_tables(connection: DuckDBPyConnection, folder: Path, tables: Iterable[S
 
     connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
     # A writer has its own files open for writing already.
-    opened = {name for (name,) in connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
+    opened: set[str] = set()
     for table in tables:
         for path in {path.stem: path for path in (folder / piece.file for piece in table.pieces)}.values():
             if path.stem in opened:
                 continue
             opened.add(path.stem)
             try:
-                connection.execute(f"ATTACH IF NOT EXISTS {literal(str(path))} AS {quote(path.stem)} (READ_ONLY)")
+                attach_once(connection, str(path), path.stem, "READ_ONLY")
             except duckdb.Error as error:
                 raise unreadable(path, error) from None
         connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table.name)} AS {all_rows(table, _in_file)}")

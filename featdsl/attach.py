@@ -1,0 +1,31 @@
+"""Attach a database to a session of DuckDB, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from featdsl.names import literal, quote
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def attach_once(connection: DuckDBPyConnection, what: str, name: str, *options: str) -> None:
+    """Attach a database under a name, unless this session has one of that name.
+
+    Not by ATTACH IF NOT EXISTS: DuckDB 2.0.0 may wait forever in it, where another session of this process has the same
+    file open and a third one that had it too was closed.
+    """
+    import duckdb
+
+    if name in _attached(connection):
+        return
+    try:
+        connection.execute(f"ATTACH {literal(what)} AS {quote(name)} ({', '.join(options)})")
+    except duckdb.Error:
+        if name not in _attached(connection):  # else another cursor of the session was quicker
+            raise
+
+
+def _attached(connection: DuckDBPyConnection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
