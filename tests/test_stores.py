@@ -614,9 +614,13 @@ def test_what_stops_the_making_of_views_is_told_as_it_is(tmp_path: Path) -> None
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{tmp_path / 'catalogue.duckdb'}' AS catalogue")
 
-        with pytest.raises(KeyboardInterrupt), standins.standing_in(connection, {"scores_1": COLUMNS}):
-            connection.execute("BEGIN; CREATE TABLE catalogue.scores (score DOUBLE)")
-            raise KeyboardInterrupt
+        def stopped() -> None:
+            with standins.standing_in(connection, {"scores_1": COLUMNS}):
+                connection.execute("BEGIN; CREATE TABLE catalogue.scores (score DOUBLE)")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            stopped()
 
 
 def test_a_view_over_a_table_of_before_and_a_new_one_reads_both(store: Store, project: Project) -> None:
