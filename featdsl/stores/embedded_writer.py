@@ -66,6 +66,8 @@ class EmbeddedWriter(Recording):
         self.connection = engine.connect(project)
         self._folder, self._history = folder, project.history_seconds
         self._files: list[str] = []
+        self._sizes: dict[str, int] = {}
+        self._begun = 0
         self._journal = Journal(folder / UNFINISHED)
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
         seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
@@ -133,7 +135,7 @@ class EmbeddedWriter(Recording):
 
     def table(self, name: str) -> StoredTable:
         """Return a table as it is by now in this apply."""
-        return self._built.get(name) or self.snapshot.tables[name]
+        return self._edits.tables.get(name) or self.snapshot.tables[name]
 
     def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
         """Put the rows of a query in the place of those of a table from an event time on.
@@ -219,8 +221,9 @@ class EmbeddedWriter(Recording):
 
     def _stored(self, table: str) -> tuple[str, str]:
         """Return the file that a new table is written to, and its name for this session."""
-        if len(self._built) % _TABLES_A_FILE == 0 or not self._files:
+        if self._begun % _TABLES_A_FILE == 0:
             self._start_file()
+        self._begun += 1
         return self._files[-1], _in_file(self._files[-1], table)
 
     def _count_entities(self, file: str) -> None:
@@ -249,7 +252,13 @@ class EmbeddedWriter(Recording):
 
     def written(self) -> int:
         """Return how many bytes the tables that this apply has built take so far."""
-        paths = [path for file in self._files for path in (self._folder / file, self._folder / f"{file}.wal")]
+        # Only the newest file grows; there may be hundreds.
+        grown = {*self._files[-1:], *(set(self._files) - self._sizes.keys())}
+        self._sizes |= {file: self._size(file) for file in grown}
+        return sum(self._sizes.values())
+
+    def _size(self, file: str) -> int:
+        paths = (self._folder / file, self._folder / f"{file}.wal")
         return sum(path.stat().st_size for path in paths if path.exists())
 
     def open(self, tables: Iterable[str]) -> None:
@@ -341,7 +350,7 @@ class EmbeddedWriter(Recording):
                 for name, table in self._built.items()
                 if file in {piece.file for piece in table.pieces}
             }
-            size = (self._folder / file).stat().st_size
+            size = self._sizes[file] = self._size(file)
             for name, values in inside.items():
                 share = size * values // sum(inside.values())
                 table = self._built[name]
