@@ -78,7 +78,10 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         listen(Started(len(plan.steps)))
         built = 0
         run = Run(project, store, writer, functions or {}, plan.environment)
+        tables = iter([step for step in plan.steps if isinstance(step, BuildTable)])
         for number, step in enumerate(plan.steps):
+            if isinstance(step, BuildTable):
+                building.begin_some(tables, run)
             built += _told(step, number, run, listen)
         writer.checked(run.results)
         seconds = time.monotonic() - begun

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +33,8 @@ _PATTERNS = frozenset({"parquet", "csv", "json"})
 """Formats whose sources are files, told by patterns."""
 _COUNTED = frozenset({"parquet", "table"})
 """Formats whose rows are counted without reading them."""
+_SMALL = 122_880
+"""DuckDB reads so many rows with one core: tables of no more are made side by side."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Run:
     """What checks of declared rules found."""
     begun: str = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" "))
     """When it began, in UTC."""
+    rows: dict[SourceDefinition, int] = field(default_factory=dict)
+    """How many rows sources have."""
     _files: dict[SourceDefinition, list[engine.FileState] | None] = field(default_factory=dict)
 
     def open(self, source: SourceDefinition) -> None:
@@ -145,6 +150,21 @@ def build(step: BuildTable, run: Run, progress: Progress) -> int:
         return in_words(step, lambda: _from_source(recipe, run, progress))
 
 
+def begin_some(steps: Iterator[BuildTable], run: Run) -> None:
+    """Begin with the tables that come next and are small, as many as there is room for; others are left out."""
+    import duckdb
+
+    small = min(_SMALL, run.project.settings.engine.batch_rows)
+    while run.writer.has_room and (step := next(steps, None)):
+        if not step.source or step.functions:
+            continue
+        recipe = Recipe(build=step, sources=recipes.closure(step.source, run.sources))
+        with contextlib.suppress(duckdb.Error):  # which its own step will tell
+            rows = _counted(recipe, run)
+            if rows is not None and rows <= small:
+                run.writer.begin(step.table, recipe.sql())
+
+
 def _derived(step: BuildTable, run: Run) -> int:
     made_of = _made_of_tables(step, run)
     left = run.writer.left(step.table, made_of)
@@ -196,19 +216,31 @@ def _from_source(recipe: Recipe, run: Run, progress: Progress) -> int:
 
 def _batches(recipe: Recipe, run: Run) -> tuple[int, list[str]]:
     """Return how many rows a source has, and the event times that part them into batches, in order: none for few rows."""
-    source, connection = recipe.source, run.writer.connection
-    if source.format not in _COUNTED or not recipe.in_parts:
+    total = _counted(recipe, run)
+    if total is None or not recipe.in_parts:
         return 0, []
-    relation = f"{SOURCE_SCHEMA}.{quote(source.name)}"
-    ((total,),) = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()
     number = -(-total // run.project.settings.engine.batch_rows)
     if number < 2:  # noqa: PLR2004 - one batch is no batch
         return total, []
     shares = ", ".join(f"{place / number:.6f}" for place in range(1, number))
     # To the microsecond; infinite times lie in the first or the last batch whatever the bounds are.
     finite = f"CASE WHEN isfinite({recipe.known}) THEN epoch_us({recipe.known}) END"
-    bounds = f"SELECT unnest(approx_quantile({finite}, [{shares}])) FROM {relation}"
+    bounds = f"SELECT unnest(approx_quantile({finite}, [{shares}])) FROM {_relation(recipe)}"
     times = (
         f"SELECT DISTINCT CAST(make_timestamp(found) AS VARCHAR) FROM ({bounds}) AS t(found) WHERE found IS NOT NULL"
     )
-    return total, sorted(time for (time,) in connection.execute(times).fetchall())
+    return total, sorted(time for (time,) in run.writer.connection.execute(times).fetchall())
+
+
+def _counted(recipe: Recipe, run: Run) -> int | None:
+    """Return how many rows a source has; None where that would take reading them."""
+    if recipe.source.format not in _COUNTED:
+        return None
+    if recipe.source not in run.rows:
+        ((rows,),) = run.writer.connection.execute(f"SELECT count(*) FROM {_relation(recipe)}").fetchall()
+        run.rows[recipe.source] = rows
+    return run.rows[recipe.source]
+
+
+def _relation(recipe: Recipe) -> str:
+    return f"{SOURCE_SCHEMA}.{quote(recipe.source.name)}"

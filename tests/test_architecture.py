@@ -65,6 +65,7 @@ LAYERS = {
         "extensions",
         "places",
         "stores",
+        "stores.ahead",
         "stores.ducklake",
         "stores.ducklake_extending",
         "stores.ducklake_lock",

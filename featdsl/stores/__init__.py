@@ -114,6 +114,16 @@ class Writer(Protocol):
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `begin` may be called once more."""
+
+    def begin(self, table: str, sql: str) -> None:
+        """Begin to make a small table of sources alone, beside all else; `build` with the same query ends it.
+
+        An error of it is told by `build`.
+        """
+
     def left(self, table: str, made_of: str) -> Left | None:
         """Take over a table that an apply has left that did not come to its end, if it was made of the same.
 

@@ -163,6 +163,15 @@ class DuckLakeWriter(Recording):
             with self._told_of_lake(), self._building(f"table {table}"):
                 self._note_unfinished(made, made_of=made_of, upto=upto)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `begin` may be called once more: never, for all is one transaction."""
+        return False
+
+    def begin(self, table: str, sql: str) -> None:
+        """Begin to make a table: there is no room for any."""
+        raise AssertionError(table, sql)
+
     def left(self, table: str, made_of: str) -> Left | None:
         """Take over a table that an apply has left that did not come to its end, if it was made of the same."""
         if not made_of:

@@ -29,6 +29,7 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
+from featdsl.stores.ahead import Ahead, Made
 from featdsl.stores.journal import Journal, Noted
 from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
 from featdsl.stores.recording import Before, Recording
@@ -64,6 +65,7 @@ class EmbeddedWriter(Recording):
     def __init__(self, project: Project, folder: Path, snapshot: Snapshot, before: Before) -> None:
         super().__init__(snapshot, before)
         self.connection = engine.connect(project)
+        self._ahead = Ahead(self.connection, project.settings.engine.threads or os.cpu_count() or 1)
         self._folder, self._history = folder, project.history_seconds
         self._files: list[str] = []
         self._sizes: dict[str, int] = {}
@@ -83,23 +85,38 @@ class EmbeddedWriter(Recording):
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
+        made = self._ahead.take(table, sql) or self._make(table, sql, reads)
+        view = f"tables.{quote(table)} AS SELECT * FROM {_in_file(made.file, table)}"
+        self.connection.execute(f"CREATE OR REPLACE VIEW {view}")
+        self._edits.tables[table] = StoredTable(
+            name=table,
+            file=made.file,
+            rows=made.rows,
+            columns=tuple(columns),
+            engine=f"duckdb {engine.version()}",
+            built_at=_now().isoformat(timespec="seconds"),
+            seconds=round(made.seconds, 3),
+            keys=tuple(keys),
+            written=(Written(serial=self.serial),),
+        )
+        return made.rows
+
+    def _make(self, table: str, sql: str, reads: Iterable[str]) -> Made:
         begun = time.monotonic()
         self.open(reads)
         file, stored = self._stored(table)
         (rows,) = self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}").fetchone() or (0,)
-        self.connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table)} AS SELECT * FROM {stored}")
-        self._edits.tables[table] = StoredTable(
-            name=table,
-            file=file,
-            rows=rows,
-            columns=tuple(columns),
-            engine=f"duckdb {engine.version()}",
-            built_at=_now().isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - begun, 3),
-            keys=tuple(keys),
-            written=(Written(serial=self.serial),),
-        )
-        return int(rows)
+        return Made(file, int(rows), time.monotonic() - begun)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another table may be begun."""
+        return self._ahead.has_room
+
+    def begin(self, table: str, sql: str) -> None:
+        """Begin to make a small table of sources alone, beside all else; `build` with the same query ends it."""
+        if table not in self._left:
+            self._ahead.begin(table, sql, *self._stored(table))
 
     def left(self, table: str, made_of: str) -> Left | None:
         """Take over a table that an apply has left that did not come to its end, if it was made of the same."""
@@ -292,6 +309,7 @@ class EmbeddedWriter(Recording):
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
         """Make everything visible at once: the rename of the catalogue is the commit."""
         self._edits.plan = plan
+        self._ahead.close()
         self._drop_leavings()
         for file in self._files:
             self._count_entities(file)
@@ -460,6 +478,7 @@ class EmbeddedWriter(Recording):
 
     def close(self) -> None:
         """Let go of everything; what was not published is removed, but for what the next apply can go on with."""
+        self._ahead.close()
         self.connection.close()
         if not self._published:
             done = {noted.table.file for noted in self._journal.read().values()}

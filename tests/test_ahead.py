@@ -1,0 +1,158 @@
+"""Small tables are made side by side: with the same results, errors and traces as one after the other."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pytest
+
+from featdsl.errors import FeatdslError, Problem
+from featdsl.project import EngineTable, Project, ProjectTable, Settings
+from featdsl.stores.embedded import EmbeddedStore
+from featdsl.stores.embedded_writer import EmbeddedWriter
+from tests.conftest import Workspace
+from tests.test_stores import COLUMNS, entry
+
+SELECT = "SELECT i AS user_id, i / 2 AS score FROM range(1000) t(i)"
+ENDLESS = "SELECT 1 AS user_id, sum(hash(a.range) % 7) AS score FROM range(3000000) a, range(3000000) b"
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> EmbeddedStore:
+    """An empty store whose engine has two threads."""
+    settings = Settings(project=ProjectTable(name="bank"), engine=EngineTable(threads=2))
+    return EmbeddedStore(Project(workspace.root, settings))
+
+
+def test_what_was_begun_is_built(store: EmbeddedStore) -> None:
+    """In any order, and beside what was not begun; two for each worker may be begun at a time."""
+    names = [f"t{n}" for n in range(6)]
+    with store.writing(pytest.fail) as writer:
+        for name in names[:4]:
+            assert writer.has_room
+            writer.begin(name, SELECT)
+        assert not writer.has_room
+        for name in reversed(names):
+            assert writer.build(name, SELECT, COLUMNS, ()) == 1000
+        (total,) = writer.connection.execute("SELECT sum(score) FROM tables.t0").fetchall()
+        assert total == (249750,)
+        writer.publish(entry(1))
+    assert sorted(store.read().tables) == names
+    assert {table.rows for table in store.read().tables.values()} == {1000}
+    assert not store.drift(store.read()).tables
+
+
+def test_one_thread_makes_one_table_at_a_time(workspace: Workspace) -> None:
+    """Whoever limits the engine is not given a second session."""
+    settings = Settings(project=ProjectTable(name="bank"), engine=EngineTable(threads=1))
+    with EmbeddedStore(Project(workspace.root, settings)).writing(pytest.fail) as writer:
+        assert not writer.has_room
+
+
+def test_an_error_is_told_where_the_table_is_built(store: EmbeddedStore) -> None:
+    """By the engine, as if it had been made then; others are there."""
+    with store.writing(pytest.fail) as writer:
+        writer.begin("wrong", "SELECT CAST('x' || user_id AS INTEGER) AS user_id, 1 AS score FROM range(3) t(user_id)")
+        writer.begin("right", SELECT)
+        with pytest.raises(duckdb.ConversionException):
+            writer.build(
+                "wrong",
+                "SELECT CAST('x' || user_id AS INTEGER) AS user_id, 1 AS score FROM range(3) t(user_id)",
+                COLUMNS,
+                (),
+            )
+        assert writer.build("right", SELECT, COLUMNS, ()) == 1000
+
+
+def test_what_is_begun_stops_with_the_writer(store: EmbeddedStore, workspace: Workspace) -> None:
+    """Nothing goes on, and no file stays."""
+
+    def fail() -> None:
+        with store.writing(pytest.fail) as writer:
+            for n in range(4):
+                writer.begin(f"endless{n}", ENDLESS)
+            raise FeatdslError(Problem("Check failed", "On purpose."))
+
+    with pytest.raises(FeatdslError, match="On purpose"):
+        fail()
+    assert not list((workspace.root / ".featdsl" / "data").iterdir())
+
+
+def many(workspace: Workspace, *, kind: str, engine: str = "threads = 2") -> Workspace:
+    """Return a project of eight groups over a file each, one of which is derived from two others."""
+    workspace.write(
+        {
+            "featproject.toml": f'[project]\nname = "many"\n[engine]\n{engine}\n',
+            "features/many.py": f"""
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={{"user_id": int}})
+groups = []
+for n in range(7):
+    class Group(FeatureGroup, entity=user, source=Source(f"rows_{{n}}", path=f"data/{{n}}.{kind}"), name=f"g_{{n}}"):
+        v = Feature(int, sql=f"text::INTEGER * {{n}}")
+    groups.append(Group)
+
+class Derived(FeatureGroup, entity=user, inputs=[groups[0].v.alias("a"), groups[6].v.alias("b")]):
+    pair = Feature(int, sql="a + b")
+""",
+        }
+    )
+    (workspace.root / "data").mkdir()
+    for n in range(7):
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"COPY (SELECT i AS user_id, i::VARCHAR AS text FROM range(100) t(i)) TO '{workspace.root}/data/{n}.{kind}'"
+            )
+    return workspace
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine", "begun"),
+    [("parquet", "threads = 2", 7), ("parquet", "threads = 2\nbatch_rows = 99", 0), ("csv", "threads = 2", 0)],
+)
+def test_an_apply_begins_with_tables_that_are_small(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, kind: str, engine: str, begun: int
+) -> None:
+    """Those whose rows are counted without reading them, and are fewer than a batch."""
+    from click.testing import CliRunner
+
+    from featdsl.cli import main
+
+    seen: list[str] = []
+    begin = EmbeddedWriter.begin
+
+    def noted(writer: EmbeddedWriter, table: str, sql: str) -> None:
+        seen.append(table)
+        begin(writer, table, sql)
+
+    monkeypatch.setattr(EmbeddedWriter, "begin", noted)
+    project = many(workspace, kind=kind, engine=engine)
+    monkeypatch.chdir(project.root)
+    assert CliRunner().invoke(main, ["apply", "--yes"], catch_exceptions=False).exit_code == 0
+
+    assert len(seen) == begun
+    assert project.published("SELECT sum(pair), count(*) FROM prod.derived") == [(6 * 4950, 100)]
+    for n in range(7):
+        assert project.published(f"SELECT sum(v), count(*) FROM prod.g_{n}") == [(n * 4950, 100)]
+
+
+def test_data_that_cannot_be_computed_are_told_of_in_their_turn(workspace: Workspace) -> None:
+    """By the name of their group, after those before it; the next apply goes on with what is done."""
+    project = many(workspace, kind="parquet")
+    project.parquet("data/4.parquet", "SELECT 1 AS user_id, 'many' AS text")
+    done = project.run("apply", "--yes", "--format", "json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert done.returncode == 1
+    assert "group g_4" in done.stderr
+    assert "Could not convert string 'many'" in done.stderr
+    labels = [each["label"] for each in events if each["event"] == "step_finished" and "build" in each["label"]]
+    assert labels == [f"build g_{n}" for n in range(4)]
+    assert not (project.root / ".featdsl" / "store.duckdb").exists()
+
+    project.parquet("data/4.parquet", "SELECT 1 AS user_id, '5' AS text")
+    project.apply()
+    assert project.published("SELECT * FROM prod.g_4") == [(1, 20)]
+    assert project.run("doctor").stdout == "All is well.\n"
