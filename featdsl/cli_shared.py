@@ -166,6 +166,20 @@ def text_of(path: Path, kind: str) -> str:
         raise (LockFileError if kind == "lock" else PlanFileError)(problem) from None
 
 
+def refuse_other_environment(kind: str, path: Path, of: str, asked: str) -> None:
+    """Raise PlanFileError for a file of another environment than the one that was asked for, if one was."""
+    from click.core import ParameterSource
+
+    if asked == of or click.get_current_context().get_parameter_source("env") is ParameterSource.DEFAULT:
+        return
+    from featdsl.errors import PlanFileError, Problem
+
+    what = f"{path} is of the environment {of}, but {asked} was asked for."
+    made = "featdsl plan --env {} --out plan.json" if kind == "plan" else "featdsl export --env {} registry.json"
+    mend = f"Leave --env and FEATDSL_ENV out, or make another: {made.format(asked)}"
+    raise PlanFileError(Problem(f"{kind.capitalize()} of another environment", what, mend=mend))
+
+
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")

@@ -112,6 +112,27 @@ def test_a_plan_of_prod_outlives_upkeep(applied: Workspace, edit: Edit) -> None:
     assert values(applied) == NEW
 
 
+def test_a_file_of_another_environment_than_was_asked_for_is_refused(applied: Workspace, edit: Edit) -> None:
+    """Whether the option or the shell asks; a saved plan says itself where it belongs."""
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    plan, export = str(applied.root / "plan.json"), str(applied.root / "registry.json")
+    featdsl(applied, "plan", "--env", "pr_1", "--out", plan)
+    featdsl(applied, "export", export)
+
+    said = featdsl(applied, "apply", plan, "--env", "prod", code=1)
+    assert said == (
+        f"Plan of another environment\n  {plan} is of the environment pr_1, but prod was asked for.\n"
+        "  Leave --env and FEATDSL_ENV out, or make another: featdsl plan --env prod --out plan.json\n"
+    )
+    assert "Plan of another environment" in applied.run("apply", plan, FEATDSL_ENV="pr_2").stderr
+    said = featdsl(applied, "plan", "--against", export, "--env", "pr_1", code=1)
+    assert said.startswith("Export of another environment\n") and "featdsl export --env pr_1 registry.json" in said
+    assert "pr_1" not in featdsl(applied, "env", "list")
+
+    featdsl(applied, "apply", plan, "--env", "pr_1")
+    assert (values(applied, "pr_1"), values(applied)) == (NEW, OLD)
+
+
 def test_environments_are_listed_and_dropped(applied: Workspace) -> None:
     """Dropping one takes its views; what everyone reads stays, and cannot be dropped."""
     featdsl(applied, "apply", "--env", "pr_1", "--yes")
