@@ -26,7 +26,7 @@ from featdsl.definitions import (
 from featdsl.errors import DeclarationError, PolicyError, Problem
 from featdsl.names import did_you_mean
 from featdsl.plan import Approval, Block, Notice, Plan, PlannedChange
-from featdsl.snapshot import Snapshot
+from featdsl.snapshot import PROD, Snapshot
 
 _SUMMARIES = {
     "protected": "Protected against removal",
@@ -52,7 +52,12 @@ class Sides:
 
 
 def policy(snapshot: Snapshot, target: Catalog, project: str) -> Policy:
-    """Return what apply insists on: the stricter of what is applied and what is declared."""
+    """Return what apply insists on: the stricter of what is applied and what is declared.
+
+    Beside prod a change reaches nobody yet, and is to be looked at before anyone agrees.
+    """
+    if snapshot.environment != PROD:
+        return "none"
     insisting = project in snapshot.catalog.policies or project in target.policies
     return "affected-teams" if insisting else "none"
 
