@@ -137,13 +137,17 @@ def width() -> int:
 
 
 def confirm(question: str, instead: str) -> None:
-    """Ask whether to go on. Raises ConfirmationError, saying what to do `instead`, where nobody can be asked."""
+    """Ask whether to go on.
+
+    Raises ConfirmationError for a no, and, saying what to do `instead`, where nobody can be asked.
+    """
     from featdsl.errors import ConfirmationError, Problem
 
     if not sys.stdin.isatty():
         what = "This is no terminal, so nobody can be asked whether to go on."
         raise ConfirmationError(Problem("Not confirmed", what, mend=instead))
-    click.confirm(f"\n{question}", abort=True)
+    if not click.confirm(f"\n{question}"):
+        raise ConfirmationError(Problem("Not confirmed", "Nothing was done."))
 
 
 _KINDS = {
