@@ -46,14 +46,17 @@ def _warned(each: Listed | Found) -> str:
     return f"(deprecated{use}) {each.description}".rstrip()
 
 
-def history(entries: Sequence[HistoryEntry], width: int, name: str | None = None) -> str:
-    """Return applies as a table, the newest first; of one thing, what was done to it."""
-    rows = [(str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name)) for e in entries]
+def history(entries: Sequence[tuple[HistoryEntry, str]], width: int) -> str:
+    """Return applies as a table, the newest first; of one thing, by the name that it had, what was done to it."""
+    rows = [
+        (str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name))
+        for e, name in entries
+    ]
     return table(("state", "applied at", "by", "commit", "rows", "changes"), rows, width)
 
 
-def _done(entry: HistoryEntry, name: str | None) -> str:
-    if name is None:
+def _done(entry: HistoryEntry, name: str) -> str:
+    if not name:
         return _approved(entry)
     touched = [each for each in entry.changes if replace(entry, changes=(each,)).touches(name)]
     return ", ".join(f"{each.action}{_which(each, name)} ({each.change_class})" for each in touched)

@@ -140,6 +140,7 @@ LAYERS = {
         "trainingset",
         "locks",
         "outdated",
+        "past",
         "serving",
         "checks",
         "lineage",

@@ -14,6 +14,7 @@ from featdsl import FeatureStore
 from featdsl.errors import StoreError
 from tests.conftest import Workspace
 from tests.test_apply import contents, featdsl, registry
+from tests.test_renames import RENAMES
 
 Edit = Callable[[str, str, str], None]
 ACCOUNTS = "features/accounts/__init__.py"
@@ -126,7 +127,8 @@ def test_a_file_of_another_environment_than_was_asked_for_is_refused(applied: Wo
     )
     assert "Plan of another environment" in applied.run("apply", plan, FEATDSL_ENV="pr_2").stderr
     said = featdsl(applied, "plan", "--against", export, "--env", "pr_1", code=1)
-    assert said.startswith("Export of another environment\n") and "featdsl export --env pr_1 registry.json" in said
+    assert said.startswith("Export of another environment\n")
+    assert "featdsl export --env pr_1 registry.json" in said
     assert "pr_1" not in featdsl(applied, "env", "list")
 
     featdsl(applied, "apply", plan, "--env", "pr_1")
@@ -278,6 +280,31 @@ def test_history_of_one_thing(applied: Workspace, edit: Edit) -> None:
     assert serials("credit_risk@1") == serials("credit_risk") == [1]
     assert "change (definition)" in featdsl(applied, "history", "user_profile.income")
     assert featdsl(applied, "history", "nobody") == "No apply has touched nobody.\n"
+
+
+def test_history_of_what_was_renamed_goes_on(applied: Workspace, edit: Edit) -> None:
+    """By each name that it has had, bare or not, also once the code does not tell of it any more."""
+    edit(ACCOUNTS, 'timestamp="updated_at"', 'timestamp="updated_at", tie_break="birth_date"')
+    featdsl(applied, "apply", "--yes")
+    for rename in RENAMES.values():
+        rename(edit)
+    featdsl(applied, "apply", "--yes")
+
+    def serials(name: str) -> list[int]:
+        return [each["serial"] for each in json.loads(featdsl(applied, "history", name, "--format", "json"))]
+
+    assert serials("profile.gross_income") == serials("user_profile.income") == serials("gross_income") == [3, 2, 1]
+    assert serials("profile") == serials("user_profile") == [3, 2, 1]
+    assert serials("credit") == serials("credit@1") == serials("credit_risk") == serials("credit_risk@1") == [3, 1]
+    done = [
+        line.split("  ")[-1].strip() for line in featdsl(applied, "history", "profile.gross_income").splitlines()[1:]
+    ]
+    assert done == ["change (metadata)", "recompute (upstream)", "create (additive)"]
+
+    edit(ACCOUNTS, ', renamed_from="income"', "")
+    edit(ACCOUNTS, ', renamed_from="user_profile"', "")
+    featdsl(applied, "apply", "--yes")
+    assert serials("profile.gross_income") == serials("gross_income") == [4, 3, 2, 1]
 
 
 def test_history_keeps_the_plan_of_each_apply(applied: Workspace, edit: Edit) -> None:
