@@ -47,12 +47,20 @@ def _warned(each: Listed | Found) -> str:
 
 
 def history(entries: Sequence[tuple[HistoryEntry, str]], width: int) -> str:
-    """Return applies as a table, the newest first; of one thing, by the name that it had, what was done to it."""
+    """Return applies as a table, the newest first; of one thing, by the name that it had, what was done to it.
+
+    Where several projects applied, each line tells which.
+    """
+    several = len({entry.project for entry, _ in entries}) > 1
     rows = [
-        (str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name))
+        (
+            *(str(e.serial), e.applied_at, *([e.project] if several else [])),
+            *(e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name)),
+        )
         for e, name in entries
     ]
-    return table(("state", "applied at", "by", "commit", "rows", "changes"), rows, width)
+    project = ("project",) if several else ()
+    return table(("state", "applied at", *project, "by", "commit", "rows", "changes"), rows, width)
 
 
 def _done(entry: HistoryEntry, name: str) -> str:
@@ -63,7 +71,8 @@ def _done(entry: HistoryEntry, name: str) -> str:
 
 
 def _approved(entry: HistoryEntry) -> str:
-    return f"{entry.summary}; approved by {', '.join(entry.approved_by)}" if entry.approved_by else entry.summary
+    summary = entry.summary or "no change"  # of an environment that was made, or kept for longer
+    return f"{summary}; approved by {', '.join(entry.approved_by)}" if entry.approved_by else summary
 
 
 def _which(touched: Touched, name: str) -> str:

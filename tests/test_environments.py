@@ -62,6 +62,7 @@ def test_an_environment_builds_what_differs_and_nothing_else(applied: Workspace,
     featdsl(applied, "apply", "--env", "same", "--yes")
     assert set(registry(applied).tables) == before
     assert values(applied, "same") == OLD
+    assert featdsl(applied, "history", "--env", "same").rstrip().endswith("  no change")
 
     edit(ACCOUNTS, '"date_diff', '"1 + date_diff')
     said = featdsl(applied, "plan", "--env", "same", "--sql")
@@ -246,6 +247,15 @@ def test_going_back_is_a_plan(applied: Workspace, edit: Edit) -> None:
 def test_going_back_to_no_state_is_refused(state: str, applied: Workspace) -> None:
     """The states that there are, are named."""
     assert "it was at 1." in featdsl(applied, "rollback", "--", state, code=1)
+
+
+def test_only_states_nearby_are_named(applied: Workspace, edit: Edit) -> None:
+    """There may be thousands."""
+    for years in range(6):
+        edit(ACCOUNTS, f"{120 + years}", f"{121 + years}")
+        featdsl(applied, "apply", "--yes")
+
+    assert "prod was never at state 9; it was at 3, 4, 5, 6, 7.\n" in featdsl(applied, "rollback", "9", code=1)
 
 
 def test_an_environment_goes_back_within_its_own_history(applied: Workspace, edit: Edit) -> None:

@@ -490,6 +490,14 @@ def test_lineage_and_show_go_from_project_to_project(applied: Company) -> None:
     assert "feature affordability.monthly (lending)" in featdsl(applied.accounts, "show", "user_profile.income")
 
 
+def test_history_tells_which_project_applied_what(applied: Company) -> None:
+    """A store of one project has no need to."""
+    lines = featdsl(applied.accounts, "history").splitlines()
+    assert [line.split()[2] for line in lines] == ["at", "scoring", "risk", "accounts"]
+    assert "  project  " in lines[0]
+    assert "project" not in featdsl(applied.accounts, "history", "user_profile")
+
+
 # When the other project moves on
 
 
