@@ -39,7 +39,7 @@ class Past:
         if name in former:
             return former[name]
         if any(entry.touches(name) for entry in self.entries):
-            return name
+            return self.now(name, snapshot.catalog, since=0)
         try:
             return address(selection.find(snapshot, name))
         except FeatureNotFoundError:
@@ -47,8 +47,9 @@ class Past:
 
     def now(self, name: str, catalog: Catalog, since: int) -> str:
         """Return the name that something has by now which had this one at a state; as it is where nobody knows."""
+        taken = {*catalog.features, *catalog.groups, *catalog.sets, *(each.name for each in catalog.sets.values())}
         for entry in reversed(self.entries):
-            if name in catalog.features:
+            if name in taken:
                 break
             if entry.serial > since:
                 for kind, new, old in reversed(self._renamed(entry)):

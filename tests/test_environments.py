@@ -314,7 +314,7 @@ def test_history_of_what_was_renamed_goes_on(applied: Workspace, edit: Edit) -> 
     edit(ACCOUNTS, ', renamed_from="income"', "")
     edit(ACCOUNTS, ', renamed_from="user_profile"', "")
     featdsl(applied, "apply", "--yes")
-    assert serials("profile.gross_income") == serials("gross_income") == [4, 3, 2, 1]
+    assert serials("profile.gross_income") == serials("gross_income") == serials("user_profile.income") == [4, 3, 2, 1]
 
 
 def test_history_keeps_the_plan_of_each_apply(applied: Workspace, edit: Edit) -> None:
