@@ -48,7 +48,7 @@ def models(snapshot: Snapshot, past: Past) -> Iterator[Outdated]:
         model = snapshot.catalog.models[name]
         members = snapshot.catalog.sets[model.features].members
         pinned = {member.column: (member.feature, member.fingerprint) for member in members}
-        moved = tuple(_moved(snapshot, past, pinned))
+        moved = tuple(_moved(snapshot, past, pinned, _named(snapshot, past, pinned)))
         if moved:
             yield Outdated(kind="model", name=name, owner=model.owner, features=model.features, moved=moved)
 
@@ -61,12 +61,8 @@ def lock(snapshot: Snapshot, past: Past, kept: Lock, name: str) -> Outdated | No
     if kept.lineage != snapshot.head.lineage:
         what = f"{name} was made from another store than this project's."
         raise LockFileError(Problem("Lock of another store", what, mend="Ask in the project that it was made in."))
-    former = snapshot.catalog.former
-    features = {
-        column: (past.now(former.get(feature, feature), snapshot.catalog, kept.serial), fingerprint)
-        for column, (feature, fingerprint) in kept.features.items()
-    }
-    moved = list(_moved(snapshot, past, features))
+    features = _named(snapshot, past, kept.features, since=kept.serial)
+    moved = list(_moved(snapshot, past, kept.features, features))
     still = {column: features[column] for column in features.keys() - {each.column for each in moved}}
     moved += _rebuilt(snapshot, past, kept, still)
     if not moved:
@@ -74,9 +70,23 @@ def lock(snapshot: Snapshot, past: Past, kept: Lock, name: str) -> Outdated | No
     return Outdated(kind="lock", name=name, owner="", features=kept.set or ", ".join(kept.features), moved=tuple(moved))
 
 
-def _moved(snapshot: Snapshot, past: Past, pinned: Mapping[str, tuple[str, str]]) -> Iterator[Moved]:
-    for column, (feature, fingerprint) in pinned.items():
-        current, old = snapshot.catalog.features.get(feature), snapshot.versions.get((feature, fingerprint))
+Pinned = Mapping[str, tuple[str, str]]
+"""The address and the fingerprint of the feature behind each column."""
+
+
+def _named(snapshot: Snapshot, past: Past, pinned: Pinned, since: int = 0) -> Pinned:
+    """Return what was pinned under the names that it has now, which had these ones at a state."""
+    former = snapshot.catalog.former
+    return {
+        column: (past.now(former.get(feature, feature), snapshot.catalog, since), fingerprint)
+        for column, (feature, fingerprint) in pinned.items()
+    }
+
+
+def _moved(snapshot: Snapshot, past: Past, pinned: Pinned, named: Pinned) -> Iterator[Moved]:
+    for column, (feature, fingerprint) in named.items():
+        versions, current = snapshot.versions, snapshot.catalog.features.get(feature)
+        old = versions.get((feature, fingerprint)) or versions.get(pinned[column])
         if current is not None and current.fingerprint == fingerprint:
             continue
         code: Code = "gone" if current is None else "definition"
