@@ -26,8 +26,9 @@ def history(directory: Path | None, name: str | None, limit: int, serial: int | 
     featdsl history user_profile.income
     featdsl history --plan 3
     """
-    from featdsl import tell
+    from featdsl import environments, tell
     from featdsl.past import Past
+    from featdsl.snapshot import PROD
     from featdsl.stores import open_store
 
     store = open_store(cli_shared.project(directory))
@@ -35,6 +36,8 @@ def history(directory: Path | None, name: str | None, limit: int, serial: int | 
         _show_plan(store.plan(serial) if store.history() else "", serial, format_)
         return
     past = Past([each for each in store.history() if each.environment == env], store.plan)
+    if env != PROD and not past.entries:  # that of one that was dropped is there still
+        environments.read(store, env)
     known = past.known(name, store.read(env)) if name else ""
     found = list(past.of(known))[:limit] if known else [(each, "") for each in past.entries[:limit]]
     if format_ == "json":

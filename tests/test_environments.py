@@ -172,6 +172,9 @@ def test_reading_an_environment_that_was_never_made_is_an_error(applied: Workspa
     said = applied.run("get", "age", "--key", "user_id=2", FEATDSL_ENV="tria")
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr == 'Unknown environment\n  The store has no environment "tria".\n  Did you mean "trial"?\n'
+    assert featdsl(applied, "history", "--env", "tria", code=1) == said.stderr
+    featdsl(applied, "env", "drop", "trial")
+    assert "no change" in featdsl(applied, "history", "--env", "trial")
 
 
 # Going back
