@@ -170,12 +170,12 @@ def apply(
     with cli_shared.failing(format_):
         project = cli_shared.project(directory)
         store = open_store(project)
-        planned = _saved(plan_file, project) if plan_file else pipeline.make_plan(project, store, env, select)
+        planned = _saved(plan_file, project, env) if plan_file else pipeline.make_plan(project, store, env, select)
         said = yes or plan_file is not None
         cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
 
 
-def _saved(plan_file: Path, project: Project) -> Any:
+def _saved(plan_file: Path, project: Project, env: str) -> Any:
     from featdsl import pipeline, planfile
     from featdsl.errors import PlanFileError, Problem
 
@@ -184,6 +184,7 @@ def _saved(plan_file: Path, project: Project) -> Any:
     if found.project != project.name:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
         raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))
+    cli_shared.refuse_other_environment("plan", plan_file, found.environment, env)
     return pipeline.saved(project, found)
 
 
@@ -201,6 +202,7 @@ def _planned(
         if preview is not None:
             raise click.UsageError("--preview reads data, and --against plans without them.")
         exported = export.from_json(cli_shared.text_of(against, "export"), name=str(against))
+        cli_shared.refuse_other_environment("export", against, exported.snapshot.environment, asked[0])
         planned = pipeline.make_plan_against(project, exported, asked[1])
         if keep:
             pipeline.refuse_rows(planned)

@@ -137,13 +137,17 @@ def width() -> int:
 
 
 def confirm(question: str, instead: str) -> None:
-    """Ask whether to go on. Raises ConfirmationError, saying what to do `instead`, where nobody can be asked."""
+    """Ask whether to go on.
+
+    Raises ConfirmationError for a no, and, saying what to do `instead`, where nobody can be asked.
+    """
     from featdsl.errors import ConfirmationError, Problem
 
     if not sys.stdin.isatty():
         what = "This is no terminal, so nobody can be asked whether to go on."
         raise ConfirmationError(Problem("Not confirmed", what, mend=instead))
-    click.confirm(f"\n{question}", abort=True)
+    if not click.confirm(f"\n{question}"):
+        raise ConfirmationError(Problem("Not confirmed", "Nothing was done."))
 
 
 _KINDS = {
@@ -164,6 +168,20 @@ def text_of(path: Path, kind: str) -> str:
         said = error.strerror if isinstance(error, OSError) else "it is no text"
         problem = Problem(f"{kind.capitalize()} cannot be read", f"{path}: {said}.", mend=_KINDS[kind])
         raise (LockFileError if kind == "lock" else PlanFileError)(problem) from None
+
+
+def refuse_other_environment(kind: str, path: Path, of: str, asked: str) -> None:
+    """Raise PlanFileError for a file of another environment than the one that was asked for, if one was."""
+    from click.core import ParameterSource
+
+    if asked == of or click.get_current_context().get_parameter_source("env") is ParameterSource.DEFAULT:
+        return
+    from featdsl.errors import PlanFileError, Problem
+
+    what = f"{path} is of the environment {of}, but {asked} was asked for."
+    made = "featdsl plan --env {} --out plan.json" if kind == "plan" else "featdsl export --env {} registry.json"
+    mend = f"Leave --env and FEATDSL_ENV out, or make another: {made.format(asked)}"
+    raise PlanFileError(Problem(f"{kind.capitalize()} of another environment", what, mend=mend))
 
 
 def write(path: Path, text: str) -> None:

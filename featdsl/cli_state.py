@@ -19,26 +19,31 @@ from featdsl import cli_shared
 @cli_shared.formats
 @click.pass_obj
 def history(directory: Path | None, name: str | None, limit: int, serial: int | None, env: str, format_: str) -> None:
-    """Show who applied what when, the newest first: everything, or what touched one thing.
+    """Show who applied what when, the newest first: everything, or what touched one thing, under whatever name.
 
     \b
     featdsl history
     featdsl history user_profile.income
     featdsl history --plan 3
     """
-    from featdsl import tell
+    from featdsl import environments, tell
+    from featdsl.past import Past
+    from featdsl.snapshot import PROD
     from featdsl.stores import open_store
 
     store = open_store(cli_shared.project(directory))
     if serial is not None:
         _show_plan(store.plan(serial) if store.history() else "", serial, format_)
         return
-    entries = [each for each in store.history() if each.environment == env and (name is None or each.touches(name))]
-    entries = entries[:limit]
+    past = Past([each for each in store.history() if each.environment == env], store.plan)
+    if env != PROD and not past.entries:  # that of one that was dropped is there still
+        environments.read(store, env)
+    known = past.known(name, store.read(env)) if name else ""
+    found = list(past.of(known))[:limit] if known else [(each, "") for each in past.entries[:limit]]
     if format_ == "json":
-        cli_shared.print_json([asdict(entry) for entry in entries])
-    elif entries:
-        click.echo(tell.history(entries, cli_shared.width(), name), nl=False)
+        cli_shared.print_json([asdict(entry) for entry, _ in found])
+    elif found:
+        click.echo(tell.history(found, cli_shared.width()), nl=False)
     else:
         click.echo(f"No apply has touched {name}." if name else "Nothing has been applied yet.")
 
@@ -102,17 +107,18 @@ def outdated(directory: Path | None, locks: tuple[Path, ...], env: str, format_:
     from featdsl import environments, tell
     from featdsl import outdated as looking
     from featdsl.locks import read
+    from featdsl.past import Past
     from featdsl.stores import open_store
 
     store = open_store(cli_shared.project(directory))
     snapshot, history = environments.read(store, env), store.history()
-    history = [each for each in history if each.environment == env]
+    past = Past([each for each in history if each.environment == env], store.plan)
     if locks:
         kept = [(path, read(cli_shared.text_of(path, "lock"), name=str(path))) for path in locks]
-        asked = [looking.lock(snapshot, history, lock, str(path)) for path, lock in kept]
+        asked = [looking.lock(snapshot, past, lock, str(path)) for path, lock in kept]
         found = [each for each in asked if each]
     else:
-        found = list(looking.models(snapshot, history))
+        found = list(looking.models(snapshot, past))
     if format_ == "json":
         cli_shared.print_json([asdict(each) for each in found])
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from featdsl.declaration import Declaration
-from featdsl.definitions import Catalog, Column, Definition, EntityDefinition, FeatureDefinition, SetDefinition
+from featdsl.definitions import Catalog, Column, Definition, EntityDefinition, FeatureDefinition, SetDefinition, address
 from featdsl.entity import Entity
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.feature import Feature
@@ -110,7 +110,13 @@ class _Found:
         if version is not None:
             self.features[pulled.address] = version
         if now is None:
-            self._note("feature", pulled, "is gone", pulled_from=group.foreign)
+            # What was applied with it still calls it so; a set version has what it pins, whatever was pulled.
+            known = sorted(each for name, each in snapshot.versions if name == pulled.address)
+            if version is None and known:
+                self.features[pulled.address] = snapshot.versions[pulled.address, known[0]]
+            new = snapshot.catalog.features.get(self._renamed(pulled))
+            what = f"has been renamed to {new.address}" if new else "is gone"
+            self._note("feature", pulled, what, new, group.foreign)
         elif now.fingerprint != pulled.pulled:
             self._note("feature", pulled, f"has changed{_how(pulled, version, now)}", now, group.foreign)
         elif snapshot.catalog.groups[now.group].access == "private":
@@ -118,10 +124,17 @@ class _Found:
 
     def set(self, pulled: FeatureSet) -> None:
         now = self.registry.snapshot.catalog.sets.get(pulled.address)
-        if now is None:
+        if now is None and (named := self._renamed(pulled)) in self.registry.snapshot.catalog.sets:
+            new = self.registry.snapshot.catalog.sets[named]
+            self._note("set", pulled, f"has been renamed to {named}", new)
+        elif now is None:
             self._note("set", pulled, "is gone")
         elif now.project != self.project:
             self.sets[pulled.address] = now
+
+    def _renamed(self, pulled: Declaration) -> str:
+        """Return what a feature or a set version is called now, as long as its owner tells, or nothing."""
+        return self.registry.snapshot.catalog.former.get(pulled.address, "")
 
     def _note(
         self, kind: str, pulled: Declaration, what: str, now: Definition | None = None, pulled_from: str = ""
@@ -130,16 +143,18 @@ class _Found:
         owner = now.project if now else source  # the entities of a project may be another one's
         whose = f"of the project {owner}" + (f" (team {now.owner})" if now else "")
         said = f"the {kind} {pulled.address} {whose}, which {what} since it was pulled"
-        self.outdated[f"{kind} {pulled.address}"] = Outdated(source, said + self._who(kind, pulled.address, owner))
+        self.outdated[f"{kind} {pulled.address}"] = Outdated(
+            source, said + self._who(kind, address(now) if now else pulled.address, owner)
+        )
 
     @cached_property
     def _history(self) -> Sequence[HistoryEntry]:
         return self.registry.history()
 
-    def _who(self, kind: str, address: str, project: str) -> str:
+    def _who(self, kind: str, name: str, project: str) -> str:
         """Return who applied the latest change of a thing, and when."""
         for entry in self._history:
-            if entry.project == project and any((each.kind, each.address) == (kind, address) for each in entry.changes):
+            if entry.project == project and any((each.kind, each.address) == (kind, name) for each in entry.changes):
                 return f", by {entry.user} at state {entry.serial}"
         return ""
 
@@ -162,10 +177,13 @@ def refuse_outdated(catalog: Catalog, foreign: Foreign, snapshot: Snapshot, proj
 
     What was applied with it stays as it is: the registry keeps the old definition for it. Raises DeclarationError.
     """
+    former: dict[str, list[str]] = {}
+    for old, new in catalog.former.items():
+        former.setdefault(new, []).append(old)
     problems = [
         foreign.outdated[f"feature {name}"].problem(f"{user.kind} {user.address}", user.origin)
         for user, names in _users(catalog, foreign, project)
-        if not _is_applied(user, snapshot)
+        if not _is_applied(user, snapshot, former.get(user.address, ()))
         for name in names
     ]
     if problems:
@@ -208,7 +226,9 @@ def _made_of(definition: FeatureDefinition | SetDefinition) -> Iterable[tuple[st
     return [(member.feature, member.fingerprint) for member in definition.members]
 
 
-def _is_applied(definition: FeatureDefinition | SetDefinition, snapshot: Snapshot) -> bool:
+def _is_applied(definition: FeatureDefinition | SetDefinition, snapshot: Snapshot, former: Iterable[str]) -> bool:
+    """Return whether it is applied under the name that it has, or one of those that it had."""
+    names = [definition.address, *former]
     if isinstance(definition, FeatureDefinition):
-        return (definition.address, definition.fingerprint) in snapshot.versions
-    return definition.address in snapshot.catalog.sets
+        return any((name, definition.fingerprint) in snapshot.versions for name in names)
+    return any(name in snapshot.catalog.sets for name in names)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Literal
@@ -23,10 +23,11 @@ from featdsl.definitions import (
     SourceDefinition,
     address,
 )
+from featdsl.diff import Change
 from featdsl.errors import DeclarationError, PolicyError, Problem
 from featdsl.names import did_you_mean
 from featdsl.plan import Approval, Block, Notice, Plan, PlannedChange
-from featdsl.snapshot import Snapshot
+from featdsl.snapshot import PROD, Snapshot
 
 _SUMMARIES = {
     "protected": "Protected against removal",
@@ -52,7 +53,12 @@ class Sides:
 
 
 def policy(snapshot: Snapshot, target: Catalog, project: str) -> Policy:
-    """Return what apply insists on: the stricter of what is applied and what is declared."""
+    """Return what apply insists on: the stricter of what is applied and what is declared.
+
+    Beside prod a change reaches nobody yet, and is to be looked at before anyone agrees.
+    """
+    if snapshot.environment != PROD:
+        return "none"
     insisting = project in snapshot.catalog.policies or project in target.policies
     return "affected-teams" if insisting else "none"
 
@@ -70,6 +76,8 @@ def blocks(at: Sides, changes: Iterable[PlannedChange], today: date) -> tuple[Bl
             found += _blocks_of(at, was, today)
         elif was is not None and was.kind == "entity" and any(reason.code == "keys" for reason in change.reasons):
             found += _blocks_of_keys(at, was)
+        elif isinstance(was, SetDefinition):
+            found += _blocks_of_name(at, was, change)
     return (*found, *_blocks_of_gone(at))
 
 
@@ -93,6 +101,16 @@ def _blocks_of_keys(at: Sides, was: Definition) -> Iterator[Block]:
     if users := list(_users(at.others, was)):
         what = f"{_named(was)} is used with the keys that it has by {_by_owner(users, was)}."
         yield _block("used", was, what, "Leave its keys, and declare another entity for what has others.")
+
+
+def _blocks_of_name(at: Sides, was: SetDefinition, change: Change) -> Iterator[Block]:
+    """Yield that a set version gets another name under models of other projects, which name it."""
+    for reason in change.reasons:
+        old = replace(was, name=reason.after)
+        if reason.code == "renamed from" and reason.after and (users := list(_users(at.others, old))):
+            what = f"{_named(old)} is used by {_by_owner(users, was)}."
+            mend = "Leave its name, and give the new one to a set of its own, which they can move to."
+            yield _block("used", was, what, mend)
 
 
 def _blocks_of(at: Sides, gone: Definition, today: date) -> Iterator[Block]:

@@ -55,23 +55,30 @@ def read(text: str, *, name: str) -> Lock:
         found = json.loads(text)
         digest = found.pop("digest")
         format_ = int(found["format"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise LockFileError(Problem("Not a lock", f"{name} is no lock of a training set.", mend=_MEND)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _no_lock(name) from None
     if format_ > FORMAT:
         what = f"{name} has format {format_}; this featdsl reads up to {FORMAT}."
         raise LockFileError(Problem("Lock of a newer format", what, mend="Use the featdsl that wrote it."))
     if digest != _digest(found):
         what = f"{name} was edited after it was made, so it no longer tells what the model was trained on."
         raise LockFileError(Problem("Edited lock", what, mend=f"Restore it, or train again. {_MEND}"))
-    return Lock(
-        set=found["set"],
-        environment=found["environment"],
-        lineage=found["store"]["lineage"],
-        serial=found["store"]["serial"],
-        snapshot=found["store"].get("snapshot"),
-        features={column: (each["feature"], each["fingerprint"]) for column, each in found["features"].items()},
-        tables=found["tables"],
-    )
+    try:
+        return Lock(
+            set=found["set"],
+            environment=found["environment"],
+            lineage=found["store"]["lineage"],
+            serial=int(found["store"]["serial"]),
+            snapshot=found["store"].get("snapshot"),
+            features={column: (each["feature"], each["fingerprint"]) for column, each in found["features"].items()},
+            tables=dict(found["tables"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _no_lock(name) from None
+
+
+def _no_lock(name: str) -> LockFileError:
+    return LockFileError(Problem("Not a lock", f"{name} is no lock of a training set.", mend=_MEND))
 
 
 def snapshot_of(lock: Lock) -> int:

@@ -197,7 +197,8 @@ def rollback(project: Project, store: Store, serial: int, environment: str = PRO
     snapshot = environments.read(store, environment)
     states = [each.serial for each in store.history() if each.environment == environment]
     if serial not in states:
-        what = f"{environment} was never at state {serial}; it was at {', '.join(map(str, sorted(states)))}."
+        near = sorted(sorted(states, key=lambda each: abs(each - serial))[:5])
+        what = f"{environment} was never at state {serial}; it was at {', '.join(map(str, near))}."
         raise StoreError(Problem("Unknown state", what, mend="See what each was: featdsl history"))
     earlier = store.read(environment, serial)
     own, drift = earlier.catalog.of_project(project.name), store.drift(snapshot)

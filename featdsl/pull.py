@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from featdsl.definitions import Catalog, Deprecation, FeatureDefinition, GroupDefinition, Member, SetDefinition
 from featdsl.dtypes import parse
@@ -51,7 +51,7 @@ def pull(snapshot: Snapshot, theirs: str, project: Project) -> Module:
         if theirs == project.name:
             what, mend = f"{theirs} is this project.", "Import what it declares from the modules that declare it."
         raise FeatureNotFoundError(Problem("Unknown project", what, mend=mend))
-    shared = _shared(snapshot.catalog, theirs)
+    shared = _shared(snapshot, theirs)
     if not shared.groups and not shared.sets:
         what = f"The project {theirs} shares nothing: every group of it is private."
         raise FeatureNotFoundError(Problem("Nothing shared", what, mend="Ask its team to make a group public."))
@@ -67,15 +67,49 @@ def refuse_other_files(text: str, path: str) -> None:
         raise DeclarationError(Problem("File is not ours", what, mend="Move it away, then pull again."))
 
 
-def _shared(catalog: Catalog, project: str) -> Catalog:
+def _shared(snapshot: Snapshot, project: str) -> Catalog:
     """Return what a project lets others use, and the entities of that, whoever declares them."""
+    catalog = snapshot.catalog
     groups = [each for each in catalog.of_project(project).groups.values() if each.access != "private"]
     features = [feature for group in groups for feature in catalog.members_of(group.name)]
+    entities_of = {group.entity for group in groups}
+    private = {each.name for each in catalog.groups.values() if each.access == "private"}
+    former = [each for each in _former(snapshot, project) if each.entity in entities_of and each.group not in private]
+    groups, features = list(_with(groups, former)), [*features, *former]
     sets = catalog.of_project(project).sets.values()
     own = catalog.of_project(project).entities
     used = {feature.entity for feature in features if feature.entity}
     entities = [each for each in catalog.entities.values() if each.name in used or each.name in own]
     return Catalog.of([*entities, *groups, *features, *sets])
+
+
+def _former(snapshot: Snapshot, project: str) -> Iterator[FeatureDefinition]:
+    """Yield features under names that they had and that other projects still use them by: what was applied keeps its names.
+
+    Of several definitions the current one; a set version has what it pins anyway.
+    """
+    catalog, former, known = snapshot.catalog, snapshot.catalog.former, snapshot.versions
+    for old in sorted({name for name, _ in known} - catalog.features.keys()):
+        fingerprints = sorted(fingerprint for name, fingerprint in known if name == old)
+        now = catalog.features.get(former.get(old, ""))
+        current = now is not None and now.fingerprint in fingerprints
+        version = known[old, now.fingerprint if now is not None and current else fingerprints[0]]
+        if version.project == project:
+            said = f"Called {now.address} now." if now is not None else "Has another name now."
+            yield replace(version, description=said, tags=(), deprecated=None)
+
+
+def _with(groups: list[GroupDefinition], former: list[FeatureDefinition]) -> Iterator[GroupDefinition]:
+    """Yield groups with what they had under other names too, and groups of names that none has any more."""
+    named = {each.name: each for each in groups}
+    for each in former:
+        group = named.get(each.group)
+        if group is None:
+            (like, *_) = [other for other in groups if other.entity == each.entity]
+            group = replace(like, name=each.group, members=(), description="Has another name now.", deprecated=None)
+        member = Member(column=each.name, feature=each.address, fingerprint=each.fingerprint)
+        named[each.group] = replace(group, members=(*group.members, member))
+    yield from named.values()
 
 
 class _Names:

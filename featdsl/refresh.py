@@ -11,6 +11,8 @@ from featdsl import building, calls, engine, environments, graph, newrows, recip
 from featdsl.apply import check, commit
 from featdsl.building import Run
 from featdsl.definitions import FeatureDefinition, GroupDefinition, SetDefinition
+from featdsl.diff import altered
+from featdsl.errors import DataError
 from featdsl.events import (
     Listener,
     Published,
@@ -187,6 +189,8 @@ class _Work:
         gone = [each.name for each in recipe.functions if each.fingerprint not in self.run.functions]
         if gone:
             return self._report(name, New("not refreshed", f"{gone[0]} is not declared as it was then"))
+        if why := self._broken(name, recipe):
+            return self._report(name, New("not refreshed", why))
         return self._over_source(name, recipe)
 
     def _report(self, name: str, new: New, rows: int = 0) -> Refreshed:
@@ -209,6 +213,25 @@ class _Work:
             return self._report(name, New("nothing new", f"{new.why}, and no row is other"))
         self._check(name, since=recipe.time(new.since) if new.since else "")
         return self._report(name, new, rows)
+
+    def _broken(self, name: str, recipe: Recipe) -> str:
+        """Return why a table that only old definitions read can be computed no more, for columns that a plan saw go."""
+        import duckdb
+
+        if any(self._own.features.get(each.address) == each for each in self._features[name]):
+            return ""
+        pairs = [(each, self._snapshot.catalog.sources.get(each.name)) for each in recipe.sources]
+        gone = [f"{was.name}.{column.name}" for was, now in pairs if now for column in altered(was, now)[0]]
+        if not gone:
+            return ""
+        connection, functions = self.run.writer.connection, recipe.build.functions
+        try:
+            self._open(recipe)
+            with calls.opened(connection, functions, self.run.functions, self.run.project.root):
+                connection.execute(f"EXPLAIN {recipe.sql()}")
+        except (duckdb.BinderException, DataError):
+            return f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone; it stays as it is"
+        return ""
 
     def _keep(self, name: str, looked: newrows.Looked) -> None:
         self.run.writer.keep(name, recipes.to_json(looked.recipe), building.reading(looked.files, self.run.begun))

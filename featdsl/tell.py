@@ -46,21 +46,33 @@ def _warned(each: Listed | Found) -> str:
     return f"(deprecated{use}) {each.description}".rstrip()
 
 
-def history(entries: Sequence[HistoryEntry], width: int, name: str | None = None) -> str:
-    """Return applies as a table, the newest first; of one thing, what was done to it."""
-    rows = [(str(e.serial), e.applied_at, e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name)) for e in entries]
-    return table(("state", "applied at", "by", "commit", "rows", "changes"), rows, width)
+def history(entries: Sequence[tuple[HistoryEntry, str]], width: int) -> str:
+    """Return applies as a table, the newest first; of one thing, by the name that it had, what was done to it.
+
+    Where several projects applied, each line tells which.
+    """
+    several = len({entry.project for entry, _ in entries}) > 1
+    rows = [
+        (
+            *(str(e.serial), e.applied_at, *([e.project] if several else [])),
+            *(e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name)),
+        )
+        for e, name in entries
+    ]
+    project = ("project",) if several else ()
+    return table(("state", "applied at", *project, "by", "commit", "rows", "changes"), rows, width)
 
 
-def _done(entry: HistoryEntry, name: str | None) -> str:
-    if name is None:
+def _done(entry: HistoryEntry, name: str) -> str:
+    if not name:
         return _approved(entry)
     touched = [each for each in entry.changes if replace(entry, changes=(each,)).touches(name)]
     return ", ".join(f"{each.action}{_which(each, name)} ({each.change_class})" for each in touched)
 
 
 def _approved(entry: HistoryEntry) -> str:
-    return f"{entry.summary}; approved by {', '.join(entry.approved_by)}" if entry.approved_by else entry.summary
+    summary = entry.summary or "no change"  # of an environment that was made, or kept for longer
+    return f"{summary}; approved by {', '.join(entry.approved_by)}" if entry.approved_by else summary
 
 
 def _which(touched: Touched, name: str) -> str:

@@ -138,6 +138,15 @@ def test_a_policy_stops_what_is_not_approved(strict: Workspace) -> None:
     assert registry(strict) == before
 
 
+def test_a_branch_is_tried_before_anyone_agrees(strict: Workspace) -> None:
+    """So that they can look at it; to take it to prod needs them all the same."""
+    said = featdsl(strict, "apply", "--env", "pr_1", "--yes")
+
+    assert "Touches lending (1 feature changes)." in said
+    assert "36,000" in featdsl(strict, "diff", "prod", "pr_1")
+    assert REACHED in featdsl(strict, "apply", "--yes", code=3)
+
+
 def test_history_keeps_who_approved(strict: Workspace) -> None:
     """For people and for machines; those who said it twice are told once."""
     arguments = ["--approved-by", "lending", "--approved-by", "accounts", "--approved-by", "lending"]

@@ -141,6 +141,7 @@ LAYERS = {
         "trainingset",
         "locks",
         "outdated",
+        "past",
         "serving",
         "checks",
         "lineage",

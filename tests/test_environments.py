@@ -14,6 +14,7 @@ from featdsl import FeatureStore
 from featdsl.errors import StoreError
 from tests.conftest import Workspace
 from tests.test_apply import contents, featdsl, registry
+from tests.test_renames import RENAMES
 
 Edit = Callable[[str, str, str], None]
 ACCOUNTS = "features/accounts/__init__.py"
@@ -61,6 +62,7 @@ def test_an_environment_builds_what_differs_and_nothing_else(applied: Workspace,
     featdsl(applied, "apply", "--env", "same", "--yes")
     assert set(registry(applied).tables) == before
     assert values(applied, "same") == OLD
+    assert featdsl(applied, "history", "--env", "same").rstrip().endswith("  no change")
 
     edit(ACCOUNTS, '"date_diff', '"1 + date_diff')
     said = featdsl(applied, "plan", "--env", "same", "--sql")
@@ -112,6 +114,28 @@ def test_a_plan_of_prod_outlives_upkeep(applied: Workspace, edit: Edit) -> None:
     assert values(applied) == NEW
 
 
+def test_a_file_of_another_environment_than_was_asked_for_is_refused(applied: Workspace, edit: Edit) -> None:
+    """Whether the option or the shell asks; a saved plan says itself where it belongs."""
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    plan, export = str(applied.root / "plan.json"), str(applied.root / "registry.json")
+    featdsl(applied, "plan", "--env", "pr_1", "--out", plan)
+    featdsl(applied, "export", export)
+
+    said = featdsl(applied, "apply", plan, "--env", "prod", code=1)
+    assert said == (
+        f"Plan of another environment\n  {plan} is of the environment pr_1, but prod was asked for.\n"
+        "  Leave --env and FEATDSL_ENV out, or make another: featdsl plan --env prod --out plan.json\n"
+    )
+    assert "Plan of another environment" in applied.run("apply", plan, FEATDSL_ENV="pr_2").stderr
+    said = featdsl(applied, "plan", "--against", export, "--env", "pr_1", code=1)
+    assert said.startswith("Export of another environment\n")
+    assert "featdsl export --env pr_1 registry.json" in said
+    assert "pr_1" not in featdsl(applied, "env", "list")
+
+    featdsl(applied, "apply", plan, "--env", "pr_1")
+    assert (values(applied, "pr_1"), values(applied)) == (NEW, OLD)
+
+
 def test_environments_are_listed_and_dropped(applied: Workspace) -> None:
     """Dropping one takes its views; what everyone reads stays, and cannot be dropped."""
     featdsl(applied, "apply", "--env", "pr_1", "--yes")
@@ -148,6 +172,9 @@ def test_reading_an_environment_that_was_never_made_is_an_error(applied: Workspa
     said = applied.run("get", "age", "--key", "user_id=2", FEATDSL_ENV="tria")
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr == 'Unknown environment\n  The store has no environment "tria".\n  Did you mean "trial"?\n'
+    assert featdsl(applied, "history", "--env", "tria", code=1) == said.stderr
+    featdsl(applied, "env", "drop", "trial")
+    assert "no change" in featdsl(applied, "history", "--env", "trial")
 
 
 # Going back
@@ -225,6 +252,15 @@ def test_going_back_to_no_state_is_refused(state: str, applied: Workspace) -> No
     assert "it was at 1." in featdsl(applied, "rollback", "--", state, code=1)
 
 
+def test_only_states_nearby_are_named(applied: Workspace, edit: Edit) -> None:
+    """There may be thousands."""
+    for years in range(6):
+        edit(ACCOUNTS, f"{120 + years}", f"{121 + years}")
+        featdsl(applied, "apply", "--yes")
+
+    assert "prod was never at state 9; it was at 3, 4, 5, 6, 7.\n" in featdsl(applied, "rollback", "9", code=1)
+
+
 def test_an_environment_goes_back_within_its_own_history(applied: Workspace, edit: Edit) -> None:
     """To its own states only; prod does not move."""
     featdsl(applied, "apply", "--env", "pr_1", "--yes")
@@ -257,6 +293,31 @@ def test_history_of_one_thing(applied: Workspace, edit: Edit) -> None:
     assert serials("credit_risk@1") == serials("credit_risk") == [1]
     assert "change (definition)" in featdsl(applied, "history", "user_profile.income")
     assert featdsl(applied, "history", "nobody") == "No apply has touched nobody.\n"
+
+
+def test_history_of_what_was_renamed_goes_on(applied: Workspace, edit: Edit) -> None:
+    """By each name that it has had, bare or not, also once the code does not tell of it any more."""
+    edit(ACCOUNTS, 'timestamp="updated_at"', 'timestamp="updated_at", tie_break="birth_date"')
+    featdsl(applied, "apply", "--yes")
+    for rename in RENAMES.values():
+        rename(edit)
+    featdsl(applied, "apply", "--yes")
+
+    def serials(name: str) -> list[int]:
+        return [each["serial"] for each in json.loads(featdsl(applied, "history", name, "--format", "json"))]
+
+    assert serials("profile.gross_income") == serials("user_profile.income") == serials("gross_income") == [3, 2, 1]
+    assert serials("profile") == serials("user_profile") == [3, 2, 1]
+    assert serials("credit") == serials("credit@1") == serials("credit_risk") == serials("credit_risk@1") == [3, 1]
+    done = [
+        line.split("  ")[-1].strip() for line in featdsl(applied, "history", "profile.gross_income").splitlines()[1:]
+    ]
+    assert done == ["change (metadata)", "recompute (upstream)", "create (additive)"]
+
+    edit(ACCOUNTS, ', renamed_from="income"', "")
+    edit(ACCOUNTS, ', renamed_from="user_profile"', "")
+    featdsl(applied, "apply", "--yes")
+    assert serials("profile.gross_income") == serials("gross_income") == serials("user_profile.income") == [4, 3, 2, 1]
 
 
 def test_history_keeps_the_plan_of_each_apply(applied: Workspace, edit: Edit) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from featdsl import FeatureStore
+from featdsl import FeatureStore, locks
 from tests.conftest import Workspace
 from tests.test_apply import featdsl
+from tests.test_renames import rename_feature, rename_group
 
 Edit = Callable[[str, str, str], None]
 ACCOUNTS = "features/accounts/__init__.py"
@@ -93,6 +94,39 @@ def test_a_feature_that_is_gone_is_told(applied: Workspace, edit: Edit) -> None:
     assert "affordability.yearly is gone since state 3, by " in featdsl(applied, "outdated", str(lock), code=2)
 
 
+def test_a_rename_makes_nothing_outdated(applied: Workspace, edit: Edit) -> None:
+    """Neither while the old name answers nor once it is dropped; a change after it is told under the new name."""
+    lock, of_set = kept(applied, ["income", "monthly"]), kept(applied, "credit_risk@2", "set.lock")
+    rename_feature(edit)
+    rename_group(edit)
+    featdsl(applied, "apply", "--yes")
+    assert outdated(applied, lock, of_set, code=0) == []
+    edit(ACCOUNTS, ', renamed_from="income"', "")
+    edit(ACCOUNTS, ', renamed_from="user_profile"', "")
+    featdsl(applied, "apply", "--yes")
+    assert outdated(applied, lock, of_set, code=0) == []
+
+    edit(ACCOUNTS, '"annual_income"', '"annual_income * 2"')
+    featdsl(applied, "apply", "--yes")
+    for found in outdated(applied, lock, of_set):
+        assert [(each["column"], each["feature"], each["after"], each["state"]) for each in found["moved"]] == [
+            ("income", "profile.gross_income", "annual_income * 2", 4),
+            ("monthly", "affordability.monthly", "because profile.gross_income changed", 4),
+        ]
+
+
+def test_a_change_before_a_rename_is_told_with_who_did_it(applied: Workspace, edit: Edit) -> None:
+    """Also to a lock that was made later, over the old definition that its set pins."""
+    edit(ACCOUNTS, 'timestamp="updated_at"', 'timestamp="updated_at", tie_break="birth_date"')
+    featdsl(applied, "apply", "--yes")
+    rename_feature(edit)
+    featdsl(applied, "apply", "--yes")
+
+    for (found,) in (outdated(applied), outdated(applied, kept(applied))):
+        moved = {each["feature"]: each["state"] for each in found["moved"]}
+        assert moved == {"user_profile.age": 2, "user_profile.gross_income": 2}
+
+
 def test_a_table_that_was_built_anew_is_told(applied: Workspace) -> None:
     """The definition is the same; the data may not be."""
     lock = kept(applied)
@@ -146,11 +180,19 @@ def _edited(lock: dict[str, Any]) -> str:
     return json.dumps(lock)
 
 
+def _signed(lock: dict[str, Any], **changed: object) -> str:
+    content = {**{name: value for name, value in lock.items() if name != "digest"}, **changed}
+    return json.dumps({**content, "digest": locks._digest(content)})
+
+
 BAD = {
     "edited": (_edited, "Edited lock"),
     "cut off": (lambda lock: json.dumps(lock)[:-20], "Not a lock"),
     "no lock": (lambda _: "[1, 2]", "Not a lock"),
     "a plan": (lambda _: '{"format": 2}', "Not a lock"),
+    "no store, signed": (lambda lock: _signed(lock, store=None), "Not a lock"),
+    "no features, signed": (lambda lock: _signed(lock, features=["age"]), "Not a lock"),
+    "too deep": (lambda _: "[" * 100_000, "Not a lock"),
     "newer": (lambda lock: json.dumps({**lock, "format": 9}), "Lock of a newer format"),
 }
 

@@ -490,6 +490,14 @@ def test_lineage_and_show_go_from_project_to_project(applied: Company) -> None:
     assert "feature affordability.monthly (lending)" in featdsl(applied.accounts, "show", "user_profile.income")
 
 
+def test_history_tells_which_project_applied_what(applied: Company) -> None:
+    """A store of one project has no need to."""
+    lines = featdsl(applied.accounts, "history").splitlines()
+    assert [line.split()[2] for line in lines] == ["at", "scoring", "risk", "accounts"]
+    assert "  project  " in lines[0]
+    assert "project" not in featdsl(applied.accounts, "history", "user_profile")
+
+
 # When the other project moves on
 
 
@@ -713,6 +721,59 @@ def test_a_set_that_another_projects_model_uses_is_not_removed(applied: Company)
         ("used", "set credit_risk@1 is used by scores of project scoring (model scorecard).")
     ]
     featdsl(applied.risk, "apply", "--yes", code=3)
+
+
+def test_a_set_that_another_projects_model_names_keeps_its_name(applied: Company) -> None:
+    """The model would train on what is not there; nor would a set of the new name make up for it."""
+    edit(applied.risk, "features/lending/__init__.py", 'FeatureSet("credit_risk",', 'FeatureSet("credit", renamed_from="credit_risk",')  # fmt: skip
+
+    assert blocks(applied.risk) == [
+        ("used", "set credit_risk@1 is used by scores of project scoring (model scorecard)."),
+    ]
+
+
+def test_names_that_another_projects_sets_have_stay_importable(applied: Company) -> None:
+    """A set version that is applied cannot change its list, so pulling again keeps the former names beside the new ones."""
+    before = applied.risk.store.get_features("credit_risk@1", rows=[{"user_id": 2, "partner_id": 3}])
+    accounts = "features/accounts/__init__.py"
+    edit(applied.accounts, accounts, "class UserProfile(FeatureGroup,", 'class Profile(FeatureGroup, renamed_from="user_profile",')  # fmt: skip
+    edit(applied.accounts, accounts, "income = Feature(float,", 'gross_income = Feature(float, renamed_from="income",')
+    featdsl(applied.accounts, "apply", "--yes")
+    said = " ".join(featdsl(applied.risk, "plan").split())
+    assert "user_profile.income of the project accounts (team accounts), which has been renamed to profile.gross_income since it was pulled" in said  # fmt: skip
+
+    featdsl(applied.risk, "pull", "accounts")
+    module = (applied.risk.root / "features/shared/accounts.py").read_text()
+    assert module.count("class Profile(") == module.count("class UserProfile(") == 1
+    assert 'description="Called profile.gross_income now."' in module
+    assert "Nothing to do" in featdsl(applied.risk, "plan", "--check")
+    assert featdsl(applied.risk, "outdated") == "Every model is trained on what its features are now.\n"
+    assert applied.risk.store.get_features("credit_risk@1", rows=[{"user_id": 2, "partner_id": 3}]) == before
+
+    # What is new takes the new name; the set goes on, though the old one is no longer told of.
+    lending = "features/lending/__init__.py"
+    edit(applied.risk, lending, "inputs=[UserProfile.income]", "inputs=[Profile.gross_income]")
+    edit(applied.risk, lending, 'sql="income / 12"', 'sql="gross_income / 12"')
+    edit(applied.risk, lending, "import UserProfile, user", "import Profile, UserProfile, user")
+    assert "Safe: nothing is recomputed." in featdsl(applied.risk, "apply", "--yes")
+    for former in (', renamed_from="user_profile"', ' renamed_from="income",'):
+        edit(applied.accounts, accounts, former, "")
+    featdsl(applied.accounts, "apply", "--yes")
+    featdsl(applied.risk, "pull", "accounts")
+    featdsl(applied.risk, "plan", "--check")
+    assert applied.risk.store.get_features("credit_risk@1", rows=[{"user_id": 2, "partner_id": 3}]) == before
+
+
+def test_a_set_over_former_names_can_be_renamed_itself(applied: Company) -> None:
+    """It is no new one."""
+    applied.scoring.write({"features/scores/__init__.py": ""})
+    featdsl(applied.scoring, "apply", "--yes")
+    edit(applied.accounts, "features/accounts/__init__.py", "income = Feature(float,", 'gross_income = Feature(float, renamed_from="income",')  # fmt: skip
+    featdsl(applied.accounts, "apply", "--yes")
+    featdsl(applied.risk, "pull", "accounts")
+    edit(applied.risk, "features/lending/__init__.py", 'FeatureSet("credit_risk",', 'FeatureSet("credit", renamed_from="credit_risk",')  # fmt: skip
+
+    assert "renamed from credit_risk" in featdsl(applied.risk, "apply", "--yes")
 
 
 def test_a_set_that_is_gone_is_told_to_the_model_that_uses_it(applied: Company) -> None:

@@ -22,7 +22,7 @@ from featdsl.events import ignore
 from featdsl.project import Project, load
 from featdsl.refresh import Asked, Result
 from featdsl.stores import open_store
-from tests.conftest import Workspace
+from tests.conftest import ACCOUNTS, Workspace
 
 EXAMPLES = int(os.environ.get("FEATDSL_EXAMPLES", "8"))
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -355,6 +355,23 @@ def test_an_environment_shares_what_is_refreshed(growing: Workspace) -> None:
     assert growing.run("refresh").returncode == 0
     assert incomes(growing, "pr_1.user_profile") == of_days(2)
     assert "Everything is up to date" in growing.run("refresh", "--env", "pr_1").stdout
+
+
+def test_an_old_definition_whose_column_is_gone_holds_nobody_up(bank: Workspace, edit: Any) -> None:
+    """A plan has told of it; what the set pins stays as it is, and the rest goes on."""
+    bank.apply()
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="user_id * 1000"')
+    bank.apply()
+    bank.parquet("data/accounts.parquet", ACCOUNTS.replace("1000.0 * i AS annual_income", "i").replace("(20)", "(24)"))
+    bank.apply()
+
+    done = bank.run("refresh", COLUMNS="120")
+    assert done.returncode == 0, done.stderr
+    assert "user_profile   not refreshed" in done.stdout
+    assert "accounts.annual_income is gone; it stays as it is" in done.stdout
+    assert incomes(bank) == [(24, 36000.0)]
+    pinned = "SELECT sum(income) FROM prod.credit_risk_v1"
+    assert bank.published(pinned) == [(1000.0 * (16 + 17 + 18 + 19),)]
 
 
 def test_rows_of_a_database_are_told_by_time(bank: Workspace, edit: Any) -> None:

@@ -54,7 +54,7 @@ def test_apply_asks_and_takes_no(bank: Workspace) -> None:
     """No means that nothing is written."""
     code, shown = in_terminal(bank, "apply", typed="n\n")
     assert code == 1
-    assert "Stopped. Nothing was published" in shown
+    assert shown.endswith("Not confirmed\n  Nothing was done.\n")
     assert not (bank.root / ".featdsl").exists()
 
 

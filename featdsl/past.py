@@ -1,0 +1,93 @@
+"""What was done to one thing over time, under whatever names it had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from featdsl import selection
+from featdsl.definitions import Catalog, address
+from featdsl.errors import FeatureNotFoundError
+from featdsl.snapshot import HistoryEntry, Snapshot
+
+
+@dataclass(frozen=True)
+class Past:
+    """Applies, the newest first, and a way to read the JSON of the plan that one of them ran, as long as it is kept."""
+
+    entries: Sequence[HistoryEntry]
+    plan: Callable[[int], str]
+    _renames: dict[int, list[tuple[str, str, str]]] = field(default_factory=dict, init=False, compare=False)
+
+    def of(self, name: str) -> Iterator[tuple[HistoryEntry, str]]:
+        """Yield the applies that touched what has a name now, and the name that it had by then."""
+        for entry in self.entries:
+            if entry.touches(name):
+                yield entry, name
+            for kind, new, old in self._renamed(entry, name):
+                name = _called(name, kind, new, old)
+
+    def known(self, name: str, snapshot: Snapshot) -> str:
+        """Return what to look for where someone says a name: a former one, a bare one, or that of what is gone.
+
+        A name that nothing has stays as it is. Raises AmbiguousFeatureError, with the candidates.
+        """
+        former = snapshot.catalog.former
+        former |= {old.partition("@")[0]: new.partition("@")[0] for old, new in former.items() if "@" in old}
+        if name in former:
+            return former[name]
+        if any(entry.touches(name) for entry in self.entries):
+            return self.now(name, snapshot.catalog, since=0)
+        try:
+            return address(selection.find(snapshot, name))
+        except FeatureNotFoundError:
+            return name
+
+    def now(self, name: str, catalog: Catalog, since: int) -> str:
+        """Return the name that something has by now which had this one at a state; as it is where nobody knows."""
+        taken = {*catalog.features, *catalog.groups, *catalog.sets, *(each.name for each in catalog.sets.values())}
+        for entry in reversed(self.entries):
+            if name in taken:
+                break
+            if entry.serial > since:
+                for kind, new, old in reversed(self._renamed(entry)):
+                    name = _called(name, kind, old, new)
+        return name
+
+    def _renamed(self, entry: HistoryEntry, name: str = "") -> list[tuple[str, str, str]]:
+        """Return what an apply renamed, as kind, new and old address, groups last: all, or what may concern a name."""
+        own = {name, name.partition(".")[0], name.partition("@")[0]}
+        if not any(
+            each.action == "change"
+            and each.kind in {"feature", "group", "set"}
+            and (not name or {each.address, each.address.partition("@")[0]} & own)
+            for each in entry.changes
+        ):
+            return []
+        if entry.serial not in self._renames:
+            self._renames[entry.serial] = list(_renames(self.plan(entry.serial)))
+        return self._renames[entry.serial]
+
+
+def _renames(plan: str) -> Iterator[tuple[str, str, str]]:
+    changes = [each["change"] for each in json.loads(plan)["changes"]] if plan else []
+    for change in sorted(changes, key=lambda each: each["kind"] == "group"):
+        old = _former(change)
+        if old and change["action"] == "change":
+            kind, new = change["kind"], change["address"]
+            group = f"{new.partition('.')[0]}." if kind == "feature" else ""
+            yield kind, new.partition("@")[0], f"{group}{old}"
+
+
+def _former(change: Mapping[str, Any]) -> str:
+    return next((each["after"] for each in change["reasons"] if each["code"] == "renamed from"), "")
+
+
+def _called(name: str, kind: str, was: str, becomes: str) -> str:
+    """Return a name in which what it names, or belongs to, is called otherwise."""
+    belongs = {"feature": "", "group": ".", "set": "@"}[kind]
+    if name == was or (belongs and name.startswith(f"{was}{belongs}")):
+        return f"{becomes}{name[len(was) :]}"
+    return name
