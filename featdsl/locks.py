@@ -11,7 +11,7 @@ from typing import Any
 from featdsl import pointintime
 from featdsl.errors import LockFileError, Problem
 from featdsl.selection import Selection
-from featdsl.snapshot import Snapshot
+from featdsl.snapshot import Snapshot, StoredTable
 
 FORMAT = 2
 _MEND = "Take the lock of the training set again: training.lock"
@@ -19,7 +19,10 @@ _MEND = "Take the lock of the training set again: training.lock"
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """A lock that was read back: each column's feature and fingerprint, and when the tables behind were built."""
+    """A lock that was read back: each column's feature and fingerprint, and when the tables behind were built.
+
+    `written` tells the state of the store in which each table was written last; locks of before refreshes lack it.
+    """
 
     set: str | None
     environment: str
@@ -28,6 +31,7 @@ class Lock:
     snapshot: int | None
     features: Mapping[str, tuple[str, str]]
     tables: Mapping[str, str]
+    written: Mapping[str, int]
 
 
 def made(selection: Selection, snapshot: Snapshot) -> dict[str, Any]:
@@ -45,6 +49,7 @@ def made(selection: Selection, snapshot: Snapshot) -> dict[str, Any]:
             for want in selection.wants
         },
         "tables": {name: snapshot.tables[name].built_at for name in sorted(tables)},
+        "written": {name: _written(snapshot.tables[name]) for name in sorted(tables)},
     }
     return {**lock, "digest": _digest(lock)}
 
@@ -72,6 +77,7 @@ def read(text: str, *, name: str) -> Lock:
             snapshot=found["store"].get("snapshot"),
             features={column: (each["feature"], each["fingerprint"]) for column, each in found["features"].items()},
             tables=dict(found["tables"]),
+            written=dict(found.get("written", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _no_lock(name) from None
@@ -99,6 +105,10 @@ def _store(snapshot: Snapshot) -> dict[str, Any]:
     """Return which state of which store it is, with the number that a store that keeps snapshots has it under."""
     state: dict[str, Any] = {"lineage": snapshot.head.lineage, "serial": snapshot.head.serial}
     return state if snapshot.stored_as is None else {**state, "snapshot": snapshot.stored_as}
+
+
+def _written(table: StoredTable) -> int:
+    return table.written[-1].serial if table.written else 0
 
 
 def _digest(lock: Mapping[str, Any]) -> str:

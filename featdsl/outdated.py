@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from featdsl.definitions import FeatureDefinition
 from featdsl.errors import LockFileError, Problem
 from featdsl.locks import Lock
 from featdsl.past import Past
-from featdsl.snapshot import HistoryEntry, Snapshot
+from featdsl.snapshot import HistoryEntry, Snapshot, StoredTable, Written
 
-Code = Literal["definition", "data", "gone"]
+Code = Literal["definition", "data", "rows", "gone"]
+"""Why: `data` were built anew, or a refresh replaced `rows`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,21 +98,33 @@ def _moved(snapshot: Snapshot, past: Past, pinned: Pinned, named: Pinned) -> Ite
 
 
 def _rebuilt(snapshot: Snapshot, past: Past, kept: Lock, features: Mapping[str, tuple[str, str]]) -> Iterator[Moved]:
-    """Yield the features whose own table was built anew since."""
+    """Yield the features whose own table was built anew since, or had rows replaced by a refresh."""
     for column, (feature, fingerprint) in sorted(features.items()):
         definition = snapshot.versions[feature, fingerprint]
         before, table = kept.tables.get(definition.table, ""), snapshot.tables.get(definition.table)
-        if table and before and table.built_at != before:
+        if table is None or not before:
+            continue
+        moved = Moved(
+            column=column, feature=feature, owner=definition.owner, code="data", before=before, after=table.built_at
+        )
+        if table.built_at != before or _is_new(table, kept.written.get(table.name)):
             who = _who(next((each for each in reversed(past.entries) if each.applied_at >= table.built_at), None))
-            yield Moved(
-                column=column,
-                feature=feature,
-                owner=definition.owner,
-                code="data",
-                before=before,
-                after=table.built_at,
-                **who,
-            )
+            yield replace(moved, **who)
+        elif changed := _changed(table, kept.written.get(table.name)):
+            who = _who(next((each for each in past.entries if each.serial == changed.serial), None))
+            yield replace(moved, code="rows", before="", after=changed.since or "", **who)
+
+
+def _is_new(table: StoredTable, known: int | None) -> bool:
+    """Return whether all of a table was written after a state; not, where that state is not known."""
+    first = table.written[0] if table.written else None
+    return known is not None and first is not None and first.since is None and first.serial > known
+
+
+def _changed(table: StoredTable, known: int | None) -> Written | None:
+    """Return the first refresh after a state that replaced rows of a table; None where that state is not known."""
+    later = [each for each in table.written if known is not None and each.serial > known and each.changed]
+    return later[0] if later else None
 
 
 def _who(entry: HistoryEntry | None) -> dict[str, Any]:

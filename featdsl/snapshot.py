@@ -54,10 +54,14 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """From which event time on a table was written in a state of the store; without one, all of it."""
+    """From which event time on a table was written in a state of the store; without one, all of it.
+
+    `changed` tells that some of the rows that were there from then on were replaced by others, or went.
+    """
 
     serial: int
     since: str | None = None
+    changed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

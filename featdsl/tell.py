@@ -92,14 +92,15 @@ def outdated(found: Sequence[Outdated]) -> str:
         owner = f" ({each.owner})" if each.owner else ""
         lines += [f"{each.kind} {each.name}{owner} is outdated", f"  trained on {each.features}, where by now:"]
         for moved in each.moved:
-            lines.append(f"  {moved.feature} {_MOVED[moved.code]}{_by(moved)}")
+            since = f" from {moved.after} on" if moved.code == "rows" else ""
+            lines.append(f"  {moved.feature} {_MOVED[moved.code]}{since}{_by(moved)}")
             if moved.code == "definition":
                 lines += [f"      - {line}" for line in moved.before.splitlines()]
                 lines += [f"      {'+ ' if moved.before else ''}{line}" for line in moved.after.splitlines()]
     return "\n".join(lines or ["Every model is trained on what its features are now."]) + "\n"
 
 
-_MOVED = {"definition": "has another definition", "data": "was built anew", "gone": "is gone"}
+_MOVED = {"definition": "has another definition", "data": "was built anew", "rows": "has other rows", "gone": "is gone"}
 
 
 def _by(moved: Moved) -> str:

@@ -12,7 +12,10 @@ import pytest
 from featdsl import FeatureStore, locks
 from tests.conftest import Workspace
 from tests.test_apply import featdsl
+from tests.test_refresh import day, growing
 from tests.test_renames import rename_feature, rename_group
+
+__all__ = ["growing"]
 
 Edit = Callable[[str, str, str], None]
 ACCOUNTS = "features/accounts/__init__.py"
@@ -132,17 +135,7 @@ def test_a_table_that_was_built_anew_is_told(applied: Workspace) -> None:
     lock = kept(applied)
     for file in (applied.root / ".featdsl" / "data").iterdir():
         file.unlink()
-    text = json.loads(lock.read_text())
-    while True:
-        featdsl(applied, "apply", "--yes")
-        if (
-            FeatureStore(applied.root).training_set("credit_risk@1", SPINE, timestamp="ts").lock["tables"]
-            != text["tables"]
-        ):
-            break
-        for file in (applied.root / ".featdsl" / "data").iterdir():
-            file.unlink()
-
+    featdsl(applied, "apply", "--yes")
     (found,) = outdated(applied, lock)
     assert [(each["feature"], each["code"]) for each in found["moved"]] == [
         ("user_profile.age", "data"),
@@ -215,3 +208,29 @@ def test_a_lock_of_another_store_is_refused(applied: Workspace) -> None:
 
     assert "Lock of another store" in featdsl(applied, "outdated", str(path), code=1)
     assert "Lock cannot be read" in featdsl(applied, "outdated", "nowhere.lock", code=1)
+
+
+def test_rows_that_a_refresh_has_replaced_are_told(growing: Workspace) -> None:
+    """Not rows that came since, however they were told; nor what was replaced before the training."""
+    locks = []
+    for number in (1, 2):
+        locks.append(kept(growing, ["income", "monthly"], f"{number}.lock"))
+        day(growing, number)
+        featdsl(growing, "refresh")
+    featdsl(growing, "refresh", "--from", "2026-01-01")
+    assert outdated(growing, *locks, code=0) == []
+
+    day(growing, 1, income="5.0::DOUBLE")
+    featdsl(growing, "refresh", "--from", "2026-01-02")
+    later = kept(growing, ["income", "monthly"], "3.lock")
+    found = outdated(growing, *locks, later)
+    assert [each["name"] for each in found] == [str(lock) for lock in locks]
+    for each in found:
+        assert [(moved["feature"], moved["code"], moved["after"][:10]) for moved in each["moved"]] == [
+            ("user_profile.income", "rows", "2026-01-02"),
+            ("affordability.monthly", "rows", "2026-01-02"),
+        ]
+        assert {moved["state"] for moved in each["moved"]} == {4}
+    assert "user_profile.income has other rows from 2026-01-02 00:00:00 on since state 4, by" in featdsl(
+        growing, "outdated", str(locks[0]), code=2
+    )

@@ -15,7 +15,7 @@ from featdsl import engine
 from featdsl.address import Place
 from featdsl.definitions import Column
 from featdsl.errors import Problem, StalePlanError
-from featdsl.names import EVENT_TIMESTAMP, literal, quote
+from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import Head, HistoryEntry, Left, Reading, Snapshot, StoredTable, Written
 from featdsl.stores.ducklake_extending import query, statements, time_of
 from featdsl.stores.ducklake_session import (
@@ -233,6 +233,7 @@ class DuckLakeWriter(Recording):
             before = query(stored, target, new, self._extended[table]) if table in self._extended else f"FROM {target}"
             if not self._differ(f"({before})", latest, time_of(stored, since)):
                 return False
+            changed = self._has_changed(f"({before})", latest, time_of(stored, since))
             if table in self._extended and since >= self._extended[table]:
                 self._run(statements(stored, new, latest, since))
             else:
@@ -246,7 +247,7 @@ class DuckLakeWriter(Recording):
                 stored,
                 rows=rows,
                 entity_rows=self._entity_rows(whole, stored.keys),
-                written=(*stored.written, Written(serial=self.serial, since=since))[-_REMEMBERED:],
+                written=(*stored.written, Written(serial=self.serial, since=since, changed=changed))[-_REMEMBERED:],
             )
             self._show(table, f"SELECT {columns} FROM {whole}")
         return True
@@ -259,6 +260,15 @@ class DuckLakeWriter(Recording):
             return True
         listed = ", ".join(quote(name) for name, _ in columns_of(self.connection, f"FROM {latest}"))
         other = f"SELECT {listed} FROM {latest} EXCEPT ALL SELECT {listed} FROM ({there}) LIMIT 1"
+        return bool(self.connection.execute(other).fetchall())
+
+    def _has_changed(self, before: str, latest: str, time: str) -> bool:
+        """Return whether a row that a table has from a time on is not among the latest."""
+        # Until when a row holds is told by the rows after it.
+        names = [name for name, _ in columns_of(self.connection, f"FROM {latest}") if name != UNTIL]
+        listed = ", ".join(map(quote, names))
+        there = f"SELECT {listed} FROM {before} WHERE {EVENT_TIMESTAMP} >= {time}"
+        other = f"{there} EXCEPT ALL SELECT {listed} FROM {latest} LIMIT 1"
         return bool(self.connection.execute(other).fetchall())
 
     def _run(self, statements: Iterable[str]) -> None:

@@ -193,13 +193,14 @@ class EmbeddedWriter(Recording):
         if kept + rows == before and not self._differ(table, stored, since):
             self.connection.execute(f"DROP TABLE {stored}")
             return None
+        changed = kept < before and self._has_changed(table, stored, since)
         pieces = [piece for piece in table.pieces if piece.since is None or piece.since < since] if kept else []
         pieces.append(Part(file=file, rows=int(rows), since=since if pieces else None))
         extended = self._merged(replace(table, file=pieces[0].file, parts=tuple(pieces), rows=kept + int(rows)))
         self._edits.tables[table.name] = replace(
             extended,
             entity_rows=_scaled(table, extended.rows),
-            written=(*table.written, Written(serial=self.serial, since=since))[-_REMEMBERED:],
+            written=(*table.written, Written(serial=self.serial, since=since, changed=changed))[-_REMEMBERED:],
         )
         open_tables(self.connection, self._folder, [self._built[table.name]])
         return int(rows)
@@ -209,6 +210,14 @@ class EmbeddedWriter(Recording):
         listed = ", ".join(quote(column.name) for column in table.columns)
         there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {in_clock(table, since)}"
         query = f"SELECT {listed} FROM {stored} EXCEPT ALL {there} LIMIT 1"
+        return bool(self.connection.execute(query).fetchall())
+
+    def _has_changed(self, table: StoredTable, stored: str, since: str) -> bool:
+        """Return whether a row that a table has from a time on is not among the new ones."""
+        # Until when a row holds is told by the rows after it.
+        listed = ", ".join(quote(column.name) for column in table.columns if column.name != UNTIL)
+        there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {in_clock(table, since)}"
+        query = f"{there} EXCEPT ALL SELECT {listed} FROM {stored} LIMIT 1"
         return bool(self.connection.execute(query).fetchall())
 
     def _merged(self, table: StoredTable) -> StoredTable:

@@ -155,14 +155,22 @@ def test_a_store_in_a_folder_moves_into_a_team_store(
 def test_refresh_computes_the_new_rows_of_a_table(team: Workspace) -> None:
     """In the place where they belong: rows of before hold until the first new ones."""
     newer = ACCOUNTS.replace("range(20)", "range(30)")
+    spine = "SELECT 1 AS user_id, TIMESTAMP '2026-01-20' AS at"
+    lock = team.root / "model.lock"
+    lock.write_text(json.dumps(team.store.training_set(["income"], spine, timestamp="at").lock), encoding="utf-8")
     team.parquet("data/accounts.parquet", newer)
     told(team, "refresh")
+    told(team, "outdated", str(lock))
     found = team.store.training_set(
         ["income"], "SELECT 1 AS user_id, unnest([TIMESTAMPTZ '2026-01-20 00:00:00Z', '2026-01-31 00:00:00Z']) AS at",
         timestamp="at",
     )  # fmt: skip
     assert [row[-1] for row in found.relation.project("user_id, income").fetchall()] == [17000.0, 29000.0]
     assert team.run("plan", "--check").returncode == 0
+
+    team.parquet("data/accounts.parquet", newer.replace("1000.0 * i", "1000.0 * i + 1"))
+    told(team, "refresh", "--from", "2026-01-10")
+    assert "user_profile.income has other rows from 2026-01-10" in team.run("outdated", str(lock)).stdout
 
 
 def test_a_store_keeps_its_data_in_a_bucket(
