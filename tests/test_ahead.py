@@ -9,6 +9,7 @@ import pytest
 
 from featdsl.errors import FeatdslError, Problem
 from featdsl.project import EngineTable, Project, ProjectTable, Settings
+from featdsl.snapshot import Left, Reading
 from featdsl.stores.embedded import EmbeddedStore
 from featdsl.stores.embedded_writer import EmbeddedWriter
 from tests.conftest import Workspace
@@ -77,6 +78,31 @@ def test_what_is_begun_stops_with_the_writer(store: EmbeddedStore, workspace: Wo
     with pytest.raises(FeatdslError, match="On purpose"):
         fail()
     assert not list((workspace.root / ".featdsl" / "data").iterdir())
+
+
+def test_what_was_made_and_not_noted_is_made_again(store: EmbeddedStore) -> None:
+    """A file that is taken over may hold such tables."""
+
+    def stop() -> None:
+        with store.writing(pytest.fail) as writer:
+            writer.build("noted", SELECT, COLUMNS, ())
+            writer.keep("noted", "", Reading(""), made_of="rows")
+            writer.build("made", SELECT, COLUMNS, ())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    with store.writing(pytest.fail) as writer:
+        writer.begin("other", SELECT)
+        assert writer.left("noted", "rows") == Left(1000, None)
+        writer.begin("made", SELECT)
+        for name in ("other", "made"):
+            assert writer.build(name, SELECT, COLUMNS, ()) == 1000
+        writer.publish(entry(1))
+    assert {name: table.rows for name, table in store.read().tables.items()} == dict.fromkeys(
+        ("noted", "made", "other"), 1000
+    )
+    assert not store.drift(store.read()).tables
 
 
 def many(workspace: Workspace, *, kind: str, engine: str = "threads = 2") -> Workspace:

@@ -69,7 +69,7 @@ class EmbeddedWriter(Recording):
         self._folder, self._history = folder, project.history_seconds
         self._files: list[str] = []
         self._sizes: dict[str, int] = {}
-        self._begun = 0
+        self._newest, self._begun = "", 0
         self._journal = Journal(folder / UNFINISHED)
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
         seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
@@ -250,7 +250,8 @@ class EmbeddedWriter(Recording):
         if self._begun % _TABLES_A_FILE == 0:
             self._start_file()
         self._begun += 1
-        return self._files[-1], _in_file(self._files[-1], table)
+        # Not into one that was taken over: there may be a table of that name which nobody has noted.
+        return self._newest, _in_file(self._newest, table)
 
     def _count_entities(self, file: str) -> None:
         """Note how many rows an entity has on average, and the entity of an average row, in the tables of a file.
@@ -271,15 +272,16 @@ class EmbeddedWriter(Recording):
 
     def _start_file(self) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
-        self._files.append(f"data/{self.serial:06d}-{uuid.uuid4().hex[:8]}.duckdb")
-        path = self._folder / self._files[-1]
+        self._newest = f"data/{self.serial:06d}-{uuid.uuid4().hex[:8]}.duckdb"
+        self._files.append(self._newest)
+        path = self._folder / self._newest
         self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_STORAGE})")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
 
     def written(self) -> int:
         """Return how many bytes the tables that this apply has built take so far."""
         # Only the newest file grows; there may be hundreds.
-        grown = {*self._files[-1:], *(set(self._files) - self._sizes.keys())}
+        grown = {file for file in self._files if file == self._newest or file not in self._sizes}
         self._sizes |= {file: self._size(file) for file in grown}
         return sum(self._sizes.values())
 
