@@ -28,10 +28,16 @@ class Made:
     seconds: float
 
 
+def make(connection: DuckDBPyConnection, sql: str, file: str, stored: str) -> Made:
+    """Make a table from a query, in a file that is attached; `stored` is its name in SQL."""
+    begun = time.monotonic()
+    (rows,) = connection.execute(f"CREATE TABLE {stored} AS\n{sql}").fetchone() or (0,)
+    return Made(file, int(rows), time.monotonic() - begun)
+
+
 @dataclass(frozen=True)
 class _Begun:
     sql: str
-    file: str
     made: Future[Made]
 
 
@@ -41,8 +47,8 @@ class Ahead:
     def __init__(self, connection: DuckDBPyConnection, workers: int) -> None:
         self._connection, self._workers = connection, workers
         self._begun: dict[str, _Begun] = {}
-        self._cursors: deque[DuckDBPyConnection] = deque()
-        """Of each worker that is idle, the one that was idle last at the end."""
+        self._cursors: tuple[DuckDBPyConnection, ...] = ()
+        self._idle: deque[DuckDBPyConnection] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
     @property
@@ -55,19 +61,17 @@ class Ahead:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._cursors.extend(self._connection.cursor() for _ in range(self._workers))
+            self._cursors = tuple(self._connection.cursor() for _ in range(self._workers))
+            self._idle.extend(self._cursors)
             self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="featdsl")
-            self._all = tuple(self._cursors)
-        self._begun[table] = _Begun(sql, file, self._pool.submit(self._make, sql, file, stored))
+        self._begun[table] = _Begun(sql, self._pool.submit(self._make, sql, file, stored))
 
     def _make(self, sql: str, file: str, stored: str) -> Made:
-        begun = time.monotonic()
-        cursor = self._cursors.pop()
+        cursor = self._idle.pop()
         try:
-            (rows,) = cursor.execute(f"CREATE TABLE {stored} AS\n{sql}").fetchone() or (0,)
+            return make(cursor, sql, file, stored)
         finally:
-            self._cursors.append(cursor)
-        return Made(file, int(rows), time.monotonic() - begun)
+            self._idle.append(cursor)
 
     def take(self, table: str, sql: str) -> Made | None:
         """Wait for a table that was begun from this query; None where it was not. Raises what the engine said."""
@@ -80,11 +84,11 @@ class Ahead:
             return
         self._pool.shutdown(wait=False, cancel_futures=True)
         while not all(each.made.done() for each in self._begun.values()):
-            for cursor in self._all:
+            for cursor in self._cursors:
                 cursor.interrupt()  # which does not stop a statement that has not quite begun
             time.sleep(_POLL)
         self._pool.shutdown()
         self._begun.clear()
-        for cursor in self._all:
+        for cursor in self._cursors:
             cursor.close()
         self._pool = None

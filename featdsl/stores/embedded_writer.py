@@ -29,7 +29,7 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
-from featdsl.stores.ahead import Ahead, Made
+from featdsl.stores.ahead import Ahead, make
 from featdsl.stores.journal import Journal, Noted
 from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
 from featdsl.stores.recording import Before, Recording
@@ -85,7 +85,10 @@ class EmbeddedWriter(Recording):
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
-        made = self._ahead.take(table, sql) or self._make(table, sql, reads)
+        made = self._ahead.take(table, sql)
+        if made is None:
+            self.open(reads)
+            made = make(self.connection, sql, *self._stored(table))
         view = f"tables.{quote(table)} AS SELECT * FROM {_in_file(made.file, table)}"
         self.connection.execute(f"CREATE OR REPLACE VIEW {view}")
         self._edits.tables[table] = StoredTable(
@@ -100,13 +103,6 @@ class EmbeddedWriter(Recording):
             written=(Written(serial=self.serial),),
         )
         return made.rows
-
-    def _make(self, table: str, sql: str, reads: Iterable[str]) -> Made:
-        begun = time.monotonic()
-        self.open(reads)
-        file, stored = self._stored(table)
-        (rows,) = self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}").fetchone() or (0,)
-        return Made(file, int(rows), time.monotonic() - begun)
 
     @property
     def has_room(self) -> bool:
@@ -190,10 +186,10 @@ class EmbeddedWriter(Recording):
         (rows,) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,)
         older = f"SELECT count(*), count(*) FILTER (WHERE {EVENT_TIMESTAMP} < {in_clock(table, since)})"
         ((before, kept),) = self.connection.execute(f"{older} FROM tables.{quote(table.name)}").fetchall()
-        if kept + rows == before and not self._differ(table, stored, since):
+        changed = kept < before and self._has_changed(table, stored, since)
+        if kept + rows == before and not changed:
             self.connection.execute(f"DROP TABLE {stored}")
             return None
-        changed = kept < before and self._has_changed(table, stored, since)
         pieces = [piece for piece in table.pieces if piece.since is None or piece.since < since] if kept else []
         pieces.append(Part(file=file, rows=int(rows), since=since if pieces else None))
         extended = self._merged(replace(table, file=pieces[0].file, parts=tuple(pieces), rows=kept + int(rows)))
@@ -204,13 +200,6 @@ class EmbeddedWriter(Recording):
         )
         open_tables(self.connection, self._folder, [self._built[table.name]])
         return int(rows)
-
-    def _differ(self, table: StoredTable, stored: str, since: str) -> bool:
-        """Return whether as many rows as a table has from a time on are other rows."""
-        listed = ", ".join(quote(column.name) for column in table.columns)
-        there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {in_clock(table, since)}"
-        query = f"SELECT {listed} FROM {stored} EXCEPT ALL {there} LIMIT 1"
-        return bool(self.connection.execute(query).fetchall())
 
     def _has_changed(self, table: StoredTable, stored: str, since: str) -> bool:
         """Return whether a row that a table has from a time on is not among the new ones."""
