@@ -231,9 +231,11 @@ class DuckLakeWriter(Recording):
         target, new = f"{LAKE}.{kept_table(stored.file)}", f"memory.extending.{quote(table)}"
         with self._told_of_lake():
             before = query(stored, target, new, self._extended[table]) if table in self._extended else f"FROM {target}"
-            if not self._differ(f"({before})", latest, time_of(stored, since)):
+            there = f"SELECT * FROM ({before}) WHERE {EVENT_TIMESTAMP} >= {time_of(stored, since)}"
+            counted = f"SELECT (SELECT count(*) FROM ({there})) = (SELECT count(*) FROM {latest})"
+            changed = self._has_changed(there, latest)
+            if not changed and self.connection.execute(counted).fetchall() == [(True,)]:
                 return False
-            changed = self._has_changed(f"({before})", latest, time_of(stored, since))
             if table in self._extended and since >= self._extended[table]:
                 self._run(statements(stored, new, latest, since))
             else:
@@ -252,23 +254,12 @@ class DuckLakeWriter(Recording):
             self._show(table, f"SELECT {columns} FROM {whole}")
         return True
 
-    def _differ(self, before: str, latest: str, time: str) -> bool:
-        """Return whether the rows of a table from a time on are others than the latest."""
-        there = f"SELECT * FROM {before} WHERE {EVENT_TIMESTAMP} >= {time}"
-        counted = f"SELECT (SELECT count(*) FROM ({there})) = (SELECT count(*) FROM {latest})"
-        if self.connection.execute(counted).fetchall() != [(True,)]:
-            return True
-        listed = ", ".join(quote(name) for name, _ in columns_of(self.connection, f"FROM {latest}"))
-        other = f"SELECT {listed} FROM {latest} EXCEPT ALL SELECT {listed} FROM ({there}) LIMIT 1"
-        return bool(self.connection.execute(other).fetchall())
-
-    def _has_changed(self, before: str, latest: str, time: str) -> bool:
-        """Return whether a row that a table has from a time on is not among the latest."""
+    def _has_changed(self, there: str, latest: str) -> bool:
+        """Return whether a row that is there is not among the latest."""
         # Until when a row holds is told by the rows after it.
         names = [name for name, _ in columns_of(self.connection, f"FROM {latest}") if name != UNTIL]
         listed = ", ".join(map(quote, names))
-        there = f"SELECT {listed} FROM {before} WHERE {EVENT_TIMESTAMP} >= {time}"
-        other = f"{there} EXCEPT ALL SELECT {listed} FROM {latest} LIMIT 1"
+        other = f"SELECT {listed} FROM ({there}) EXCEPT ALL SELECT {listed} FROM {latest} LIMIT 1"
         return bool(self.connection.execute(other).fetchall())
 
     def _run(self, statements: Iterable[str]) -> None:
