@@ -121,7 +121,7 @@ def _time(
     if instants.is_fine(columns[column]):
         fine = instants.in_clock(quote(column), columns[column], "TIMESTAMP_NS")
         return instants.floored(fine), fine
-    return f"CAST({quote(column)} AS TIMESTAMP)", None
+    return instants.micros(quote(column), columns[column]), None
 
 
 def _missing(what: str, wanted: str, columns: Mapping[str, str]) -> RequestError:
