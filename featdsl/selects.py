@@ -292,13 +292,21 @@ def _sorted(features: Sequence[FeatureDefinition]) -> list[str]:
     return [f"ORDER BY {', '.join(quote(column) for column in by)}"] if by else []
 
 
-def duplicates(table: str, by: Sequence[str], since: str = "") -> str:
-    """Return the query for rows that share an identity; `since` is the SQL of a time before which none is looked at."""
-    where = f" WHERE {EVENT_TIMESTAMP} >= {since}" if since else ""
+def duplicates(features: Sequence[FeatureDefinition], *, until: bool, since: str = "") -> str:
+    """Return the query for rows that share an identity, in the table of a group's values.
+
+    `until` says whether it is of a source, `since` is the SQL of a time before which none is looked at.
+    """
+    by = [*identity(features), *([SOURCE_TIMESTAMP] if features[0].late else [])]
     names = ", ".join(quote(column) for column in by)
-    listed = f"{names}, " if names else ""
-    grouped = f" GROUP BY {names}" if names else ""
-    return f"SELECT {listed}count(*) AS rows FROM tables.{quote(table)}{where}{grouped} HAVING count(*) > 1"
+    listed, grouped = (f"{names}, ", f" GROUP BY {names}") if names else ("", "")
+    number, conditions = "count(*)", [f"{EVENT_TIMESTAMP} >= {since}"] if since else []
+    if until and features[0].timed and not features[0].late:
+        # All but the last of those at one time hold until that time itself: no need to group ten million others.
+        conditions.append(f"{quote(UNTIL)} = {EVENT_TIMESTAMP}")
+        number += f" + CAST({EVENT_TIMESTAMP} < {features[0].clock} 'infinity' AS INTEGER)"
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {listed}{number} AS rows FROM tables.{quote(features[0].table)}{where}{grouped} HAVING rows > 1"
 
 
 def violations(

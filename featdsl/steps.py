@@ -16,7 +16,6 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change
 from featdsl.errors import Origin
-from featdsl.names import SOURCE_TIMESTAMP
 from featdsl.plan import BuildTable, CheckRows, DropView, Forget, OpenSource, PutView, Record, Step
 from featdsl.snapshot import Drift, Snapshot
 
@@ -153,7 +152,7 @@ def _uniqueness(group: GroupDefinition, features: Sequence[FeatureDefinition], s
     yield CheckRows(
         address=group.name,
         rule=rule,
-        sql=selects.duplicates(features[0].table, [*by, *([SOURCE_TIMESTAMP] if features[0].late else [])], since),
+        sql=selects.duplicates(features, until=group.source is not None, since=since),
         reads=(features[0].table,),
         mend="Remove the duplicates in a Source(sql=...), or say which row wins: Source(tie_break=...).",
         origin=group.origin,

@@ -263,6 +263,26 @@ def test_rows_that_nothing_tells_apart_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_at_one_time_are_counted(tmp_path: Path) -> None:
+    """However many, and at the end of all times too, where a row that is alone has nothing after it either."""
+    times = ["2026-01-01", "2026-01-02", "2026-01-02", "2026-01-02", "2026-01-03", "infinity", "-infinity", "-infinity"]
+    rows = [f"({user}, TIMESTAMP '{time}')" for user, all_of in enumerate([times, ["infinity"] * 2]) for time in all_of]
+    with duckdb.connect() as connection:
+        select = f'SELECT *, 7 AS v FROM (VALUES {", ".join(rows)}) rows(user_id, "at")'
+        frame = connection.sql(select).to_arrow_table()
+
+    with pytest.raises(DataError) as refused:
+        store_of(tmp_path, frame)
+
+    told = str(refused.value).splitlines()
+    assert told[1] == "  rows: 3 rows break the rule: one row for each user_id and event_timestamp"
+    assert sorted(told[2:5]) == [
+        "    user_id = 0, event_timestamp = 0001-01-01 00:00:00, rows = 2",  # as Python has it
+        "    user_id = 0, event_timestamp = 2026-01-02 00:00:00, rows = 3",
+        "    user_id = 1, event_timestamp = 9999-12-31 23:59:59.999999, rows = 2",
+    ]
+
+
 def test_a_column_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     """As for the timestamp, with the nearest name."""
     with pytest.raises(DeclarationError, match=r'no column .loadd., its available_at=(?s:.*)Did you mean "loaded"\?'):
