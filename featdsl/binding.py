@@ -472,7 +472,7 @@ def _all_bind(check: _Check, members: Sequence[FeatureDefinition], scope: _Scope
     """Return whether every feature binds and fits its type, in one statement; it tells no more than that."""
     import duckdb
 
-    if not scope.columns or any(_is_misused(feature) for feature in members):
+    if not scope.columns:
         return False
     # Aliases that no SQL of a user can hold keep one feature from seeing another.
     listed = [f"(\n{feature.sql}\n) AS {quote(f'#{i}')}" for i, feature in enumerate(members)]

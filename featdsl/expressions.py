@@ -35,8 +35,7 @@ def expression(text: str, memory: Memory) -> Expression:
         return Expression(found[0], tuple(found[1]))
     from featdsl import sql
 
-    tree = sql.expression(text)
-    read = Expression(sql.canonical(tree), sql.columns(tree))
+    read = Expression(*sql.read(text))
     memory.keep("expression", text, [read.canonical, read.columns])
     return read
 

@@ -14,7 +14,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from featdsl.errors import SqlProblem
 from featdsl.names import SOURCE_SCHEMA
 
-DIALECT = "duckdb"
+DIALECT = sqlglot.Dialect.get_or_raise("duckdb")
 Tree = exp.Expr
 """A syntax tree."""
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it cannot read is told in our words
@@ -32,9 +32,20 @@ _VALUES = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=100_000)
+def read(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return the one text of an expression over the columns of a row, and the columns it reads. Raises SqlProblem."""
+    tree = _expression(text)
+    names = columns(tree)
+    return _canonical(tree), names  # of the tree itself: to copy it first would cost half of what parsing it does
+
+
+@lru_cache(maxsize=10_000)
 def expression(text: str) -> exp.Expr:
     """Return the syntax tree of one expression over the columns of a row. Raises SqlProblem."""
+    return _expression(text)
+
+
+def _expression(text: str) -> exp.Expr:
     tree = _one_statement(text)
     if isinstance(tree, exp.Alias):
         raise SqlProblem("AS gives it a second name.", "Leave AS out: the feature's name is the column's.")
@@ -69,7 +80,11 @@ def query(text: str) -> exp.Query:
 
 def canonical(tree: exp.Expr) -> str:
     """Return the one text of everything that means `tree`: formatting, comments, letter case and quotes are gone."""
-    plain = normalize_identifiers(tree.copy(), dialect=DIALECT)
+    return _canonical(tree.copy())
+
+
+def _canonical(tree: exp.Expr) -> str:
+    plain = normalize_identifiers(tree, dialect=DIALECT)
     return plain.sql(dialect=DIALECT, copy=False, comments=False, normalize_functions="upper", identify=True)
 
 
