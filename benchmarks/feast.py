@@ -36,6 +36,8 @@ from featdsl.stores import open_store
 ROUNDS = 5
 ROWS = 1_000_000
 DAYS, TTL_DAYS = 180, 30
+LIMIT = "600MB"
+"""The memory that featdsl's DuckDB may take: without a limit it keeps what it has read of tables for the next call."""
 VENV = Path(__file__).parents[1] / ".venv-feast"
 CASES = [Case(groups, ROWS, entities, 100_000) for entities in (10_000, 100_000) for groups in (1, 5, 20)]
 LARGE = [Case(1, ROWS, 10_000, 1_000_000)]
@@ -73,14 +75,15 @@ def prepared(cases: Sequence[Case]) -> Iterator[Path]:
 
 
 def write_rows(root: Path, groups: int, entities: int) -> None:
-    """Write a Parquet file for each group: no entity has two rows at one time, files are in the order of time."""
+    """Write a Parquet file for each group, its rows in no order: no entity has two at one time."""
     values = ", ".join(f"{scattered(f'i * {2 * j + 3}', 1_000_003)} / 8 AS g{{n}}_f{j}" for j in range(FEATURES))
     step = DAYS * 86_400_000_000 // ROWS
     for n in range(groups):
         save(
             f"""SELECT {scattered(f"i + {n * 7919}", entities)} AS user_id, {values.replace("{n}", str(n))},
-                       TIMESTAMPTZ '2025-01-01 00:00:00+00' + to_microseconds(i * {step} + {n}) AS event_timestamp
-                FROM range({ROWS}) rows(i) ORDER BY i""",
+                       TIMESTAMPTZ '2025-01-01 00:00:00+00' + to_microseconds(i * {step} + {n}) AS event_timestamp,
+                       event_timestamp + to_microseconds(i % 1000) AS created
+                FROM range({ROWS}) rows(i) ORDER BY hash(i)""",
             root / f"g{n}.parquet",
         )
 
@@ -113,11 +116,11 @@ def spine_of(root: Path, rows: int) -> Path:
 
 def declare_in_featdsl(root: Path, groups: int) -> None:
     """Write featdsl's project and apply it."""
-    (root / "featproject.toml").write_text('[project]\nname = "bench"\n')
+    (root / "featproject.toml").write_text(f'[project]\nname = "bench"\n[engine]\nmemory_limit = "{LIMIT}"\n')
     (root / "features").mkdir()
     text = "from featdsl import Entity, Feature, FeatureGroup, Source\nuser = Entity('user', keys={'user_id': int})\n"
     for n in range(groups):
-        text += f"source{n} = Source('g{n}', path='g{n}.parquet', timestamp='event_timestamp')\n"
+        text += f"source{n} = Source('g{n}', path='g{n}.parquet', timestamp='event_timestamp', tie_break='created')\n"
         text += f"class G{n}(FeatureGroup, entity=user, source=source{n}, ttl='{TTL_DAYS} days'):\n"
         text += "".join(f"    g{n}_f{j} = Feature(float)\n" for j in range(FEATURES))
     (root / "features" / "__init__.py").write_text(text)
@@ -137,7 +140,8 @@ def declare_in_feast(root: Path, groups: int) -> None:
     for n in range(groups):
         schema = ", ".join(f"Field(name='g{n}_f{j}', dtype=Float64)" for j in range(FEATURES))
         path = root / f"g{n}.parquet"
-        text += f"source{n} = FileSource(name='s{n}', path='{path}', timestamp_field='event_timestamp')\n"
+        text += f"source{n} = FileSource(name='s{n}', path='{path}', timestamp_field='event_timestamp',\n"
+        text += "    created_timestamp_column='created')\n"
         text += f"view{n} = FeatureView(name='g{n}', entities=[user], source=source{n},\n"
         text += f"    ttl=timedelta(days={TTL_DAYS}), schema=[{schema}])\n"
     (folder / "definitions.py").write_text(text)

@@ -24,7 +24,8 @@ def open_featdsl(spine: pd.DataFrame, asked: list[str]) -> Callable[[], pa.Table
     store = FeatureStore(Path.cwd())
     names = [name.replace(":", ".") for name in asked]
     store.features()  # reads the store's state, which else the first call would do
-    return lambda: store.training_set(names, spine, timestamp="event_timestamp").arrow()
+    any_order = {"ordered": False}  # as Feast's rows are
+    return lambda: store.training_set(names, spine, timestamp="event_timestamp", **any_order).arrow()
 
 
 def open_feast(spine: pd.DataFrame, asked: list[str]) -> Callable[[], pa.Table]:

@@ -206,6 +206,7 @@ def _trained(
         columns=(),
         keys={name: quote(name) for name in keys},
         time=at if selection.timed else None,
+        numbered=True,
         ordered=True,
     )
     found = connection.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +59,13 @@ class FeatureStore:
 
     # Reading values
 
-    def training_set(
+    def training_set(  # noqa: PLR0913 - one flat call is what people type
         self,
         features: FeatureSet | Selectable | Sequence[Selectable],
         spine: Any,
         *,
         timestamp: str | None = None,
+        ordered: bool = True,
         explain: bool = False,
         as_of_snapshot: int | Mapping[str, Any] | None = None,
     ) -> TrainingSet:
@@ -72,11 +73,11 @@ class FeatureStore:
 
         `features` is a feature set, or features by object or name. `spine` holds the key columns, and the time
         column that `timestamp` names: pandas, polars, pyarrow, a DuckDB relation, SQL text, or the path of a Parquet
-        or CSV file. All its rows and columns come back in order; a feature that was not known yet is NULL. `explain`
-        prints how the values will be computed, and why so. `as_of_snapshot` is the lock of an earlier training set, or the
-        number of a snapshot: values are what they were then, which a team store keeps. Raises FeatureNotFoundError for an
-        unknown feature, RequestError for a spine that does not fit, StoreError for a snapshot that is not kept,
-        LockFileError for the lock of another store.
+        or CSV file. All its rows and columns come back, in any order if `ordered` is False: what sorting them would take is
+        saved. A feature that was not known yet is NULL. `explain` prints how the values will be computed, and why so.
+        `as_of_snapshot` is the lock of an earlier training set, or the number of a snapshot: values are what they were then,
+        which a team store keeps. Raises FeatureNotFoundError for an unknown feature, RequestError for a spine that does not
+        fit, StoreError for a snapshot that is not kept, LockFileError for the lock of another store.
         """
         from featdsl.trainingset import TrainingSet
 
@@ -88,7 +89,7 @@ class FeatureStore:
         selection = select(opened.snapshot, features)
         deprecations.warn(opened.snapshot, selection)
         table = spines.load(cursor, spine)
-        fitted = spines.fit(cursor, table, selection, timestamp)
+        fitted = replace(spines.fit(cursor, table, selection, timestamp), ordered=ordered)
         self._open_tables(opened, selection.wants)
         choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
         ways = strategies.ways_of(choices)

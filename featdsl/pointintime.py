@@ -87,7 +87,8 @@ class Spine:
 
     `sql` is what may stand after FROM; `columns` come back as they are. `keys` maps each key column to its
     expression in the type of the entity's key, `time` is the expression of the time in UTC, to the microsecond, or None
-    where no value depends on time; `time_ns` has its nanoseconds where there are any. `ordered` spines have a column `#row`. `few` says that few of the stored entities are asked for.
+    where no value depends on time; `time_ns` has its nanoseconds where there are any. `numbered` spines have a column
+    `#row`, and come back in its order if they are `ordered`. `few` says that few of the stored entities are asked for.
     `request` maps each column that only the call knows to its expression in the declared type.
     """
 
@@ -96,6 +97,7 @@ class Spine:
     keys: Mapping[str, str]
     time: str | None
     time_ns: str | None = None
+    numbered: bool = False
     ordered: bool = False
     few: bool = False
     request: Mapping[str, str] = field(default_factory=dict)
@@ -149,7 +151,7 @@ def sliding(wants: Sequence[Want], versions: Versions) -> Ways:
 
 
 def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: Ways = Ways()) -> str:
-    """Return the query that gives every row of the spine its columns and each wanted feature, in the spine's order.
+    """Return the query that gives every row of the spine its columns and each wanted feature.
 
     `ways` says how lookups are computed that are not to be in the ordinary way.
     """
@@ -239,7 +241,7 @@ def spine_layer(spine: Spine, *, fine: bool, numbered: bool) -> str:
     columns += [f'{spine.time} AS "#time"'] if spine.time else []
     columns += [f'{spine.time_ns or widened(spine.time)} AS "#time_ns"'] if spine.time and fine else []
     columns += [f"{expression} AS {_requested(name)}" for name, expression in spine.request.items()]
-    columns += [quote(ROW)] if spine.ordered else [f"row_number() OVER () AS {quote(ROW)}"] if numbered else []
+    columns += [quote(ROW)] if spine.numbered else [f"row_number() OVER () AS {quote(ROW)}"] if numbered else []
     return f"  SELECT {', '.join(columns or [quote('#nothing')])}\n  FROM {spine.sql}"
 
 

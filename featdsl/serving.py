@@ -55,6 +55,7 @@ def _spine(selection: Selection, time: str) -> Spine:
         keys={name: quote(name) for name in selection.keys},
         request={name: quote(name) for name in selection.request},
         time=time if selection.timed else None,
+        numbered=True,
         ordered=True,
         few=True,
     )

@@ -81,7 +81,7 @@ def fit(connection: DuckDBPyConnection, table: str, selection: Selection, timest
         raise RequestError(Problem("Column used twice", what, mend=mend))
     sql = f'(SELECT *, rowid AS "{ROW}" FROM {table})'
     request = requested.in_spine(connection, table, selection.request, columns)
-    return Spine(sql=sql, columns=list(columns), keys=keys, time=time, time_ns=time_ns, ordered=True, request=request)
+    return Spine(sql=sql, columns=list(columns), keys=keys, time=time, time_ns=time_ns, numbered=True, request=request)
 
 
 def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, str]) -> str:

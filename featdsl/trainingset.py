@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrainingSet:
-    """The rows of a spine, in order, with a column for each feature. Computed when it is asked for its rows."""
+    """The rows of a spine with a column for each feature. Computed when it is asked for its rows."""
 
     def __init__(
         self,

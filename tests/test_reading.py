@@ -115,6 +115,18 @@ def test_a_large_spine_keeps_its_order(store: FeatureStore) -> None:
     assert found["i"].to_pylist() == list(range(299_999, -1, -1))
 
 
+def test_a_large_spine_that_may_come_in_any_order_is_not_sorted(store: FeatureStore) -> None:
+    """The rows are the same."""
+    spine = "SELECT i % 7 AS user_id, TIMESTAMP '2026-01-08' AS ts, i FROM range(300000) t(i) ORDER BY i DESC"
+    ordered = store.training_set(["age", "income"], spine, timestamp="ts")
+
+    found = store.training_set(["age", "income"], spine, timestamp="ts", ordered=False)
+
+    assert found.arrow().sort_by("i").equals(ordered.arrow().sort_by("i"))
+    assert "ORDER BY" not in found.sql.splitlines()[-1]
+    assert "ORDER BY" in ordered.sql.splitlines()[-1]
+
+
 def test_a_spine_in_sql_reads_published_views(store: FeatureStore) -> None:
     """Entities and times often come from features that are there already."""
     spine = "SELECT user_id, max(event_timestamp) AS ts FROM prod.user_profile GROUP BY user_id ORDER BY user_id"
