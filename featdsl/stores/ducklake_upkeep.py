@@ -20,9 +20,10 @@ def let_go(connection: DuckDBPyConnection, seconds: int, forgotten: int) -> None
     The snapshot that was the newest then stays: a lock that was made in between names it.
     """
     known_from = f"greatest({_newest_before(seconds)}, {_of_state(forgotten)})"
-    oldest = f"least({known_from}, {_newest_before(RETIRED_SECONDS)})"
+    # Of NULLs PostgreSQL's least knows nothing: where none is so old, none goes.
+    oldest = f"least(coalesce({known_from}, 0), coalesce({_newest_before(RETIRED_SECONDS)}, 0))"
     listed = "SELECT snapshot_id FROM ducklake_snapshot WHERE snapshot_id > 0 AND snapshot_id < "
-    old = asked(connection, f"{listed} coalesce({oldest}, 0)", _METADATA)
+    old = asked(connection, f"{listed}{oldest}", _METADATA)
     if old:
         versions = ", ".join(str(number) for (number,) in old)
         _run(connection, f"ducklake_expire_snapshots('{LAKE}', versions => [{versions}])")

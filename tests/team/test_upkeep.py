@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,22 @@ def test_a_snapshot_goes_when_it_was_replaced_longer_ago_than_history_is_kept(
         f"{side}_{serial}" for side in actor.SIDES for serial in (3, 4, 5)
     ]
     assert actor.seen(root) == (5, 5, 5)
+
+
+def test_a_snapshot_that_was_just_replaced_stays_whatever_history_is_kept(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader may have asked which one is the newest and not have opened it yet; in a new lake too."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    workspace = Workspace(tmp_path / "one").write({"featproject.toml": settings(postgres, postgres.database())})
+    store = open_store(load(workspace.root))
+    made = []
+    for _ in range(3):
+        actor.publish(store)
+        made.append(int(store.token()))
+    time.sleep(1.1)
+
+    done = workspace.run("gc", "--keep", "1 second", "--yes")
+
+    assert done.returncode == 0, done.stderr
+    assert [len(store.as_of(number).read().tables) for number in made] == [2, 2, 2]
