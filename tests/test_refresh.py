@@ -339,6 +339,20 @@ def test_from_a_later_time_than_new_rows_leaves_none_of_them_out(growing: Worksp
     assert incomes(growing) == of_days(2)
 
 
+def test_files_that_are_all_gone_are_told(growing: Workspace) -> None:
+    """With the pattern of the source; what is stored stays."""
+    (growing.root / "data" / "accounts" / "0.parquet").unlink()
+    gone = growing.run("refresh")
+    assert gone.returncode == 1
+    assert gone.stderr.splitlines() == [
+        "Missing file",
+        "  source accounts: no file matches data/accounts/*.parquet.",
+        "  features/accounts/__init__.py:5",
+        "  Nothing was published. Bring the files back.",
+    ]
+    assert incomes(growing) == of_days(1)
+
+
 def test_new_rows_that_break_a_rule_are_not_published(growing: Workspace) -> None:
     """Nothing of the refresh is, and the next one begins where this one did."""
     before = listed(growing)
