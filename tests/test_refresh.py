@@ -376,7 +376,19 @@ def test_what_checks_found_is_kept_as_of_the_refresh(growing: Workspace) -> None
     day(growing, 1)
     assert growing.run("refresh").returncode == 0
     found = json.loads(growing.run("check", "--history", "--format", "json").stdout)
-    assert [(each["during"], each["rows"], each["serial"]) for each in found] == [("refresh", 48, 2), ("apply", 24, 1)]
+    told = [("refresh", 48, 2), ("apply", 24, 1)]
+    assert [(each["during"], each["rows"], each["serial"]) for each in found] == told
+    # The state of the refresh is the one that is checked then, and that stays where a refresh fails.
+    assert growing.run("check").returncode == 0
+    day(growing, 2)
+    growing.parquet(
+        "data/accounts/3.parquet",
+        """SELECT 9 AS user_id, TIMESTAMP '2026-01-04' AS updated_at, DATE '1790-06-15' AS birth_date, 1.0 AS annual_income""",
+    )
+    assert growing.run("refresh").returncode == 1
+    found = json.loads(growing.run("check", "--history", "--format", "json").stdout)
+    more = [("refresh", 73, 2), ("check", 48, 2)]
+    assert [(each["during"], each["rows"], each["serial"]) for each in found] == more + told
 
 
 def test_a_saved_plan_and_a_lock_hold_over_a_refresh(growing: Workspace, edit: Any) -> None:
