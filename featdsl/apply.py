@@ -215,7 +215,7 @@ def _keep(run: Run) -> None:
     """Keep what checks found though nothing is published; where that cannot be, what is wrong with the data counts."""
     import duckdb
 
-    stayed = run.writer.snapshot.head.serial
+    stayed = run.writer.snapshot.newest
     run.writer.checked([replace(each, serial=stayed) for each in run.results])
     with contextlib.suppress(OSError, duckdb.Error):
         run.writer.keep_checks()

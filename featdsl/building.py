@@ -130,6 +130,11 @@ def _name(what: Made) -> str:
 
 
 def _problem(what: Made, error: Exception) -> Problem:
+    if isinstance(what, SourceDefinition) and "No files found" in str(error):
+        told = f"{_name(what)}: no file matches {', '.join(what.location)}."
+        return Problem(
+            "Missing file", told, what.origin, places.mend(what) or "Nothing was published. Bring the files back."
+        )
     said = "\n".join(places.bared(str(error)).splitlines()[:3])
     summary = "Source cannot be read" if isinstance(what, SourceDefinition) else "Data cannot be computed"
     mend = "Nothing was published. Mend the data or the SQL, then apply again."

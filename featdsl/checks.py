@@ -119,7 +119,7 @@ def _checked(snapshot: Snapshot, connection: DuckDBPyConnection, step: CheckRows
         severity=step.severity,
         broken=broken,
         rows=max(snapshot.tables[table].rows for table in step.reads),
-        serial=snapshot.head.serial,
+        serial=snapshot.newest,
         examples=tuple(examples),
     )
 

@@ -22,9 +22,9 @@ class _Time(click.ParamType[str]):
         """Return the time in UTC as SQL reads it."""
         try:
             found = datetime.fromisoformat(value)
-        except ValueError:
+            plain = found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no date or time, such as 2026-01-31 or 2026-01-31T12:00.", param, context)
-        plain = found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
         return plain.isoformat(sep=" ")
 
 

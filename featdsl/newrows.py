@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from featdsl import durations
 from featdsl.engine import FileState
 from featdsl.events import How
-from featdsl.instants import after
+from featdsl.instants import Clock, after
 from featdsl.names import EVENT_TIMESTAMP, literal, quote
 from featdsl.recipes import Recipe
 from featdsl.snapshot import Reading, StoredTable
@@ -79,6 +79,23 @@ def last(table: StoredTable, connection: DuckDBPyConnection) -> str | None:
         f"SELECT CAST(max({EVENT_TIMESTAMP}) AS VARCHAR) FROM tables.{quote(table.name)}"
     ).fetchall()
     return None if found is None else str(found)
+
+
+def end(table: StoredTable, connection: DuckDBPyConnection, clock: Clock) -> str | None:
+    """Return the time just after the last event time of an open table, None where it has no rows."""
+    time = EVENT_TIMESTAMP
+    next_ = f"{time} + to_microseconds(1)" if clock == "TIMESTAMP" else f"make_timestamp_ns(epoch_ns({time}) + 1)"
+    ((found,),) = connection.execute(
+        f"SELECT CAST(max(CASE WHEN isfinite({time}) THEN {next_} ELSE {time} END) AS VARCHAR) FROM tables.{quote(table.name)}"
+    ).fetchall()
+    return None if found is None else str(found)
+
+
+def in_part(looked: Looked, new: New, begun: str) -> Reading:
+    """Return what is noted of sources whose rows were not taken to the end: those that were left out are new the next time."""
+    if new.since is not None:
+        return looked.before
+    return Reading(begun, "[]" if looked.files else "")
 
 
 def find(

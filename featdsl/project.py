@@ -23,6 +23,8 @@ FILE = "featproject.toml"
 
 _ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
 
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]i?B?|B)", re.IGNORECASE)
+
 _VARIABLE = "env:"
 
 Duration = Annotated[str, AfterValidator(checked)]
@@ -83,11 +85,20 @@ class S3Table(_Table):
     use_ssl: bool | None = None
 
 
+def _memory(size: str) -> str:
+    """Return a size of memory as DuckDB reads it. Raises ValueError."""
+    found = _MEMORY.fullmatch(size.strip())
+    if not found or not float(found[1]):
+        raise ValueError("write a number and a unit, such as '4GB' or '512MiB'")
+    return size
+
+
 class EngineTable(_Table):
     """`[engine]`: what DuckDB may use, its own defaults when left out; the rows of a batch; whether to fetch extensions."""
 
-    memory_limit: str | None = None
-    threads: Annotated[int, Field(ge=1)] | None = None
+    memory_limit: Annotated[str, AfterValidator(_memory)] | None = None
+    # DuckDB starts them all at once, and a machine that cannot have so many kills the process.
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     temp_directory: str | None = None
     batch_rows: Annotated[int, Field(ge=1)] = 20_000_000
     install_extensions: bool = False

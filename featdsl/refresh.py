@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from featdsl import building, calls, engine, environments, graph, newrows, recipes, selects, steps, subset
@@ -207,8 +208,9 @@ class _Work:
             if new.notes:
                 self._keep(name, looked)
             return self._report(name, new)
-        rows = self._write(recipe, new)
-        self._keep(name, looked)
+        upto = self._upto(recipe, new)
+        rows = self._write(recipe, new, upto)
+        self._keep(name, looked, None if upto is None else newrows.in_part(looked, new, self.run.begun))
         if rows is None:
             return self._report(name, New("nothing new", f"{new.why}, and no row is other"))
         self._check(name, since=recipe.time(new.since) if new.since else "")
@@ -233,8 +235,10 @@ class _Work:
             return f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone; it stays as it is"
         return ""
 
-    def _keep(self, name: str, looked: newrows.Looked) -> None:
-        self.run.writer.keep(name, recipes.to_json(looked.recipe), building.reading(looked.files, self.run.begun))
+    def _keep(self, name: str, looked: newrows.Looked, read: Reading | None = None) -> None:
+        """Note what was read of a table's sources: all that there is, if nothing else."""
+        read = read or building.reading(looked.files, self.run.begun)
+        self.run.writer.keep(name, recipes.to_json(looked.recipe), read)
 
     def _new(self, table: StoredTable, looked: newrows.Looked) -> New:
         """Return which rows of a source are new."""
@@ -244,10 +248,16 @@ class _Work:
             return New("nothing new", "its files are as they were" if looked.files else "its rows came from memory")
         if not looked.recipe.in_parts:
             return New("rebuilt", "its files have changed" if looked.files is not None else "its rows have no times")
-        if self._asked.since is not None:
-            return New("extended", "asked for", since=self._asked.since)
+        asked = New("extended", "asked for", since=self._asked.since)
+        if looked.unchanged:
+            return asked
         self.run.writer.open([table.name])
-        return newrows.find(looked, table, self.run.writer.connection, lambda paths: self._first(looked.recipe, paths))
+        first_of = partial(self._first, looked.recipe)
+        found = newrows.find(looked, table, self.run.writer.connection, first_of)
+        # New rows before the time that is asked for would be taken for known the next time.
+        if asked.since is None or found.how == "rebuilt" or (found.since and found.since < asked.since):
+            return found
+        return asked
 
     def _first(self, recipe: Recipe, paths: Sequence[str]) -> str | None:
         """Return the first event time of some files of a source."""
@@ -264,19 +274,26 @@ class _Work:
             if self.run.sources.get(source.name) != source:
                 self.run.open(source)
 
-    def _write(self, recipe: Recipe, new: New) -> int | None:
+    def _upto(self, recipe: Recipe, new: New) -> str | None:
+        """Return before which event time new rows are taken, None for all: never so early that stored ones would go."""
+        upto = self._asked.upto if recipe.in_parts else None
+        if upto is None or new.since is None:
+            return upto
+        table = self._snapshot.tables[recipe.build.table]
+        self.run.writer.open([table.name])
+        end = newrows.end(table, self.run.writer.connection, recipe.clock)
+        return upto if end is None else max(upto, end)
+
+    def _write(self, recipe: Recipe, new: New, upto: str | None) -> int | None:
         """Write the new rows; return how many, or None where nothing is other."""
-        build, writer, upto = recipe.build, self.run.writer, self._asked.upto
+        build, writer = recipe.build, self.run.writer
         self._open(recipe, new.files)
+        sql = recipe.sql(new.since, upto)
         with calls.opened(writer.connection, build.functions, self.run.functions, self.run.project.root):
             if new.since is None:
-                sql = recipe.sql(None, upto if recipe.in_parts else None)
                 return building.in_words(
                     build, lambda: writer.build(build.table, sql, build.columns, build.reads, build.keys)
                 )
-            # Never so early that it would take away what is stored.
-            last = newrows.last(self._snapshot.tables[build.table], writer.connection) if upto else None
-            sql = recipe.sql(new.since, None if upto is None or (last and last >= upto) else upto)
             since = new.since
             return building.in_words(build, lambda: writer.extend(build.table, sql, since=since))
 

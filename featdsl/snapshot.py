@@ -221,6 +221,11 @@ class Snapshot:
     is_new: bool = False
     stored_as: int | None = None
 
+    @property
+    def newest(self) -> int:
+        """The newest state that wrote something of this: refreshes count, which leave the head as it is."""
+        return max([self.head.serial, *(table.written[-1].serial for table in self.tables.values() if table.written)])
+
 
 def assemble(
     head: Head, definitions: Iterable[Definition], tables: Iterable[StoredTable], views: Mapping[str, str]

@@ -565,6 +565,20 @@ SETTINGS = {
         '[project]\nname = "bank"\n[engine]\nthreads = "two"\n',
         "Invalid setting\n  engine.threads = 'two': Input should be a valid integer.\n  featproject.toml:4",
     ),
+    "more threads than a machine has": (
+        '[project]\nname = "bank"\n[engine]\nthreads = 100000\n',
+        "Invalid setting\n  engine.threads = 100000: Input should be less than or equal to 1024.\n  featproject.toml:4",
+    ),
+    "memory without a number": (
+        '[project]\nname = "bank"\n[engine]\nmemory_limit = "lots"\n',
+        "Invalid setting\n  engine.memory_limit = 'lots': write a number and a unit, such as '4GB' or '512MiB'."
+        "\n  featproject.toml:4",
+    ),
+    "no memory": (
+        '[project]\nname = "bank"\n[engine]\nmemory_limit = "0 GB"\n',
+        "Invalid setting\n  engine.memory_limit = '0 GB': write a number and a unit, such as '4GB' or '512MiB'."
+        "\n  featproject.toml:4",
+    ),
     "an S3 with its scheme": (
         '[project]\nname = "bank"\n[engine.s3]\nendpoint = "http://127.0.0.1:9000"\n',
         "Invalid setting\n  engine.s3.endpoint = 'http://127.0.0.1:9000': write the host and the port only, such as"
@@ -628,6 +642,15 @@ SETTINGS = {
         "2 problems found.",
     ),
 }  # fmt: skip
+
+
+def test_too_little_memory_to_open_a_store_is_no_broken_store(applied: Workspace) -> None:
+    """Nobody should move it away."""
+    applied.write({"featproject.toml": '[project]\nname = "bank"\n[engine]\nmemory_limit = "100KB"\n'})
+    done = applied.run("plan")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Out of memory\n")
+    assert done.stderr.endswith("  Raise memory_limit in [engine] of featproject.toml.\n")
 
 
 @pytest.mark.parametrize("name", SETTINGS)

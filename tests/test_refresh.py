@@ -306,6 +306,53 @@ def test_a_span_of_time_is_computed_again_or_left_out(growing: Workspace) -> Non
     assert incomes(growing) == [(48, 24 * 5.0 + 1000.0 * sum(range(24, 48)))]
 
 
+def test_rows_that_to_has_left_out_come_with_the_next_refresh(growing: Workspace) -> None:
+    """Also after all was computed again up to then."""
+    day(growing, 1)
+    assert growing.run("refresh", "--to", "2026-01-02T12:00").returncode == 0
+    assert incomes(growing)[0][0] == 36
+    assert growing.run("refresh").returncode == 0
+    assert incomes(growing) == of_days(2)
+
+    assert growing.run("refresh", "--full", "--to", "2026-01-01T12:00").returncode == 0
+    assert incomes(growing)[0][0] == 12
+    assert growing.run("refresh").returncode == 0
+    assert incomes(growing) == of_days(2)
+    assert "Everything is up to date." in growing.run("refresh").stdout
+
+
+def test_to_takes_nothing_new_where_more_is_stored(growing: Workspace) -> None:
+    """And takes nothing away; with --from a span within is computed again."""
+    day(growing, 1)
+    assert growing.run("refresh", "--to", "2026-01-01T12:00").returncode == 0
+    assert incomes(growing) == of_days(1)
+    day(growing, 0, income="5.0::DOUBLE")
+    again = growing.run("refresh", "--from", "2026-01-01T12:00", "--to", "2026-01-01T18:00")
+    assert again.returncode == 0, again.stderr
+    assert incomes(growing) == [(24, 1000.0 * sum(range(12)) + 12 * 5.0)]
+
+
+def test_from_a_later_time_than_new_rows_leaves_none_of_them_out(growing: Workspace) -> None:
+    """They would be taken for known the next time."""
+    day(growing, 1)
+    assert growing.run("refresh", "--from", "2026-01-02T12:00").returncode == 0
+    assert incomes(growing) == of_days(2)
+
+
+def test_files_that_are_all_gone_are_told(growing: Workspace) -> None:
+    """With the pattern of the source; what is stored stays."""
+    (growing.root / "data" / "accounts" / "0.parquet").unlink()
+    gone = growing.run("refresh")
+    assert gone.returncode == 1
+    assert gone.stderr.splitlines() == [
+        "Missing file",
+        "  source accounts: no file matches data/accounts/*.parquet.",
+        "  features/accounts/__init__.py:5",
+        "  Nothing was published. Bring the files back.",
+    ]
+    assert incomes(growing) == of_days(1)
+
+
 def test_new_rows_that_break_a_rule_are_not_published(growing: Workspace) -> None:
     """Nothing of the refresh is, and the next one begins where this one did."""
     before = listed(growing)
@@ -329,7 +376,19 @@ def test_what_checks_found_is_kept_as_of_the_refresh(growing: Workspace) -> None
     day(growing, 1)
     assert growing.run("refresh").returncode == 0
     found = json.loads(growing.run("check", "--history", "--format", "json").stdout)
-    assert [(each["during"], each["rows"], each["serial"]) for each in found] == [("refresh", 48, 2), ("apply", 24, 1)]
+    told = [("refresh", 48, 2), ("apply", 24, 1)]
+    assert [(each["during"], each["rows"], each["serial"]) for each in found] == told
+    # The state of the refresh is the one that is checked then, and that stays where a refresh fails.
+    assert growing.run("check").returncode == 0
+    day(growing, 2)
+    growing.parquet(
+        "data/accounts/3.parquet",
+        """SELECT 9 AS user_id, TIMESTAMP '2026-01-04' AS updated_at, DATE '1790-06-15' AS birth_date, 1.0 AS annual_income""",
+    )
+    assert growing.run("refresh").returncode == 1
+    found = json.loads(growing.run("check", "--history", "--format", "json").stdout)
+    more = [("refresh", 73, 2), ("check", 48, 2)]
+    assert [(each["during"], each["rows"], each["serial"]) for each in found] == more + told
 
 
 def test_a_saved_plan_and_a_lock_hold_over_a_refresh(growing: Workspace, edit: Any) -> None:
@@ -477,6 +536,7 @@ def test_machines_are_told_each_table_and_the_whole(growing: Workspace) -> None:
     ("arguments", "said"),
     [
         (["--from", "yesterday"], "'yesterday' is no date or time, such as 2026-01-31 or 2026-01-31T12:00."),
+        (["--from", "0001-01-01T00:00+14:00"], "is no date or time"),
         (["--full", "--from", "2026-01-01"], "give one of them"),
         (["--from", "2026-01-02", "--to", "2026-01-01"], "--to must be later than --from."),
         (["--env", "pr_9"], 'The store has no environment "pr_9".'),

@@ -103,11 +103,16 @@ class DuckLakeStore:
         return str(self._place)
 
     def as_of(self, snapshot: int) -> DuckLakeStore:
-        """Return the store as it was at a snapshot, for reading. Raises StoreError for one that is not kept."""
+        """Return the store as it was at a snapshot that an apply or a refresh has published, for reading.
+
+        Raises StoreError for any other, and for one that is not kept.
+        """
+        published = (
+            "SELECT 1 AS kept FROM ducklake_snapshot JOIN ducklake_snapshot_changes USING (snapshot_id) "
+            f"WHERE snapshot_id = {snapshot:d} AND commit_extra_info LIKE '{_SIGNED}'"
+        )
         with self._catalogue() as connection:
-            kept = self._is_lake(connection) and asked(
-                connection, f"SELECT 1 AS kept FROM ducklake_snapshot WHERE snapshot_id = {snapshot:d}"
-            )
+            kept = self._is_lake(connection) and asked(connection, published)
         if not kept:
             what = f"{self._place} has no snapshot {snapshot}, or keeps it no longer."
             mend = "How long snapshots are kept is keep_history in [store]."

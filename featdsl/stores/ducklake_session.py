@@ -29,6 +29,9 @@ _SECRET = "featdsl_store"  # noqa: S105 - its name
 _RETRIES = 100
 """With DuckDB's own 10, one in seven of eight writers at once gave up."""
 _UNREACHABLE = re.compile(r'Unable to connect to Postgres at "(?:[^"])*": (.*)', re.DOTALL)
+_ELSEWHERE = re.compile(
+    r"DATA_PATH parameter \"(.*?)(?:/lake)?/\" does not match existing data path in the catalog \"(.*?)(?:/lake)?/\""
+)
 _DENIED = re.compile(r"permission denied for \w+ \S+|must be owner of \w+ \S+|read-only transaction")
 
 
@@ -130,6 +133,9 @@ def told(place: Place, error: Exception) -> StoreError | None:
     if found := _DENIED.search(said):
         mend = "Ask whoever looks after the store for the role that may."
         return StoreError(Problem("Store may not be written", f"{place}: {found[0]}.", mend=mend))
+    if found := _ELSEWHERE.search(said):
+        what = f"{place} keeps its files in {found[2]}, and [store] data says {found[1]}."
+        return StoreError(Problem("Store with other files", what, mend="Correct [store] data, or leave it out."))
     return None
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from featdsl import engine
 from featdsl.attach import attach_once
 from featdsl.definitions import Column
-from featdsl.errors import Problem, StoreError
+from featdsl.errors import Problem, ResourceError, StoreError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import (
     Head,
@@ -540,9 +540,14 @@ def _scaled(table: StoredTable, rows: int) -> tuple[float, float] | None:
     return mean * rows / table.rows, crowd * rows / table.rows
 
 
-def unreadable(path: Path, error: Exception) -> StoreError:
+def unreadable(path: Path, error: Exception) -> StoreError | ResourceError:
     """Return what is told of a file of the store that DuckDB cannot open."""
+    import duckdb
+
     said = str(error).splitlines()[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        mend = "Raise memory_limit in [engine] of featproject.toml."
+        return ResourceError(Problem("Out of memory", f"{path} cannot be opened: {said}", mend=mend))
     if isinstance(error, FileNotFoundError) or "does not exist" in said:
         mend = "Restore it, or let featdsl apply build it again."
         return StoreError(Problem("Store is incomplete", f"{path} is missing.", mend=mend))

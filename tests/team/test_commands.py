@@ -78,8 +78,9 @@ def test_a_project_is_applied_read_and_has_nothing_left_to_plan(team: Workspace)
     assert again.lock == lock
     viewed = store.training_set(["income"], views, timestamp="at", as_of_snapshot=lock["store"]["snapshot"])
     assert min(viewed.relation.project("user_id, income").fetchall())[-1] == 0.0
-    with pytest.raises(StoreError, match="has no snapshot 9999"):
-        store.training_set(["income"], SPINE, timestamp="at", as_of_snapshot=9999)
+    for other in (9999, 0, 1):  # the latter were before the first apply was published
+        with pytest.raises(StoreError, match=f"has no snapshot {other}"):
+            store.training_set(["income"], SPINE, timestamp="at", as_of_snapshot=other)
 
 
 def test_environments_states_and_what_is_old(team: Workspace) -> None:
@@ -225,6 +226,18 @@ def test_a_server_that_cannot_be_reached_is_told(
     assert all(each in done.stderr for each in [*said, "on 127.0.0.1"]), done.stderr
     assert "Traceback" not in done.stderr
     assert postgres.password not in done.stderr + done.stdout
+
+
+def test_other_data_than_the_store_has_are_refused(team: Workspace) -> None:
+    """Before anything is written there."""
+    path = team.root / "featproject.toml"
+    path.write_text(path.read_text().replace('data = "../shared"', 'data = "../elsewhere"'))
+    done = team.run("refresh", "--full")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Store with other files\n")
+    assert "/shared, and [store] data says " in done.stderr
+    assert done.stderr.endswith("  Correct [store] data, or leave it out.\n")
+    assert not (team.root.parent / "elsewhere").exists()
 
 
 @pytest.mark.parametrize(
