@@ -119,6 +119,14 @@ Aggregate misused
   features/accounts/__init__.py:13
   Give it one, such as window='30 days' or 'lifetime'.""",
     ),
+    "an aggregate of inputs": (
+        ("features/lending/__init__.py", 'sql="income / 12"', 'sql="sum(income)"'),
+        """\
+Aggregate misused
+  feature affordability.monthly aggregates, but of its inputs there is one value each: sum(income)
+  features/lending/__init__.py:9
+  Aggregate in a group over a source, where a window says which rows, and derive from that.""",
+    ),
     "an aggregate of a window that nests": (
         (TEAM, 'sql="annual_income"', 'sql="max(sum(annual_income))", window="1 day"'),
         """\
