@@ -542,7 +542,11 @@ def _is_misused(feature: FeatureDefinition) -> bool:
 
 def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
     what = f"{address} aggregates over many rows, but has no window that says which: {feature.sql}"
-    return Problem("Aggregate misused", what, feature.origin, "Give it one, such as window='30 days' or 'lifetime'.")
+    mend = "Give it one, such as window='30 days' or 'lifetime'."
+    if feature.inputs or feature.request:
+        what = f"{address} aggregates, but of its inputs there is one value each: {feature.sql}"
+        mend = "Aggregate in a group over a source, where a window says which rows, and derive from that."
+    return Problem("Aggregate misused", what, feature.origin, mend)
 
 
 def _with_totals(features: Sequence[FeatureDefinition], summed: Sequence[Sum]) -> list[FeatureDefinition]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from featdsl.project import Project
 
 formats = click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_PRINTABLE = frozenset(range(32, 127)) - {ord("\\")}
 environment = click.option(
     "--env", "env", default="prod", show_default=True, envvar="FEATDSL_ENV", metavar="NAME", help="The environment."
 )
@@ -198,4 +200,21 @@ def write(path: Path, text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print plain data for machines."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON can have it; what JSON has no type for is text, bytes as DuckDB writes them."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case bytes():
+            return "".join(chr(b) if b in _PRINTABLE else f"\\x{b:02X}" for b in value)
+        case dict():
+            return {_plain(key): _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case _:
+            return str(value)

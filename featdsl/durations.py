@@ -35,7 +35,7 @@ def length(text: str) -> Length:
         raise ValueError(f"{text!r} is not a length of time, such as '30 days' or '1 hour'")
     count, unit = int(match[1]), match[2]
     if count * _SECONDS.get(unit, 31 * _SECONDS["day"]) > _LONGEST:
-        raise ValueError(f"{text!r} is longer than any history")
+        raise ValueError(f"{text!r} is too long: give 10,000 years at most")
     return Length(months=count * _MONTHS[unit]) if unit in _MONTHS else Length(seconds=count * _SECONDS[unit])
 
 

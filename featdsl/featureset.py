@@ -167,14 +167,15 @@ def _chosen(features: Any) -> Any:
         return features
     # A Python set has no order of its own, and a plan must not depend on one.
     listed = sorted(features, key=_sort_key) if isinstance(features, set | frozenset) else features
-    return tuple(feature for selected in listed for feature in _features(selected))
+    return tuple(feature for selected in listed for feature in features_of(selected))
 
 
 def _sort_key(selected: Any) -> str:
     return str(getattr(selected, "address", None) or getattr(selected, "__name__", selected))
 
 
-def _features(selected: Any) -> Sequence[Reference]:
+def features_of(selected: Any) -> Sequence[Reference]:
+    """Return the features that one selected thing stands for: all of a group or a family, else itself."""
     if isinstance(selected, type) and issubclass(selected, FeatureGroup):
         return tuple(selected.declaration.features.values())
     return selected.each() if isinstance(selected, Feature) else (selected,)

@@ -133,6 +133,9 @@ class FeatureStore:
         opened = self._open()
         selection = select(opened.snapshot, [feature])
         deprecations.warn(opened.snapshot, selection)
+        if len(selection.wants) > 1:
+            what = f"Here these are asked for at once: {', '.join(each.feature.address for each in selection.wants)}."
+            raise RequestError(Problem("Several features", what, mend="Ask for one of them."))
         (want,) = selection.wants
         if want.feature.request:
             asked = ", ".join(column.name for column in want.feature.request)

@@ -242,6 +242,12 @@ class GroupDeclaration(Declaration):
         self._foreign = self.shared_by
 
     @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.ttl and self.source and self.source.valid and self.source.timestamp is None and not self.shared_by:
+            raise ValueError("ttl= counts from the time of a row, and the source has no timestamp=; give it one")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.shared_by:
             return self

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, Never, TypeVar, overload
 
 from featdsl.callables import Function, parameters
-from featdsl.declaration import Declaration
+from featdsl.declaration import Declaration, place
 from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.expect import Expect
 from featdsl.feature import Feature
+from featdsl.names import did_you_mean
 
 T = TypeVar("T")
+_OPTIONS = ("description", "expect", "tags", "name", "protect", "deprecated", "renamed_from")
 
 
 class PythonFeature(Feature[T], Generic[T]):
@@ -75,6 +77,7 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     protect: bool = False,
     deprecated: Deprecated | None = None,
     renamed_from: str | None = None,
+    **unknown: Never,
 ) -> Callable[[Callable[..., Any]], Feature[Any]]:
     """Make a function a feature of the group in whose body it stands; the options are those of Feature.
 
@@ -88,6 +91,10 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     batches that mean nothing: a value must follow from its own row alone. A missing value comes as null. The docstring
     is the description where none is given. Raises DeclarationError for what is no such function.
     """
+    for option in unknown:
+        what = f"python_feature has no option {option!r}."
+        mend = "A function sees one row at a time: what aggregates is a Feature with sql= and a window."
+        raise DeclarationError(Problem("Unknown option", what, place(), did_you_mean(option, _OPTIONS) or mend))
     if isinstance(dtype, FunctionType):
         where = Origin(dtype.__code__.co_filename, dtype.__code__.co_firstlineno)
         what = f"@python_feature stands before {dtype.__name__} without the type of its values."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -10,13 +10,14 @@ from featdsl import requested
 from featdsl.definitions import Definition, FeatureDefinition, SetDefinition, address
 from featdsl.errors import AmbiguousFeatureError, FeatureNotFoundError, Problem, RequestError
 from featdsl.feature import Feature, FeatureAlias
-from featdsl.featureset import FeatureSet
+from featdsl.featureset import FeatureSet, features_of
+from featdsl.group import FeatureGroup
 from featdsl.names import did_you_mean
 from featdsl.pointintime import Want
 from featdsl.snapshot import Snapshot
 
-Selectable = Feature[Any] | FeatureAlias[Any] | str
-"""A feature by object or alias, by its address, by its bare name where that is unambiguous, or a set as `name@1`."""
+Selectable = Feature[Any] | FeatureAlias[Any] | type[FeatureGroup] | str
+"""A feature by object or alias, by its address, by its bare name where that is unambiguous; all of a group; or a set as `name@1`."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,17 @@ class Selection:
 def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selectable]) -> Selection:
     """Return the applied features that `asked` names; a set version has the definitions that it pins.
 
-    Raises FeatureNotFoundError, with the nearest names, and AmbiguousFeatureError, with the candidates.
+    Raises FeatureNotFoundError, with the nearest names, AmbiguousFeatureError, with the candidates, and RequestError for
+    what names no features.
     """
     if isinstance(asked, FeatureSet):
         return _of_set(snapshot, asked.address)
     if isinstance(asked, str) and "@" in asked:
         return _of_set(snapshot, asked)
-    listed = [asked] if isinstance(asked, str | Feature | FeatureAlias) else list(asked)
+    listed = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str | type) else [asked]
     if not listed:
         raise RequestError(Problem("Nothing asked for", "The list of features is empty."))
-    single = [one for each in listed for one in (each.each() if isinstance(each, Feature) else (each,))]
+    single = [one for each in listed for one in features_of(each)]
     wants = [_want(snapshot, each) for each in single]
     former = [
         (each, want.feature.address) for each, want in zip(single, wants, strict=True) if _is_former(each, want.feature)
@@ -110,6 +112,10 @@ def _want(snapshot: Snapshot, asked: Selectable) -> Want:
             mend = "Derive a feature from it in a group: there an input may be looked up so."
             raise RequestError(Problem("Role by a feature", what, mend=mend))
         return Want(asked.name, feature, tuple(sorted(asked.keys.items())))
+    if not isinstance(asked, str | Feature):
+        what = f"{asked!r} names no feature."
+        mend = "Name features as UserProfile.age or 'user_profile.age', and a set alone."
+        raise RequestError(Problem("Not a feature", what, mend=mend))
     if isinstance(asked, str) and "@" in asked:
         what = f"{asked} is a set version, which is asked for alone, not in a list beside features."
         raise RequestError(Problem("Set in a list", what, mend="Ask for it on its own, or list the features."))

@@ -22,10 +22,12 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it cannot read is t
 _CHANGING = frozenset({
     "current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp",
     "gen_random_uuid", "get_current_time", "get_current_timestamp", "localtime", "localtimestamp", "nextval", "now",
-    "rand", "random", "today", "transaction_timestamp", "uuid", "uuidv4", "uuidv7",
+    "random", "reservoir_quantile", "today", "transaction_timestamp", "uuid", "uuidv4", "uuidv7",
 })  # fmt: skip
 
 
+_OWN_NAMES = {"rand": "random"}
+"""What DuckDB calls functions to which the parser gives another name."""
 _NAMES = (TokenType.VAR, TokenType.IDENTIFIER)
 _VALUES = (
     exp.Condition, exp.Interval, exp.Tuple, exp.AtTimeZone, exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls,
@@ -168,7 +170,8 @@ def _any(nodes: Iterable[exp.Expr], kind: type) -> bool:
 def _calls(nodes: Iterable[exp.Expr]) -> Iterator[str]:
     for call in nodes:
         if isinstance(call, exp.Func):
-            yield call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+            name = call.name if isinstance(call, exp.Anonymous) else call.sql_name()
+            yield _OWN_NAMES.get(name.lower(), name.lower())
 
 
 def _refuse_changing(nodes: Sequence[exp.Expr]) -> None:

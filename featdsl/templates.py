@@ -65,7 +65,8 @@ def render(
     except TemplateProblem as problem:
         raise TemplateProblem(str(problem), problem.mend, _place(problem, files)) from None
     except Exception as error:  # noqa: BLE001 - a template may divide by zero, or call itself without end
-        raise _problem(error, {*known, *(name for file in macros for name, _ in file.macros)}, files) from None
+        macro_names = {name for file in macros for name, _ in file.macros}
+        raise _problem(error, {*known, *macro_names}, variables, files) from None
 
 
 def is_template(text: str) -> bool:
@@ -141,15 +142,17 @@ def _place(error: BaseException, files: set[str]) -> Origin | None:
     return lines[-1] if lines else None
 
 
-def _problem(error: Exception, known: set[str], files: set[str]) -> TemplateProblem:
+def _problem(error: Exception, known: set[str], variables: Mapping[str, object], files: set[str]) -> TemplateProblem:
     from jinja2 import TemplateSyntaxError, UndefinedError
 
     place = _place(error, files)
     if isinstance(error, UndefinedError):
         missing = str(error.message).partition("'")[2].partition("'")[0]
         thing = "macro" if place else "template"
-        return TemplateProblem(f"{error.message} in the {thing}.", did_you_mean(missing, known), place)
+        variable = f"The variable is written {{{{ var({missing!r}) }}}}." if missing in variables else ""
+        mend = variable or did_you_mean(missing, known)
+        return TemplateProblem(f"{error.message} in the {thing}.", mend, place)
     if isinstance(error, TemplateSyntaxError):
-        return TemplateProblem(f"The template cannot be read: {error.message}, in line {error.lineno} of it.")
+        return TemplateProblem(f"The template cannot be read, in line {error.lineno} of it: {error.message}")
     said = "a macro calls itself without end" if isinstance(error, RecursionError) else str(error)
     return TemplateProblem(f"The template cannot be filled: {said}.", "", place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from featdsl.durations import length, suffix
 
@@ -38,6 +38,13 @@ def _length(text: str) -> str:
     return text
 
 
+def _given(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is one window; list it: [{value!r}], or give window={value!r}")  # noqa: TRY004 - pydantic turns ValueError into a problem
+    # A set has no order of its own, and a plan must not depend on one.
+    return tuple(sorted(value, key=str)) if isinstance(value, set | frozenset) else value
+
+
 def _listed(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -52,7 +59,7 @@ def _listed(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 Span = Annotated[str, AfterValidator(_span)]
 """The length of a window, or `"lifetime"`."""
-Spans = Annotated[tuple[Span, ...] | None, AfterValidator(_listed)]
+Spans = Annotated[tuple[Span, ...] | None, BeforeValidator(_given), AfterValidator(_listed)]
 """Several windows, each once."""
 Shift = Annotated[str, AfterValidator(_length)]
 """A length of time: seconds to years."""

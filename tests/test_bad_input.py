@@ -119,6 +119,14 @@ Aggregate misused
   features/accounts/__init__.py:13
   Give it one, such as window='30 days' or 'lifetime'.""",
     ),
+    "an aggregate of inputs": (
+        ("features/lending/__init__.py", 'sql="income / 12"', 'sql="sum(income)"'),
+        """\
+Aggregate misused
+  feature affordability.monthly aggregates, but of its inputs there is one value each: sum(income)
+  features/lending/__init__.py:9
+  Aggregate in a group over a source, where a window says which rows, and derive from that.""",
+    ),
     "an aggregate of a window that nests": (
         (TEAM, 'sql="annual_income"', 'sql="max(sum(annual_income))", window="1 day"'),
         """\
@@ -155,6 +163,20 @@ Invalid declaration
         """\
 Invalid declaration
   Feature: windows: '1 week' is listed twice
+  features/accounts/__init__.py:13""",
+    ),
+    "windows that are one": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", windows="7 days"'),
+        """\
+Invalid declaration
+  Feature: windows: '7 days' is one window; list it: ['7 days'], or give window='7 days'
+  features/accounts/__init__.py:13""",
+    ),
+    "a window longer than time": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", window="5000000 days"'),
+        """\
+Invalid declaration
+  Feature: window: '5000000 days' is too long: give 10,000 years at most, or 'lifetime'
   features/accounts/__init__.py:13""",
     ),
     "a delay without a window": (
@@ -201,6 +223,29 @@ Invalid SQL
   feature user_profile.age: now() gives another value at each run, so past values could not be told.
   features/accounts/__init__.py:11
   Use the row's own timestamp, or a variable: {{ var('name') }}.""",
+    ),
+    "a number by chance": (
+        (TEAM, 'sql="annual_income"', 'sql="annual_income * random()"'),
+        """\
+Invalid SQL
+  feature user_profile.income: random() gives another value at each run, so past values could not be told.
+  features/accounts/__init__.py:13
+  Use the row's own timestamp, or a variable: {{ var('name') }}.""",
+    ),
+    "an aggregate of some rows by chance": (
+        (TEAM, 'sql="annual_income"', 'sql="reservoir_quantile(annual_income, 0.5)", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: reservoir_quantile() gives another value at each run, so past values could not be told.
+  features/accounts/__init__.py:13
+  Use the row's own timestamp, or a variable: {{ var('name') }}.""",
+    ),
+    "a template that does not end": (
+        (TEAM, 'sql="annual_income"', 'sql="{{ annual_income"'),
+        """\
+Template cannot be filled
+  feature user_profile.income: The template cannot be read, in line 1 of it: unexpected end of template, expected 'end of print statement'.
+  features/accounts/__init__.py:13""",
     ),
     "a type that the SQL does not give": (
         (TEAM, 'Feature(float, sql="annual_income"', 'Feature(int, sql="annual_income"'),

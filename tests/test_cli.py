@@ -141,3 +141,33 @@ def test_history_tells_who_applied_what(bank: Workspace, edit: Callable[[str, st
 def test_history_before_the_first_apply(bank: Workspace) -> None:
     """Nothing is not an error."""
     assert bank.run("history").stdout == "Nothing has been applied yet.\n"
+
+
+def test_json_holds_values_that_it_has_no_type_for(workspace: Workspace) -> None:
+    """As text, and keys of maps too: DuckDB reads it back."""
+    values = {
+        "days": ("MAP(DATE, INTEGER)", "MAP {DATE '2026-01-02': 1}"),
+        "numbers": ("MAP(BIGINT, INTEGER)", "MAP {5::BIGINT: 1}"),
+        "points": ("MAP(FLOAT[2], INTEGER)", "MAP {[1, 2]::FLOAT[2]: 1}"),
+        "raw": ("BLOB", r"'a\x5C\x00'::BLOB"),
+        "none": ("DOUBLE", "'nan'::DOUBLE"),
+        "all": ("DOUBLE[]", "['-inf'::DOUBLE, 1.5]"),
+        "price": ("DECIMAL(4, 2)", "1.50::DECIMAL(4, 2)"),
+    }
+    features = "".join(f"    {name} = Feature({dtype!r}, sql={sql!r})\n" for name, (dtype, sql) in values.items())
+    text = "from featdsl import Feature, FeatureGroup, Source\n\n\n"
+    text += 'class Odd(FeatureGroup, entity=None, source=Source("odd", path="odd.parquet")):\n' + features
+    workspace.write({"featproject.toml": '[project]\nname = "odd"\n', "features/__init__.py": text})
+    workspace.parquet("odd.parquet", "SELECT 1 AS one").apply()
+
+    done = workspace.run("get", *values, "--format", "json")
+
+    assert json.loads(done.stdout, parse_constant=pytest.fail) == {
+        "days": {"2026-01-02": 1},
+        "numbers": {"5": 1},
+        "points": {"key": [[1.0, 2.0]], "value": [1]},
+        "raw": r"a\x5C\x00",
+        "none": "nan",
+        "all": ["-inf", 1.5],
+        "price": "1.50",
+    }

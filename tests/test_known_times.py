@@ -107,6 +107,17 @@ def test_ttl_ends_at_the_nanosecond(tmp_path: Path) -> None:
     assert values(store, asked(nanoseconds(day, day + 1))) == [7, None]
 
 
+def test_a_ttl_needs_times(tmp_path: Path) -> None:
+    """Without them nothing would tell when a value ends, and it would hold for good."""
+
+    def declare() -> None:
+        class Rows(FeatureGroup, entity=None, source=Source("rows", frame=pa.table({"v": [7]})), ttl="1 day"):
+            v = Feature(int)
+
+    with pytest.raises(DeclarationError, match="ttl= counts from the time of a row"):
+        applied(tmp_path, declare)
+
+
 def test_times_before_1970_are_not_rounded_towards_the_future(tmp_path: Path) -> None:
     """Integer division would do that."""
     microseconds = pa.array([0], pa.timestamp("us"))

@@ -120,6 +120,18 @@ def test_a_macro_of_a_source_changes_what_is_computed_from_it(shop: Workspace, e
     ]
 
 
+def test_a_variable_by_its_bare_name_is_told_how_to_write_it(shop: Workspace) -> None:
+    """It is there, under var()."""
+    shop.write({
+        "features/sales/__init__.py": "from featdsl import Source\n"
+        'sold = Source("sold", sql="SELECT {{ rate }} AS price FROM {{ raw }}")\n'
+    })  # fmt: skip
+    assert refused(shop) == (
+        "Template cannot be filled\n  source sold: 'rate' is undefined in the template.\n"
+        "  features/sales/__init__.py:2\n  The variable is written {{ var('rate') }}."
+    )
+
+
 def test_macros_of_a_folder_are_for_that_folder(shop: Workspace) -> None:
     """Another team does not see them, and may use the name for its own."""
     shop.write({

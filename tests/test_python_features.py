@@ -475,6 +475,15 @@ DECLARED_WRONGLY: Mapping[str, tuple[Callable[[], object], str]] = {
         lambda: python_feature(plain),  # type: ignore[call-overload]
         "@python_feature stands before plain without the type of its values.\nSay it: @python_feature(float)",
     ),
+    "a window": (
+        lambda: python_feature(float, window="1 day"),  # type: ignore[call-overload]
+        "python_feature has no option 'window'."
+        "\nA function sees one row at a time: what aggregates is a Feature with sql= and a window.",
+    ),
+    "a misspelt option": (
+        lambda: python_feature(float, expects="x > 0"),  # type: ignore[call-overload]
+        "python_feature has no option 'expects'.\nDid you mean \"expect\"?",
+    ),
     "a type that is none": (
         decorated(plain, dict),
         "python_feature 'made': dtype: <class 'dict'> is not a column type: write DuckDB's, such as "

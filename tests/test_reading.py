@@ -220,6 +220,14 @@ def test_a_set_is_asked_for_alone(store: FeatureStore) -> None:
         store.get_features(["age", "credit_risk@1"], user_id=3)
 
 
+@pytest.mark.parametrize("asked", [None, 5, [5], [None]])
+def test_what_names_no_feature_is_refused(store: FeatureStore, asked: Any) -> None:
+    """In words, whatever it is."""
+    with pytest.raises(RequestError, match="names no feature") as refused:
+        store.get_features(asked, user_id=3)
+    assert "Name features as UserProfile.age" in str(refused.value)
+
+
 def test_keys_as_text_are_refused(store: FeatureStore) -> None:
     """A silent cast would match some rows and lose others."""
     with pytest.raises(RequestError, match="The spine's column 'user_id' is VARCHAR; the key is BIGINT"):

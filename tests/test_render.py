@@ -238,6 +238,7 @@ def test_what_is_computed_kept_and_reused() -> None:
         build("slow", Estimate(rows=1_200_000, seconds=75, bytes=40_000_000)),
         build("unmeasured", Estimate(rows=30, seconds=0, bytes=0)),
         build("fresh"),
+        replace(build("fresh"), table="fresh_windows_1"),
     )
     reused = (
         Reused(group="here", table="here_1", rows=5, new=True),
@@ -384,6 +385,25 @@ def test_each_change_is_shown_or_counted(described: list[tuple[str, int, Action,
     missing = Counter(each.change.address for each in changes) - shown
     assert not shown - Counter(each.change.address for each in changes)
     assert sum(missing.values()) == (int(left.split()[1].replace(",", "")) if left else 0)
+
+
+def test_a_new_group_above_its_features_is_shown_as_new() -> None:
+    """However many there are: only groups without features in sight are counted together."""
+    new = [
+        each
+        for number in range(8)
+        for each in (
+            change(f"g{number}", kind="group", action="create", change_class="additive"),
+            change(f"g{number}.f", action="create", change_class="additive"),
+        )
+    ]
+    moved = [change(f"h{number}", kind="group", change_class="metadata") for number in range(8)]
+
+    shown = render.text(plan_of(*new, *moved)).splitlines()
+
+    groups = [line.split()[:3] for line in shown if " group g" in line]
+    assert groups == [["+", "group", f"g{number}"] for number in range(8)]
+    assert any("and 5 more groups (metadata)" in line for line in shown)
 
 
 def test_one_endless_statement_is_cut_and_says_so() -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from featdsl import Entity, Feature, FeatureGroup, FeatureStore, Source, aggregates, strategies
 from featdsl.definitions import FeatureDefinition, Window
 from featdsl.durations import length
-from featdsl.errors import DeclarationError, FeatureNotFoundError, Origin
+from featdsl.errors import DeclarationError, FeatureNotFoundError, Origin, RequestError
 from featdsl.strategies import Met
 from featdsl.windows import Family, Way, families, tiles
 from tests.conftest import Workspace
@@ -513,14 +513,27 @@ def test_a_family_stands_for_its_features(shop: Workspace, monkeypatch: pytest.M
         assert spending.spend["1 week"] is spending.spend_7d is spending["spend_7d"]
         assert pickle.loads(pickle.dumps(spending.spend["30 days"])) is spending.spend_30d  # noqa: S301 - its own
         assert shop.store.get_features([spending.spend], user_id=0) == {"spend_7d": 120.0, "spend_30d": 220.0}
+        assert shop.store.get_features(spending, user_id=0) == shop.store.get_features([spending], user_id=0)
+        assert shop.store.get_features(spending, user_id=0).keys() == spending.declaration.features.keys()
         with pytest.raises(FeatureNotFoundError, match='spend has no window "9 days"') as missing:
             spending.spend["9 days"]
         assert 'Its windows are: "7 days", "30 days".' in str(missing.value)
+        with pytest.raises(RequestError, match=r"at once: spending\.spend_7d, spending\.spend_30d"):
+            shop.store.get_feature(spending.spend)
         with pytest.raises(DeclarationError, match="is a family of 2 features"):
             spending.spend.alias("paid")
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == "features"]:
             del sys.modules[name]
+
+
+def test_windows_without_an_order_have_one() -> None:
+    """That of a Python set differs from run to run; a set version that lists the family would differ as well."""
+    windows = {f"{days} days" for days in range(1, 30)}
+
+    family = Feature(float, sql="sum(amount)", windows=windows)  # type: ignore[call-overload]
+
+    assert [one.window for one in family.each()] == sorted(windows)
 
 
 def test_expectations_hold_for_each_of_a_family(shop: Workspace, edit: Callable[[str, str, str], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from featdsl.definitions import KINDS
@@ -90,8 +91,9 @@ def _capped(changes: Sequence[PlannedChange], most: int) -> Iterator[Shown]:
 def _folded(changes: Sequence[PlannedChange]) -> Iterator[Shown]:
     """Yield the changes of one team with those alike folded, at the end of their group."""
     alike: dict[tuple[object, ...], list[PlannedChange]] = defaultdict(list)
+    headings = {group_of(each.change) for each in changes if each.change.kind == "feature"}
     for each in changes:
-        alike[_likeness(each.change)].append(each)
+        alike[_likeness(each.change, headings)].append(each)
     pending: list[Rest] = []
     place: object = None
     seen: Counter[tuple[object, ...]] = Counter()
@@ -100,7 +102,7 @@ def _folded(changes: Sequence[PlannedChange]) -> Iterator[Shown]:
         if here != place:
             yield from pending
             pending, place = [], here
-        likeness = _likeness(each.change)
+        likeness = _likeness(each.change, headings)
         seen[likeness] += 1
         number = len(alike[likeness])
         if number <= _ALIKE or seen[likeness] <= _SHOWN_ALIKE:
@@ -117,8 +119,9 @@ def _rest(changes: Sequence[PlannedChange]) -> Rest:
     return Rest(SYMBOLS[change.action], said, tuple(changes))
 
 
-def _likeness(change: Change) -> tuple[object, ...]:
-    group = group_of(change) if change.kind == "feature" else ""
+def _likeness(change: Change, headings: AbstractSet[str]) -> tuple[object, ...]:
+    """Return what folded changes have in common; a group above features of its own stands for itself."""
+    group = group_of(change) if change.kind == "feature" or group_of(change) in headings else ""
     codes = tuple(reason.code for reason in change.reasons)
     return change.kind, group, change.action, change.change_class, codes
 

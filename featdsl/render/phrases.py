@@ -200,7 +200,7 @@ def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
         yield Line(f"{len(known) - most:,} more", together(each for _, _, each in known[most:]))
     if len(known) > 2:  # noqa: PLR2004 - two are added up at sight
         yield Line("together", together(each for _, _, each in known))
-    first = [step.group for step in built if step.estimate is None]
+    first = list(dict.fromkeys(step.group for step in built if step.estimate is None))
     if first:
         yield Line("first build", some(first, _NAMES))
     here = [each.group for each in plan.reused if each.new]
