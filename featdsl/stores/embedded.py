@@ -50,12 +50,15 @@ if TYPE_CHECKING:
 
 
 class EmbeddedStore:
-    """A store in a folder of this machine."""
+    """A store in a folder of this machine. Raises StoreError where the settings name a file."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
         # Resolved, because several projects may reach one store by different relative paths.
         self._folder = project.store.resolve()
+        if self._folder.is_file():
+            what = f"The store is a folder, and {self._folder} is a file."
+            raise StoreError(Problem("Not a folder", what, mend="Name another one in featproject.toml: [store] path."))
         self._path = self._folder / "store.duckdb"
 
     @property
