@@ -75,19 +75,19 @@ class Looked:
 
 def last(table: StoredTable, connection: DuckDBPyConnection) -> str | None:
     """Return the last event time of an open table, None where it has no rows."""
-    ((found,),) = connection.execute(
-        f"SELECT CAST(max({EVENT_TIMESTAMP}) AS VARCHAR) FROM tables.{quote(table.name)}"
-    ).fetchall()
-    return None if found is None else str(found)
+    return _greatest(EVENT_TIMESTAMP, table, connection)
 
 
 def end(table: StoredTable, connection: DuckDBPyConnection, clock: Clock) -> str | None:
     """Return the time just after the last event time of an open table, None where it has no rows."""
     time = EVENT_TIMESTAMP
     next_ = f"{time} + to_microseconds(1)" if clock == "TIMESTAMP" else f"make_timestamp_ns(epoch_ns({time}) + 1)"
-    ((found,),) = connection.execute(
-        f"SELECT CAST(max(CASE WHEN isfinite({time}) THEN {next_} ELSE {time} END) AS VARCHAR) FROM tables.{quote(table.name)}"
-    ).fetchall()
+    return _greatest(f"CASE WHEN isfinite({time}) THEN {next_} ELSE {time} END", table, connection)
+
+
+def _greatest(time: str, table: StoredTable, connection: DuckDBPyConnection) -> str | None:
+    query = f"SELECT CAST(max({time}) AS VARCHAR) FROM tables.{quote(table.name)}"
+    ((found,),) = connection.execute(query).fetchall()
     return None if found is None else str(found)
 
 
