@@ -10,7 +10,6 @@ of sets are all compiled here, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from featdsl import windows
@@ -22,6 +21,7 @@ from featdsl.windows.totals import columns_of
 
 ROW = "#row"
 """The column of a spine that keeps its order."""
+_BAND = quote("#band")
 
 Versions = Mapping[tuple[str, str], FeatureDefinition]
 """Every known feature by address and fingerprint."""
@@ -34,15 +34,38 @@ Lookups = dict[Key, list[FeatureDefinition]]
 
 
 @dataclass(frozen=True)
+class Bands:
+    """The time from the first to the last that a spine asks for, in parts of equal width; microseconds since 1970."""
+
+    first: int
+    last: int
+    width: int
+
+    def of(self, time: str) -> str:
+        """Return the number of the band of a time that is in one."""
+        return f"(epoch_us({time}) - {self.first}) // {self.width}"
+
+    @property
+    def number(self) -> float:
+        """How many bands there are."""
+        return (self.last - self.first) / self.width
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The first and the last time, in SQL."""
+        return f"make_timestamp({self.first})", f"make_timestamp({self.last})"
+
+
+@dataclass(frozen=True)
 class Ways:
     """How lookups are computed where it is not the ordinary way, an ASOF join, or a join for each window.
 
-    `windows` has the ways of a lookup's families of windows, `spans` the lookups joined by the span of time in which a
-    row holds.
+    `windows` has the ways of a lookup's families of windows. `spans` has the lookups joined by the span of time in which
+    a row holds; where there are bands, only rows of the same band are looked at.
     """
 
     windows: Mapping[Key, Sequence[Way]] = field(default_factory=dict)
-    spans: AbstractSet[Key] = frozenset()
+    spans: Mapping[Key, Bands | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -256,12 +279,12 @@ def _lookup_layer(query: _Layers, lookups: Lookups, ways: Ways) -> str:
             continue
         columns += [f"{_value(query, alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
         keys = {key.name: _key_of(query, key, target) for key, (_, target) in zip(features[0].keys, roles, strict=True)}
-        by_span = (table, roles) in ways.spans
-        if by_span and len(lookups) > 1:
-            joins.append(_beside(query, f"s{number}", alias, keys, features))
-        else:
-            kind = "ASOF LEFT" if features[0].timed and not by_span else "LEFT"
-            joins.append(f"  {kind} JOIN {_stored_as(query, alias, keys, features, by_span=by_span)}")
+        if (table, roles) not in ways.spans:
+            kind = "ASOF LEFT" if features[0].timed else "LEFT"
+            joins.append(f"  {kind} JOIN {_stored_as(query, alias, keys, features)}")
+            continue
+        stored = _by_span(query, alias, keys, features, ways.spans[table, roles])
+        joins.append(_beside(query, number, alias, stored, features) if len(lookups) > 1 else f"  LEFT JOIN {stored}")
     return "\n".join([f"  SELECT {', '.join(columns)}", f"  FROM {query.last}", *joins])
 
 
@@ -290,40 +313,59 @@ def _key_of(query: _Layers, key: Column, target: str | Read) -> str:
     return value if giver.dtype == key.dtype else f"TRY_CAST({value} AS {key.dtype})"
 
 
-def _beside(
-    query: _Layers, name: str, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition]
-) -> str:
+def _beside(query: _Layers, number: int, alias: str, stored: str, features: Sequence[FeatureDefinition]) -> str:
     """Return the join of a lookup that is made apart, for fewer rows than the table has.
 
     In a chain of joins all tables would be in memory at once, whole.
     """
     before = len(query.layers) - 1
-    name = name if before == 0 else f"{name}l{before}"  # no other layer's
+    name = f"s{number}" if before == 0 else f"s{number}l{before}"  # no other layer's
     columns = dict.fromkeys([*(time.name for time in features[0].times), *(each.column for each in features)])
     listed = ", ".join(f"{alias}.{quote(column)}" for column in columns)
-    join = f"JOIN {_stored_as(query, alias, keys, features, by_span=True)}"
-    found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n  {join}"
+    found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n  JOIN {stored}"
     query.after.setdefault(before, []).append(f"{name} AS (\n{found}\n)")
     return f"  LEFT JOIN {name} AS {alias} ON {alias}.{quote(ROW)} = {query.last}.{quote(ROW)}"
 
 
-def _stored_as(
-    query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition], *, by_span: bool
-) -> str:
-    """Return what stands after JOIN: a stored table, and the condition that its row holds."""
-    timed = features[0].timed
-    columns = [*keys] + [time.name for time in features[0].times] + [UNTIL] * by_span
-    columns += dict.fromkeys(feature.column for feature in features)
-    stored = f"(SELECT {', '.join(quote(column) for column in columns)} FROM tables.{quote(features[0].table)}"
+def _stored_as(query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition]) -> str:
+    """Return what stands after JOIN: a stored table, and the condition that its row holds, or is one before the time."""
+    stored = _select(keys, features)
     if query.spine.few and keys:
         key, given = next(iter(keys.items()))
         stored += f" WHERE {quote(key)} IN (SELECT {given} FROM {query.last})"
-    on = [f"{given} = {alias}.{quote(key)}" for key, given in keys.items()]
+    on = _same_keys(alias, keys)
+    on += [f"{_time(query, features[0])} >= {alias}.{EVENT_TIMESTAMP}"] if features[0].timed else []
+    return f"({stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
+
+
+def _by_span(
+    query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition], bands: Bands | None
+) -> str:
+    """Return what stands after JOIN: a stored table with the bands of its rows, and the condition that a row holds."""
+    stored, on = _select(keys, features, UNTIL), _same_keys(alias, keys)
     time, last = _time(query, features[0]), LAST[features[0].clock]
-    time = f"if({time} > {last}, {last}, {time})" if by_span else time  # least() would give a time where there is none
-    on += [f"{time} >= {alias}.{EVENT_TIMESTAMP}"] if timed else []
-    on += [f"{time} < {alias}.{quote(UNTIL)}"] if by_span else []
-    return f"{stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
+    if bands:
+        since, upto = bands.ends
+        first = bands.of(f"greatest({EVENT_TIMESTAMP}, {since})")
+        final = bands.of(f"least({quote(UNTIL)}, {upto})")
+        stored = f"SELECT *, unnest(range({first}, {final} + 1)) AS {_BAND} FROM ({stored})"
+        stored += f" WHERE {quote(UNTIL)} > {since} AND {EVENT_TIMESTAMP} <= {upto}"
+        on.append(f"{bands.of(time)} = {alias}.{_BAND}")
+    else:
+        time = f"if({time} > {last}, {last}, {time})"  # least() would give a time where there is none
+    on += [f"{time} >= {alias}.{EVENT_TIMESTAMP}", f"{time} < {alias}.{quote(UNTIL)}"]
+    return f"({stored}) AS {alias} ON {' AND '.join(on)}"
+
+
+def _select(keys: Iterable[str], features: Sequence[FeatureDefinition], *further: str) -> str:
+    """Return the columns of a stored table that a lookup reads."""
+    columns = [*keys, *(time.name for time in features[0].times), *further]
+    columns += dict.fromkeys(feature.column for feature in features)
+    return f"SELECT {', '.join(map(quote, columns))} FROM tables.{quote(features[0].table)}"
+
+
+def _same_keys(alias: str, keys: Mapping[str, str]) -> list[str]:
+    return [f"{given} = {alias}.{quote(key)}" for key, given in keys.items()]
 
 
 def _time(query: _Layers, feature: FeatureDefinition) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from featdsl import apply as runner
 from featdsl import catalog, events, pipeline, project
 from featdsl.declaration import collecting
 from featdsl.featurestore import FeatureStore
 from featdsl.stores import open_store
+from featdsl.strategies import place, values
 
 
 def applied(root: Path, declare: Callable[[], object]) -> FeatureStore:
@@ -28,3 +31,13 @@ def applied(root: Path, declare: Callable[[], object]) -> FeatureStore:
     planned = pipeline.plan_for(here, store, declared, store.drift(declared.snapshot))
     runner.apply(planned.plan, here, store, listen=events.ignore, rows=planned.rows, functions=planned.functions)
     return FeatureStore(root)
+
+
+JOINS = ("asof", "spans", "bands")
+
+
+def join_by(join: str, patch: pytest.MonkeyPatch) -> None:
+    """Let training sets look rows up by one join, however few they are; bands are so narrow that rows reach into several."""
+    patch.setattr(place, "_SMALL", 0)
+    patch.setattr(values, "_BAND_ROW", 1e-6)
+    patch.setattr(values, "cheapest", lambda _, *, in_bands: "spans" if join == "bands" and not in_bands else join)

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Source, strategies
-from tests.declared import applied
+from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Source
+from tests.declared import JOINS, applied, join_by
 
 CASES = json.loads((Path(__file__).parent / "point_in_time" / "cases.json").read_text(encoding="utf-8"))
 TIMES = ("ts", "loaded")
@@ -43,7 +43,7 @@ def moment(text: str | None) -> datetime | None:
 def test_each_feature_has_the_value_that_was_known(
     case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through declarations, apply and training_set, in both ways; each spine row comes back once, in order."""
+    """Through declarations, apply and training_set, by each join; each spine row comes back once, in order."""
 
     def declare() -> None:
         entity = Entity("thing", keys={key: TYPES[key] for key in case["keys"]})
@@ -55,9 +55,8 @@ def test_each_feature_has_the_value_that_was_known(
 
     store = applied(tmp_path, declare)
 
-    for by_span in (False, True):
-        monkeypatch.setattr(strategies, "_SMALL", 0)
-        monkeypatch.setattr(strategies, "by_span", lambda *_, chosen=by_span: chosen)
+    for join in JOINS:
+        join_by(join, monkeypatch)
         training = store.training_set(list(case["features"]), rows(case["spine"]), timestamp="ts").arrow()
 
         assert {name: training[name].to_pylist() for name in case["expect"]} == case["expect"]

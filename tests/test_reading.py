@@ -30,10 +30,9 @@ from featdsl import (
     FeatureStore,
     RequestError,
     Source,
-    strategies,
 )
 from tests.conftest import ACCOUNTS, BANK, Workspace
-from tests.declared import applied
+from tests.declared import JOINS, applied, join_by
 
 SPINE = "SELECT * FROM (VALUES (3, TIMESTAMP '2026-01-08', 'a'), (0, '2026-01-01', 'b'), (3, '2026-01-08', 'a'), (9, '2026-01-08', 'c')) t(user_id, ts, note)"
 """Out of order, with a duplicate, an unknown user, and a column of its own."""
@@ -716,7 +715,7 @@ def test_values_equal_those_of_a_loop_over_all_rows(
     asked: list[tuple[int | None, datetime | None]],
     ttl: int | None,
 ) -> None:
-    """Base features, features derived from two groups, and features derived from derived ones, by either join.
+    """Base features, features derived from two groups, and features derived from derived ones, by each join.
 
     The stored table of a derived group, looked up as of the same time, holds what is computed when it is read.
     """
@@ -736,10 +735,9 @@ def test_values_equal_those_of_a_loop_over_all_rows(
         product = None if x is None or y is None else x * y
         expected.append({"x": x, "y": y, "total": total, "product": product, "more": total + (7 if x is None else x)})
 
-    for by_span in (False, True):
+    for join in JOINS:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(strategies, "_SMALL", 0)
-            patch.setattr(strategies, "by_span", lambda *_, chosen=by_span: chosen)
+            join_by(join, patch)
             found = store.training_set(list(expected[0]), spine, timestamp="ts").arrow()
         assert found.drop_columns(["user_id", "ts"]).to_pylist() == expected
     _stored_values_equal(store, asked, expected)

@@ -21,11 +21,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from featdsl import Entity, Feature, FeatureGroup, FeatureStore, Source, aggregates, strategies
+from featdsl import Entity, Feature, FeatureGroup, FeatureStore, Source, aggregates
 from featdsl.definitions import FeatureDefinition, Window
 from featdsl.durations import length
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Origin, RequestError
-from featdsl.strategies import Met
+from featdsl.strategies import place, windows
+from featdsl.strategies.windows import Met
 from featdsl.windows import Family, Way, families, tiles
 from tests.conftest import Workspace
 from tests.declared import applied
@@ -215,8 +216,8 @@ def force(patch: pytest.MonkeyPatch, name: str) -> None:
             return Way(totals=stored), "asked by the test"
         return Way(method, frozenset(range(100)) if banded else frozenset()), "asked by the test"  # type: ignore[arg-type]
 
-    patch.setattr(strategies, "way_of", way_of)
-    patch.setattr(strategies, "_SMALL", 0)
+    patch.setattr(windows, "way_of", way_of)
+    patch.setattr(place, "_SMALL", 0)
     patch.setattr(tiles, "_MICROSECONDS", TILE // TICK)
 
 
@@ -552,7 +553,7 @@ def test_explain_says_which_way_and_why(
     shop: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For each table: the way, how many rows ask, and what they meet."""
-    monkeypatch.setattr(strategies, "_SMALL", 0)
+    monkeypatch.setattr(place, "_SMALL", 0)
     spine = "SELECT i % 3 AS user_id, now()::TIMESTAMP - to_hours(i) AS at FROM range(300) t(i)"
 
     training = shop.store.training_set("risk@1", spine, timestamp="at", explain=True)
@@ -571,12 +572,12 @@ def family(*calls: str, lengths: Sequence[str] = ("7 days", "30 days")) -> Famil
     """Return the family of windows with these aggregates over an integer column."""
     features = []
     for number, text in enumerate(lengths):
-        for place, call in enumerate(calls):
+        for nth, call in enumerate(calls):
             parts, formula = aggregates.split(call)
             parts = tuple(replace(part, dtype="INTEGER") for part in parts)
             features.append(
                 FeatureDefinition(
-                    name=f"f{number}_{place}",
+                    name=f"f{number}_{nth}",
                     group="g",
                     project="p",
                     owner="o",
@@ -593,7 +594,7 @@ def family(*calls: str, lengths: Sequence[str] = ("7 days", "30 days")) -> Famil
                     keys=(),
                     timed=True,
                     ttl=None,
-                    fingerprint=f"{number}{place}",
+                    fingerprint=f"{number}{nth}",
                     table="t",
                     origin=Origin("", 0),
                 )
@@ -620,7 +621,7 @@ def test_the_cheapest_way_is_chosen(calls: list[str], met: Met, way: str) -> Non
     """By how many rows ask, how many are stored, and what a window holds."""
     columns = frozenset({"#count", '#count "v"', '#sum "v"'})
 
-    chosen, reason = strategies.way_of(family(*calls), met, columns)
+    chosen, reason = windows.way_of(family(*calls), met, columns)
 
     assert (way == "totals") == bool(chosen.totals)
     assert way in {"totals", chosen.method}

@@ -1,0 +1,64 @@
+"""Which join looks values up for a training set: all give the same values, so a wrong choice shows in time alone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from featdsl import Entity, Feature, FeatureGroup, Source
+from featdsl.strategies import values
+from featdsl.strategies.values import Met
+from tests.declared import applied
+
+ENTITIES, ROWS = 100, 300
+START = datetime(2026, 1, 1)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("met", "join"),
+    [
+        (Met(1_000_000, 1_000_000, entity=5.8, banded=1_160_000, band=3.6), "spans"),
+        (Met(1_000_000, 1_000_000, entity=49, banded=1_160_000, band=4), "bands"),
+        (Met(1_000_000, 1_000_000, entity=200, banded=1_060_000, band=200), "asof"),
+        (Met(100_000, 10_000_000, entity=480, banded=10_500_000, band=10), "spans"),
+        (Met(1_000_000, 10_000_000, entity=480, banded=10_500_000, band=10), "bands"),
+        (Met(1_000_000, 1_000_000, entity=1_000, banded=50_000_000, band=4), "asof"),
+    ],
+)
+def test_the_cheapest_join_is_chosen(met: Met, join: str) -> None:
+    """By how many rows ask, how many are stored, and how many of them are looked at."""
+    assert values.cheapest(met, in_bands=True) == join
+
+
+@pytest.mark.parametrize(
+    ("apart", "said"),
+    [(timedelta(hours=2), "by a hash join in bands of time"), (timedelta(milliseconds=2), "by an ASOF join")],
+)
+def test_rows_that_come_in_bursts_are_not_joined_in_bands(
+    apart: timedelta, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There each row that asks would look at all of a burst. How rows lie in time is seen from some of them."""
+
+    def declare() -> None:
+        user = Entity("user", keys={"user_id": int})
+        times = [START + n * apart for n in range(ROWS)]
+        rows = pa.table({
+            "user_id": [user_id for user_id in range(ENTITIES) for _ in times],
+            "seen": times * ENTITIES,
+            "v": list(range(ROWS)) * ENTITIES,
+        })  # fmt: skip
+
+        class Given(FeatureGroup, entity=user, source=Source("rows", frame=rows, timestamp="seen")):
+            v = Feature(int)
+
+    store = applied(tmp_path, declare)
+    times = [START + n * 7919 % 100_000 * (ROWS * apart / 100_000) for n in range(30_000)]
+    times[0] = START + timedelta(days=25)
+    spine = pa.table({"user_id": [n % ENTITIES for n in range(len(times))], "ts": times})
+    found = store.training_set(["v"], spine, timestamp="ts", explain=True).arrow()
+
+    assert said in capsys.readouterr().out
+    assert found["v"].to_pylist() == [min((time - START) // apart, ROWS - 1) for time in times]
