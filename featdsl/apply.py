@@ -6,7 +6,7 @@ import contextlib
 import gc
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -77,11 +77,12 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0
-        run = Run(project, store, writer, functions or {}, plan.environment)
-        tables = iter([step for step in plan.steps if isinstance(step, BuildTable)])
+        coming = deque(step for step in plan.steps if isinstance(step, BuildTable))
+        tables = frozenset(step.table for step in coming)
+        run = Run(project, store, writer, functions or {}, plan.environment, tables=tables)
         for number, step in enumerate(plan.steps):
             if isinstance(step, BuildTable):
-                building.begin_some(tables, run)
+                building.begin_some(coming, run)
             built += _told(step, number, run, listen)
         writer.checked(run.results)
         seconds = time.monotonic() - begun

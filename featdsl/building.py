@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -47,6 +48,10 @@ class Run:
     functions: calls.Functions
     environment: str
     during: Literal["apply", "refresh"] = "apply"
+    tables: frozenset[str] = frozenset()
+    """The tables that it builds."""
+    built: set[str] = field(default_factory=set)
+    """Those that are built."""
     sources: dict[str, SourceDefinition] = field(default_factory=dict)
     """The sources that SQL can read now."""
     made: dict[str, str] = field(default_factory=dict)
@@ -149,25 +154,40 @@ def reading(files: Sequence[engine.FileState] | None, at: str) -> Reading:
 def build(step: BuildTable, run: Run, progress: Progress) -> int:
     """Build a table, or go on with what an apply has left, and return its number of rows. Raises DataError."""
     with calls.opened(run.writer.connection, step.functions, run.functions, run.project.root):
-        if not step.source:
-            return in_words(step, lambda: _derived(step, run))
-        recipe = Recipe(build=step, sources=recipes.closure(step.source, run.sources))
-        return in_words(step, lambda: _from_source(recipe, run, progress))
+        if step.source:
+            recipe = Recipe(build=step, sources=recipes.closure(step.source, run.sources))
+            rows = in_words(step, lambda: _from_source(recipe, run, progress))
+        else:
+            rows = in_words(step, lambda: _derived(step, run))
+    run.built.add(step.table)
+    return rows
 
 
-def begin_some(steps: Iterator[BuildTable], run: Run) -> None:
-    """Begin with the tables that come next and are small, as many as there is room for; others are left out."""
+def begin_some(coming: deque[BuildTable], run: Run) -> None:
+    """Begin with the tables that come next and are small, as many as there is room for, and drop them from those to come.
+
+    The first one that is made of a table still to be built ends that: what comes after it may be made of it.
+    """
     import duckdb
 
     small = min(_SMALL, run.project.settings.engine.batch_rows)
-    while run.writer.has_room and (step := next(steps, None)):
-        if not step.source or step.functions:
-            continue
-        recipe = Recipe(build=step, sources=recipes.closure(step.source, run.sources))
+    while run.writer.has_room and coming and _is_ready(coming[0], run):
+        step = coming.popleft()
         with contextlib.suppress(duckdb.Error):  # which its own step will tell
-            rows = _counted(recipe, run)
+            rows = None if step.functions or step.table in run.built else _expected(step, run)
             if rows is not None and rows <= small:
-                run.writer.begin(step.table, recipe.sql())
+                run.writer.begin(step.table, step.sql, step.reads)
+
+
+def _is_ready(step: BuildTable, run: Run) -> bool:
+    return all(table in run.built or table not in run.tables for table in step.reads)
+
+
+def _expected(step: BuildTable, run: Run) -> int | None:
+    """Return how many rows a table may be made of; None where that would take reading them."""
+    if not step.source:
+        return sum(run.writer.table(name).rows for name in step.reads)
+    return _counted(Recipe(build=step, sources=recipes.closure(step.source, run.sources)), run)
 
 
 def _derived(step: BuildTable, run: Run) -> int:

@@ -135,14 +135,18 @@ def listing(
             log = database.with_name(f"{database.name}.wal")
             paths = [str(database), *([str(log)] if log.exists() else [])]
         case _:
-            query = "SELECT file FROM glob($1)"
-            patterns = files(source, root, frames)
-            paths = [path for each in patterns for (path,) in connection.execute(query, [each]).fetchall()]
+            paths = [path for each in files(source, root, frames) for path in _matching(connection, each)]
     try:
         found = {path: Path(path).stat() for path in paths}
     except OSError:
         return None
     return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in sorted(found.items())]
+
+
+def _matching(connection: DuckDBPyConnection, pattern: str) -> list[str]:
+    if not re.search(r"[*?\[]", pattern):
+        return [pattern] if Path(pattern).is_file() else []
+    return [path for (path,) in connection.execute("SELECT file FROM glob($1)", [pattern]).fetchall()]
 
 
 def escaped(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -62,20 +61,22 @@ def upstream(graph: Graph, start: str) -> list[str]:
 
 
 def ordered(needs: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the keys so that each stands after what it needs, names alphabetical otherwise. Raises CycleProblem."""
+    """Return the keys so that each stands after what it needs: in rounds, the names of one alphabetical. Raises CycleProblem."""
     waiting = {name: {need for need in wanted if need in needs} for name, wanted in needs.items()}
     follow: dict[str, list[str]] = {}
     for name, wanted in waiting.items():
         for need in wanted:
             follow.setdefault(need, []).append(name)
-    ready = sorted(name for name, wanted in waiting.items() if not wanted)
-    order = []
+    ready = [name for name, wanted in waiting.items() if not wanted]
+    order: list[str] = []
     while ready:
-        order.append(heapq.heappop(ready))
-        for name in follow.get(order[-1], ()):
-            waiting[name].discard(order[-1])
-            if not waiting[name]:
-                heapq.heappush(ready, name)
+        order += sorted(ready)
+        done, ready = ready, []
+        for need in done:
+            for name in follow.get(need, ()):
+                waiting[name].discard(need)
+                if not waiting[name]:
+                    ready.append(name)
     if len(order) < len(waiting):
         raise _cycle({name: needs[name] for name, wanted in waiting.items() if wanted})
     return order

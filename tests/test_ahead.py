@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import duckdb
 import pytest
@@ -136,12 +137,12 @@ class Derived(FeatureGroup, entity=user, inputs=[groups[0].v.alias("a"), groups[
 
 @pytest.mark.parametrize(
     ("kind", "engine", "begun"),
-    [("parquet", "threads = 2", 7), ("parquet", "threads = 2\nbatch_rows = 99", 0), ("csv", "threads = 2", 0)],
+    [("parquet", "threads = 2", 8), ("parquet", "threads = 2\nbatch_rows = 99", 0), ("csv", "threads = 2", 1)],
 )
 def test_an_apply_begins_with_tables_that_are_small(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, kind: str, engine: str, begun: int
 ) -> None:
-    """Those whose rows are counted without reading them, and are fewer than a batch."""
+    """Those of sources whose rows are counted without reading them, or of other tables, if they are fewer than a batch."""
     from click.testing import CliRunner
 
     from featdsl.cli import main
@@ -149,9 +150,9 @@ def test_an_apply_begins_with_tables_that_are_small(
     seen: list[str] = []
     begin = EmbeddedWriter.begin
 
-    def noted(writer: EmbeddedWriter, table: str, sql: str) -> None:
+    def noted(writer: EmbeddedWriter, table: str, sql: str, reads: Iterable[str]) -> None:
         seen.append(table)
-        begin(writer, table, sql)
+        begin(writer, table, sql, reads)
 
     monkeypatch.setattr(EmbeddedWriter, "begin", noted)
     project = many(workspace, kind=kind, engine=engine)

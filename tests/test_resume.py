@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from featdsl import jsonlines
 from featdsl.cli import main
-from featdsl.events import Event, Published
+from featdsl.events import Event, Published, StepFinished
 from tests.conftest import Workspace
 
 FEATURES = '''
@@ -107,7 +107,7 @@ def files(workspace: Workspace) -> dict[str, str]:
 
 
 def stop(workspace: Workspace, signal_: signal.Signals) -> subprocess.Popen[str]:
-    """Apply until the last table but one is done, and stop that."""
+    """Apply until all tables of sources but one are done, and stop that."""
     (workspace.root / "wait").touch()
     process = start(workspace, "apply", "--yes")
     until(workspace.root / "slow", process)
@@ -125,7 +125,7 @@ def test_the_next_apply_goes_on_with_the_tables_that_are_done(project: Workspace
     assert process.returncode != 0
     assert not (project.root / ".featdsl" / "store.duckdb").exists()
     before = done(project)
-    assert [name.partition("_")[0] for name in sorted(before)] == ["first", "second", "third"]
+    assert [name.partition("_")[0] for name in sorted(before)] == ["first", "second"]
     project.apply()
     after = files(project)
     assert {name: after[name] for name in before} == before
@@ -134,6 +134,22 @@ def test_the_next_apply_goes_on_with_the_tables_that_are_done(project: Workspace
     assert project.published("SELECT count(*) FROM prod.waiting") == [(1000,)]
     assert not done(project)
     assert project.run("doctor").stdout == "All is well.\n"
+
+
+def test_a_derived_table_that_is_done_stays_too(project: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as those that it is made of do."""
+
+    def stop_then(event: Event) -> None:
+        if isinstance(event, StepFinished) and event.label == "build third":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(jsonlines, "tell", stop_then)
+    assert CliRunner().invoke(main, ["-C", str(project.root), "apply", "--yes", "--format", "json"]).exit_code == 1
+    before = done(project)
+
+    assert [name.partition("_")[0] for name in sorted(before)] == ["first", "second", "third", "waiting"]
+    project.apply()
+    assert files(project) == before
 
 
 def test_what_is_done_is_done_again_where_the_data_have_changed(project: Workspace) -> None:
@@ -153,11 +169,11 @@ def test_what_an_apply_has_left_can_be_let_go_of(project: Workspace) -> None:
     stop(project, signal.SIGKILL)
     found = project.run("doctor")
     assert found.returncode == 1
-    assert found.stdout.count("unfinished: table ") == 3
+    assert found.stdout.count("unfinished: table ") == 2
 
     fixed = project.run("doctor", "--fix")
     assert fixed.returncode == 0
-    assert fixed.stdout.count("is let go of") == 3
+    assert fixed.stdout.count("is let go of") == 2
     assert project.run("doctor").stdout == "All is well.\n"
     assert not list((project.root / ".featdsl" / "data").iterdir())
 

@@ -118,8 +118,8 @@ class Writer(Protocol):
     def has_room(self) -> bool:
         """Whether `begin` may be called once more."""
 
-    def begin(self, table: str, sql: str) -> None:
-        """Begin to make a small table of sources alone, beside all else; `build` with the same query ends it.
+    def begin(self, table: str, sql: str, reads: Iterable[str] = ()) -> None:
+        """Begin to make a small table, beside all else; `build` with the same query ends it.
 
         An error of it is told by `build`.
         """

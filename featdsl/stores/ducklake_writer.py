@@ -168,9 +168,9 @@ class DuckLakeWriter(Recording):
         """Whether `begin` may be called once more: never, for all is one transaction."""
         return False
 
-    def begin(self, table: str, sql: str) -> None:
+    def begin(self, table: str, sql: str, reads: Iterable[str] = ()) -> None:
         """Begin to make a table: there is no room for any."""
-        raise AssertionError(table, sql)
+        raise AssertionError(table, sql, reads)
 
     def left(self, table: str, made_of: str) -> Left | None:
         """Take over a table that an apply has left that did not come to its end, if it was made of the same."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,9 +109,10 @@ class EmbeddedWriter(Recording):
         """Whether another table may be begun."""
         return self._ahead.has_room
 
-    def begin(self, table: str, sql: str) -> None:
-        """Begin to make a small table of sources alone, beside all else; `build` with the same query ends it."""
+    def begin(self, table: str, sql: str, reads: Iterable[str] = ()) -> None:
+        """Begin to make a small table, beside all else; `build` with the same query ends it."""
         if table not in self._left:
+            self.open(reads)
             self._ahead.begin(table, sql, *self._stored(table))
 
     def left(self, table: str, made_of: str) -> Left | None:
@@ -275,8 +276,11 @@ class EmbeddedWriter(Recording):
         return sum(self._sizes.values())
 
     def _size(self, file: str) -> int:
-        paths = (self._folder / file, self._folder / f"{file}.wal")
-        return sum(path.stat().st_size for path in paths if path.exists())
+        found = 0
+        for path in (f"{self._folder}/{file}", f"{self._folder}/{file}.wal"):
+            with contextlib.suppress(FileNotFoundError):
+                found += os.stat(path).st_size  # noqa: PTH116 - it is asked for after each table
+        return found
 
     def open(self, tables: Iterable[str]) -> None:
         """Let SQL of this apply read tables that it builds or that were there before."""
@@ -293,7 +297,7 @@ class EmbeddedWriter(Recording):
             return
         try:
             shutil.copyfile(path, partial)
-            with closing(duckdb.connect()) as connection:
+            with contextlib.closing(duckdb.connect()) as connection:
                 connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE}); USE catalogue; BEGIN")
                 Registry(connection).write_checks(self._edits.checks, self._oldest_check())
                 connection.execute("COMMIT; CHECKPOINT catalogue")
