@@ -11,7 +11,7 @@ import pytest
 from featdsl import Entity, Feature, FeatureGroup, Source
 from featdsl.strategies import values
 from featdsl.strategies.values import Met
-from tests.declared import applied
+from tests.declared import applied, join_by
 
 ENTITIES, ROWS = 100, 300
 START = datetime(2026, 1, 1)  # noqa: DTZ001
@@ -62,3 +62,21 @@ def test_rows_that_come_in_bursts_are_not_joined_in_bands(
 
     assert said in capsys.readouterr().out
     assert found["v"].to_pylist() == [min((time - START) // apart, ROWS - 1) for time in times]
+
+
+def test_a_spine_over_all_the_years_there_are_has_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first and its last time are further apart than microseconds can be counted."""
+
+    def declare() -> None:
+        user = Entity("user", keys={"user_id": int})
+        rows = pa.table({"user_id": [1, 1], "seen": [START, START + timedelta(days=1)], "v": [5, 6]})
+
+        class Given(FeatureGroup, entity=user, source=Source("rows", frame=rows, timestamp="seen")):
+            v = Feature(int)
+
+    store = applied(tmp_path, declare)
+    join_by("bands", monkeypatch)
+    monkeypatch.setattr(values, "_PAIR", 1e9)  # else so few rows are joined by their spans
+    years = "('290000-01-01 (BC)'), ('294000-01-01'), ('2026-01-01'), ('2026-01-02')"
+    spine = f"SELECT 1 AS user_id, year::TIMESTAMP AS ts FROM (VALUES {years}) AS t(year)"
+    assert store.training_set(["v"], spine, timestamp="ts").arrow()["v"].to_pylist() == [None, 6, 5, 6]

@@ -20,6 +20,7 @@ Join = Literal["asof", "spans"] | Bands
 _SORTED, _SORTED_SPINE = 0.07, 0.02  # ASOF: a stored row to sort, a row of the spine
 _SPAN_ROW, _PAIR = 0.008, 0.0007  # by spans: a stored row, a row that is looked at
 _BAND_ROW = 0.028  # in bands: a stored row in one of them
+_LONGEST = 2**62  # microseconds; no difference of two times between may be larger than an integer can be
 _MOST_BANDS = 1_000
 """The numbers of a row's bands are a list, of 2,048 rows at a time."""
 _SAID = {
@@ -75,7 +76,7 @@ def _bands(place: Place) -> Bands | None:
     mean, crowd = place.table.entity_rows or (0, 0)
     times = f"SELECT epoch_us(min(t)), epoch_us(max(t)) FROM (SELECT {place.spine.time} AS t FROM {place.spine.sql})"
     ((first, last),) = place.connection.execute(times).fetchall()
-    if first is None or last is None or not mean:
+    if first is None or last is None or last - first > _LONGEST or not mean:
         return None
     number = math.sqrt(_PAIR * place.asked * crowd / (_BAND_ROW * place.table.rows / mean))
     return Bands(first, last, max(int((last - first) / min(max(number, 1), _MOST_BANDS)), 1))
