@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest test-team torture lock
+.PHONY: demo test coverage test-oldest test-team torture lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -14,6 +14,10 @@ demo: .venv/ready
 
 test: .venv/ready
 	sh .ci/check
+
+# Which lines no test runs. Watching them makes the tests take half as long again, so `make test` does not.
+coverage: .venv/ready
+	$(BIN)/pytest --numprocesses=2 --cov=featdsl --cov-report=term:skip-covered
 
 # The same tests on the oldest DuckDB that is supported.
 test-oldest: .venv-oldest/ready

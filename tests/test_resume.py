@@ -143,8 +143,9 @@ def test_a_derived_table_that_is_done_stays_too(project: Workspace, monkeypatch:
         if isinstance(event, StepFinished) and event.label == "build third":
             raise KeyboardInterrupt
 
+    monkeypatch.chdir(project.root)
     monkeypatch.setattr(jsonlines, "tell", stop_then)
-    assert CliRunner().invoke(main, ["-C", str(project.root), "apply", "--yes", "--format", "json"]).exit_code == 1
+    assert CliRunner().invoke(main, ["apply", "--yes", "--format", "json"]).exit_code == 1
     before = done(project)
 
     assert [name.partition("_")[0] for name in sorted(before)] == ["first", "second", "third", "waiting"]
