@@ -932,6 +932,61 @@ def test_a_store_that_is_a_file_is_refused(bank: Workspace, command: str) -> Non
     )
 
 
+LOST = (
+    "  Restore it from a backup, and leave data/ as it is. Without a backup, move both away: featdsl apply computes"
+    " everything anew, but history, earlier states and old definitions that were pinned are lost."
+)
+
+
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes"), ("doctor", "--fix"), ("list",)], ids=" ".join)
+@pytest.mark.parametrize("how", ["garbage", "cut", "gone"])
+def test_a_store_whose_catalogue_is_lost_says_what_is_lost(
+    applied: Workspace, edit: Edit, how: str, command: tuple[str, ...]
+) -> None:
+    """And nothing of it is removed: a backup of the catalogue, put back, brings everything back."""
+    edit(TEAM, "annual_income", "annual_income * 2")
+    applied.apply()
+    folder = applied.root / ".featdsl"
+    store = folder / "store.duckdb"
+    files, backup = sorted((folder / "data").iterdir()), store.read_bytes()
+    if how == "gone":
+        store.unlink()
+    else:
+        store.write_bytes(b"no store" if how == "garbage" else backup[:20_000])
+
+    said = refused(applied, *command)
+
+    summary, what, mend = said.split("\n")
+    assert mend == LOST.rstrip()
+    if how == "gone":
+        assert summary == "Store is incomplete"
+        assert what == "  /.featdsl/store.duckdb is missing, and /.featdsl/data has tables of up to state 2."
+    else:
+        assert summary == "Store is damaged"
+        assert what.startswith("  /.featdsl/store.duckdb cannot be opened: IO Error: ")
+    store.write_bytes(backup)
+    assert sorted((folder / "data").iterdir()) == files
+    assert applied.run("doctor").stdout == "All is well.\n"
+    assert applied.store.get_features(["income"], user_id=3) == {"income": 38000.0}
+
+
+def test_a_store_that_someone_has_open_is_told_so(applied: Workspace) -> None:
+    """Nobody is told to move away what is whole."""
+    code = f"""
+import duckdb, sys
+connection = duckdb.connect({str(applied.root / ".featdsl" / "store.duckdb")!r})
+print("open", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        said = refused(applied, "plan")
+
+    assert said.startswith("Store cannot be opened\n")
+    assert said.endswith("\n  Close what has it open for writing, or give this user access to it.")
+
+
 WITHOUT_OVERRIDE = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
