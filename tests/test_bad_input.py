@@ -151,6 +151,22 @@ Invalid SQL
   features/accounts/__init__.py:13
   Write an aggregate, such as sum(amount).""",
     ),
+    "a window over a typing error": (
+        (TEAM, 'sql="annual_income"', 'sql="summ(annual_income)", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It has a window, and summ() is no aggregate.
+  features/accounts/__init__.py:13
+  Did you mean "sum"?""",
+    ),
+    "a window over an aggregate and a typing error": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income) / cuont(annual_income)", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It has a window, and cuont() is no aggregate.
+  features/accounts/__init__.py:13
+  Did you mean "count"?""",
+    ),
     "a window of no length": (
         (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", window="1 fortnight"'),
         """\
