@@ -1256,6 +1256,6 @@ def test_a_stale_plan_is_refused_with_4(planned: Workspace) -> None:
 
     assert refused(planned, "apply", "plan.json", exit_code=4) == (
         "Stale plan\n"
-        "  The plan was made for state 0 of the store, which is now at 1, one apply later.\n"
+        "  The plan was made for state 0 of the store, which is now at 1: there was an apply since.\n"
         "  Plan again and review what has changed: featdsl plan"
     )
