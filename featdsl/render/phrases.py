@@ -30,7 +30,6 @@ _VERBS: dict[Action, str] = {
     "recompute": "to recompute",
     "remove": "to remove",
 }
-NOTHING = "Nothing to do: the store holds what the code declares."
 LONG = frozenset({"sql", "description", "function"})
 """Reasons whose two sides are shown line by line."""
 _NAMES = 6
@@ -41,7 +40,14 @@ def title(plan: Plan) -> str:
     """Return what the plan is of, and against which state of the store."""
     state = f"state {plan.base.serial} of its store" if plan.base.serial else "an empty store"
     beside = f" in the environment {plan.environment}" if plan.environment != PROD else ""
-    return f"Plan for {plan.project}{beside}, against {state}"
+    what = "Plan" if plan.back_to is None else f"Plan back to state {plan.back_to}"
+    return f"{what} for {plan.project}{beside}, against {state}"
+
+
+def nothing(plan: Plan) -> str:
+    """Return that there is nothing to do, and why."""
+    held = "what the code declares" if plan.back_to is None else f"what it did at state {plan.back_to}"
+    return f"Nothing to do: the store holds {held}."
 
 
 def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
