@@ -261,7 +261,24 @@ Invalid SQL
         """\
 Template cannot be filled
   feature user_profile.income: The template cannot be read, in line 1 of it: unexpected end of template, expected 'end of print statement'.
-  features/accounts/__init__.py:13""",
+  features/accounts/__init__.py:13
+  Where {{ is no template but SQL, put a space between: { {""",
+    ),
+    "a map of structs that begins like a template": (
+        (TEAM, 'sql="annual_income"', "sql=\"MAP {{'a': 1}: annual_income}[{'a': 1}]\""),
+        """\
+Template cannot be filled
+  feature user_profile.income: The template cannot be read, in line 1 of it: expected token 'end of print statement', got ':'.
+  features/accounts/__init__.py:13
+  Where {{ is no template but SQL, put a space between: { {""",
+    ),
+    "a comment that does not end": (
+        (TEAM, 'sql="annual_income"', 'sql="""{{ var(\'x\') }} +\n{#1}"""'),
+        """\
+Template cannot be filled
+  feature user_profile.income: The template cannot be read, in line 2 of it: Missing end of comment tag.
+  features/accounts/__init__.py:13
+  Where {# is no template but SQL, put a space between: { #""",
     ),
     "a type that the SQL does not give": (
         (TEAM, 'Feature(float, sql="annual_income"', 'Feature(int, sql="annual_income"'),
