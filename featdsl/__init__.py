@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing takes as long to import as all else that comes before Ctrl-C is seen to
 if TYPE_CHECKING:
+    from typing import Any
+
     from featdsl.deprecated import Deprecated
     from featdsl.entity import Entity
     from featdsl.errors import (

@@ -12,6 +12,7 @@ from sqlglot import Token, TokenType
 from featdsl import sql
 from featdsl.definitions import ORDER, Aggregate, Merge
 from featdsl.errors import SqlProblem
+from featdsl.names import did_you_mean
 from featdsl.sql import DIALECT
 
 NAMES = frozenset({
@@ -67,13 +68,23 @@ def split(text: str) -> tuple[tuple[Aggregate, ...], str]:
         formula += f'{text[last : call.start]}"#{found.index(call.aggregate)}"'
         last = call.end
     formula += text[last:]
+    outside = [name for name in sql.columns(sql.expression(formula)) if not re.fullmatch(r"#\d+", name)]
+    if outside and (wrong := _nearly(formula)):
+        raise wrong
     if not found:
         raise SqlProblem("It aggregates nothing, but has a window.", "Write an aggregate, such as sum(amount).")
-    outside = [name for name in sql.columns(sql.expression(formula)) if not re.fullmatch(r"#\d+", name)]
     if outside:
         what = f"The column {outside[0]!r} stands outside of an aggregate, where a window has many rows of it."
         raise SqlProblem(what, f"Say which one, such as last({outside[0]}), or aggregate it.")
     return tuple(found), formula
+
+
+def _nearly(formula: str) -> SqlProblem | None:
+    """Return what is wrong with a function over columns that is no aggregate, but is called nearly like one."""
+    for name in sql.unknown_calls(sql.expression(formula)):
+        if mend := did_you_mean(name, NAMES):
+            return SqlProblem(f"It has a window, and {name}() is no aggregate.", mend)
+    return None
 
 
 def _calls(text: str) -> Iterator[_Call]:
@@ -108,6 +119,9 @@ def _call(text: str, tokens: Sequence[Token], at: int) -> _Call:
     if within:
         end = _closing(tokens, end + 3)
     call, where = text[tokens[at].start : tokens[end].end + 1], ""
+    if _is(inside, 0, TokenType.ALL) and len(inside) > 1:  # SQL's default
+        inside = inside[1:]
+        call = f"{name}({text[inside[0].start : tokens[end].end + 1]}"
     if _is(tokens, end + 1, TokenType.FILTER) and _is(tokens, end + 2, TokenType.L_PAREN):
         first = end + 3 + _is(tokens, end + 3, TokenType.WHERE)
         end = _closing(tokens, end + 2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from featdsl import cli_projects, cli_shared, cli_state, cli_store, cli_upkeep
-from featdsl.stopping import MESSAGE, is_interruption
+from featdsl.stopping import MESSAGE, asked, is_interruption, leave
 
 if TYPE_CHECKING:
     from featdsl.pipeline import Planned
@@ -35,6 +35,8 @@ class _Group(click.Group):
                 raise
             _stopped()
         except FeatdslError as error:
+            if asked():
+                _stopped()
             click.echo(_told(error), err=True)
             sys.exit(error.exit_code)
         except BrokenPipeError:
@@ -448,6 +450,8 @@ def init(folder: Path) -> None:
 
 
 def _stopped() -> NoReturn:
+    if asked():  # Python would end by the signal after all, where it came while a class was made from text
+        leave()
     click.echo(MESSAGE, err=True)
     sys.exit(1)
 

@@ -124,11 +124,12 @@ def failing(format_: str) -> Iterator[None]:
     """Tell machines of a mistake too, in their last line; who is at the terminal is told as ever."""
     from featdsl.errors import FeatdslError
     from featdsl.jsonlines import tell_failure
+    from featdsl.stopping import asked
 
     try:
         yield
     except FeatdslError as error:
-        if format_ == "json":
+        if format_ == "json" and not asked():
             tell_failure(error)
         raise
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import date
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -67,10 +68,24 @@ def version() -> str:
 def first_rows(connection: DuckDBPyConnection, query: str, most: int) -> tuple[int, list[dict[str, Any]]]:
     """Return how many rows a query has, and up to `most` of them by column."""
     # Counted in the same query: a limit alone makes DuckDB compute windows in a way that takes minutes.
-    cursor = connection.execute(f"SELECT *, count(*) OVER () AS total FROM ({query}) LIMIT {most}")
+    counted = f"SELECT {{}}, count(*) OVER () AS total FROM ({query}) LIMIT {most}"
+    cursor = connection.execute(counted.format("*"))
     columns = [column[0] for column in cursor.description or ()][:-1]
     rows = cursor.fetchall()
-    return (rows[0][-1] if rows else 0), [dict(zip(columns, row, strict=False)) for row in rows]
+    ends = [column for at, column in enumerate(columns) if any(_is_end(row[at]) for row in rows)]
+    if ends:  # or infinite: Python has no such times, and is given its first and last ones
+        texts = (f"CAST({quote(column)} AS VARCHAR) AS {quote(f'#{column}')}" for column in ends)
+        rows = connection.execute(counted.format(", ".join(["*", *texts]))).fetchall()
+    shown = [dict(zip(columns, row, strict=False)) for row in rows]
+    for row, found in zip(rows, shown, strict=True):
+        texts_of = zip(ends, row[len(columns) : -1], strict=True)
+        found.update({column: text for column, text in texts_of if text in {"infinity", "-infinity"}})
+    return (rows[0][-1] if rows else 0), shown
+
+
+def _is_end(value: object) -> bool:
+    """Return whether a value is the first or the last one that Python's times can have."""
+    return isinstance(value, date) and value.timetuple()[:3] in {(1, 1, 1), (9999, 12, 31)}
 
 
 def files(source: SourceDefinition, root: Path, frames: Path | str) -> list[str]:

@@ -203,7 +203,7 @@ def rollback(project: Project, store: Store, serial: int, environment: str = PRO
     earlier = store.read(environment, serial)
     own, drift = earlier.catalog.of_project(project.name), store.drift(snapshot)
     plan = planner.build(snapshot, own, project.name, drift=drift, earlier=earlier)
-    return Planned(_lasting(plan, snapshot, project), {})
+    return Planned(_lasting(replace(plan, back_to=serial), snapshot, project), {})
 
 
 def previewed(planned: Planned, project: Project, store: Store, *, full: bool) -> Planned:

@@ -216,13 +216,14 @@ class Plan:
     """What apply will do, and why. The same code and registry give the same bytes.
 
     `untouched` names what reads something near a change, and none of the columns that change. `preview` tells how far
-    values move, where that was asked for.
+    values move, where that was asked for. `back_to` is the state that a rollback goes back to.
     """
 
     format: int = FORMAT
     project: str
     environment: str = "prod"
     base: Head
+    back_to: int | None = None
     policy: Policy = "none"
     blocks: tuple[Block, ...] = ()
     approvals: tuple[Approval, ...] = ()

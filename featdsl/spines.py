@@ -26,20 +26,36 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
     import duckdb
 
     table = f"spine_{uuid.uuid4().hex[:8]}"
+    ahead = None
     try:
         if isinstance(spine, Path) or (isinstance(spine, str) and _is_path(spine)):
             select = f"SELECT * FROM {_reader(str(spine))}({literal(str(spine))})"
         elif isinstance(spine, str):
+            ahead = 0
             select = _one_select(connection, spine)
+            ahead = 1
         else:
             frames.register(connection, spine)
             select = f"SELECT * FROM {frames.VIEW}"
-        connection.execute(f"CREATE TEMP TABLE {table} AS {select}")
+        connection.execute(f"CREATE TEMP TABLE {table} AS\n{select}")
     except duckdb.Error as error:
-        said = "\n".join(str(error).splitlines()[:3])
+        said = _said(error, ahead)
         mend = "Give a frame, a relation, a SELECT, or the path of a Parquet or CSV file."
         raise RequestError(Problem("Spine cannot be read", said, mend=mend)) from None
     return table
+
+
+def _said(error: Exception, ahead: int | None) -> str:
+    """Return what DuckDB says, up to three lines; its quote of a statement only where that is the caller's own.
+
+    `ahead` is how many lines of ours stand before that, None where all of it is ours.
+    """
+    text = str(error)
+    quoted = re.search(r"^LINE (\d+): (.*)", text, re.MULTILINE)
+    lines = (text[: quoted.start()] if quoted else text).splitlines()
+    if quoted and ahead is not None:
+        lines = [*lines[:2], f"LINE {int(quoted[1]) - ahead}: {quoted[2]}"]
+    return "\n".join([line for line in lines if line.strip()][:3])
 
 
 def views_named(spine: Any, environment: str) -> set[str]:

@@ -121,6 +121,12 @@ def renamed(text: str, old: str, new: str) -> str:
     return text
 
 
+def unknown_calls(tree: exp.Expr) -> list[str]:
+    """Return the functions that read columns and that the parser does not know, in the order of the text."""
+    calls = [call for call in tree.find_all(exp.Anonymous) if call.find(exp.Column)]
+    return [call.name.lower() for call in calls]
+
+
 def is_aggregate(tree: exp.Expr) -> bool:
     """Return whether an expression is known to look at many rows."""
     return tree.find(exp.AggFunc) is not None

@@ -7,14 +7,50 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 
-from featdsl.events import Event, Listener, Published
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import Any, NoReturn
+
+    from featdsl.events import Event, Listener
 
 MESSAGE = "Stopped. Nothing was published; tables that are done are kept for the next apply."
 _PATIENCE = 1.5
 """Seconds for what runs to come to an end by itself."""
+
+
+def leave(*_: object) -> NoReturn:
+    """Say that this was stopped, and end this process with 1, now."""
+    os.write(2, f"{MESSAGE}\n".encode())
+    os._exit(1)
+
+
+def interrupt(_: int, frame: FrameType | None) -> NoReturn:
+    """Raise KeyboardInterrupt, so that a command tidies up; who presses Ctrl-C again waits no longer.
+
+    In the middle of an import, which compiled modules may run where they can bear no error, end at once.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            leave()
+        frame = frame.f_back
+    signal.signal(signal.SIGINT, leave)
+    raise KeyboardInterrupt
+
+
+def asked() -> bool:
+    """Return whether this process was told to stop, so that any error that it meets then is of that."""
+    return signal.getsignal(signal.SIGINT) is leave
+
+
+def end_if_lost(lost: Any) -> None:
+    """End this process where Python can only tell of a KeyboardInterrupt, as in a finalizer, and would go on."""
+    if lost.exc_type is KeyboardInterrupt:
+        leave()
+    sys.__unraisablehook__(lost)
 
 
 def is_interruption(error: Exception) -> bool:
@@ -24,6 +60,7 @@ def is_interruption(error: Exception) -> bool:
 
 def until_published(listen: Listener) -> Listener:
     """Let nothing stop a run any more that has published: it is over in a moment, and was not stopped."""
+    from featdsl.events import Published
 
     def heard(event: Event) -> None:
         if isinstance(event, Published) and threading.current_thread() is threading.main_thread():
@@ -48,7 +85,8 @@ def soon() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        signal.signal(signal.SIGINT, handler)
+        if handler is not interrupt:  # a process of the command line ends now, and is deaf once it has published
+            signal.signal(signal.SIGINT, handler)
         os.close(write)
 
 
@@ -56,6 +94,5 @@ def _watch(read: int) -> None:
     while told := os.read(read, 1):
         if told[0] == signal.SIGINT:
             time.sleep(_PATIENCE)
-            print(MESSAGE, file=sys.stderr, flush=True)  # noqa: T201
-            os._exit(1)
+            leave()
     os.close(read)

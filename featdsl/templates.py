@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BUILT_IN = frozenset({"var", "ref", "range", "dict", "lipsum", "cycler", "joiner", "namespace", "caller", "loop"})
 """What every template may call; no macro may take such a name."""
 
+MARKS = ("{{", "{%", "{#")
+"""What begins a template; two characters, between which SQL may have a space."""
+
 
 class TemplateProblem(ValueError):
     """A template that cannot be filled; `mend` says what to do, `where` is a line of a macro file, or None."""
@@ -66,12 +69,12 @@ def render(
         raise TemplateProblem(str(problem), problem.mend, _place(problem, files)) from None
     except Exception as error:  # noqa: BLE001 - a template may divide by zero, or call itself without end
         macro_names = {name for file in macros for name, _ in file.macros}
-        raise _problem(error, {*known, *macro_names}, variables, files) from None
+        raise _problem(text, error, {*known, *macro_names}, variables, files) from None
 
 
 def is_template(text: str) -> bool:
     """Return whether there is anything to fill."""
-    return "{" in text and any(mark in text for mark in ("{{", "{%", "{#"))
+    return "{" in text and any(mark in text for mark in MARKS)
 
 
 def source_names(names: Mapping[str, object]) -> dict[str, str]:
@@ -142,7 +145,9 @@ def _place(error: BaseException, files: set[str]) -> Origin | None:
     return lines[-1] if lines else None
 
 
-def _problem(error: Exception, known: set[str], variables: Mapping[str, object], files: set[str]) -> TemplateProblem:
+def _problem(
+    text: str, error: Exception, known: set[str], variables: Mapping[str, object], files: set[str]
+) -> TemplateProblem:
     from jinja2 import TemplateSyntaxError, UndefinedError
 
     place = _place(error, files)
@@ -153,6 +158,16 @@ def _problem(error: Exception, known: set[str], variables: Mapping[str, object],
         mend = variable or did_you_mean(missing, known)
         return TemplateProblem(f"{error.message} in the {thing}.", mend, place)
     if isinstance(error, TemplateSyntaxError):
-        return TemplateProblem(f"The template cannot be read, in line {error.lineno} of it: {error.message}")
+        return TemplateProblem(
+            f"The template cannot be read, in line {error.lineno} of it: {str(error.message).rstrip('.')}.",
+            _as_sql(text, error.lineno),
+        )
     said = "a macro calls itself without end" if isinstance(error, RecursionError) else str(error)
     return TemplateProblem(f"The template cannot be filled: {said}.", "", place)
+
+
+def _as_sql(text: str, line: int) -> str:
+    """Return how to write as SQL what began a template last: a struct that is the key of a map, for one."""
+    before = "\n".join(text.split("\n")[:line])
+    mark = max(MARKS, key=before.rfind)
+    return f"Where {mark} is no template but SQL, put a space between: {mark[0]} {mark[1]}"

@@ -151,6 +151,22 @@ Invalid SQL
   features/accounts/__init__.py:13
   Write an aggregate, such as sum(amount).""",
     ),
+    "a window over a typing error": (
+        (TEAM, 'sql="annual_income"', 'sql="summ(annual_income)", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It has a window, and summ() is no aggregate.
+  features/accounts/__init__.py:13
+  Did you mean "sum"?""",
+    ),
+    "a window over an aggregate and a typing error": (
+        (TEAM, 'sql="annual_income"', 'sql="sum(annual_income) / cuont(annual_income)", window="1 day"'),
+        """\
+Invalid SQL
+  feature user_profile.income: It has a window, and cuont() is no aggregate.
+  features/accounts/__init__.py:13
+  Did you mean "count"?""",
+    ),
     "a window of no length": (
         (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", window="1 fortnight"'),
         """\
@@ -245,7 +261,24 @@ Invalid SQL
         """\
 Template cannot be filled
   feature user_profile.income: The template cannot be read, in line 1 of it: unexpected end of template, expected 'end of print statement'.
-  features/accounts/__init__.py:13""",
+  features/accounts/__init__.py:13
+  Where {{ is no template but SQL, put a space between: { {""",
+    ),
+    "a map of structs that begins like a template": (
+        (TEAM, 'sql="annual_income"', "sql=\"MAP {{'a': 1}: annual_income}[{'a': 1}]\""),
+        """\
+Template cannot be filled
+  feature user_profile.income: The template cannot be read, in line 1 of it: expected token 'end of print statement', got ':'.
+  features/accounts/__init__.py:13
+  Where {{ is no template but SQL, put a space between: { {""",
+    ),
+    "a comment that does not end": (
+        (TEAM, 'sql="annual_income"', 'sql="""{{ var(\'x\') }} +\n{#1}"""'),
+        """\
+Template cannot be filled
+  feature user_profile.income: The template cannot be read, in line 2 of it: Missing end of comment tag.
+  features/accounts/__init__.py:13
+  Where {# is no template but SQL, put a space between: { #""",
     ),
     "a type that the SQL does not give": (
         (TEAM, 'Feature(float, sql="annual_income"', 'Feature(int, sql="annual_income"'),
@@ -932,6 +965,61 @@ def test_a_store_that_is_a_file_is_refused(bank: Workspace, command: str) -> Non
     )
 
 
+LOST = (
+    "  Restore it from a backup, and leave data/ as it is. Without a backup, move both away: featdsl apply computes"
+    " everything anew, but history, earlier states and old definitions that were pinned are lost."
+)
+
+
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes"), ("doctor", "--fix"), ("list",)], ids=" ".join)
+@pytest.mark.parametrize("how", ["garbage", "cut", "gone"])
+def test_a_store_whose_catalogue_is_lost_says_what_is_lost(
+    applied: Workspace, edit: Edit, how: str, command: tuple[str, ...]
+) -> None:
+    """And nothing of it is removed: a backup of the catalogue, put back, brings everything back."""
+    edit(TEAM, "annual_income", "annual_income * 2")
+    applied.apply()
+    folder = applied.root / ".featdsl"
+    store = folder / "store.duckdb"
+    files, backup = sorted((folder / "data").iterdir()), store.read_bytes()
+    if how == "gone":
+        store.unlink()
+    else:
+        store.write_bytes(b"no store" if how == "garbage" else backup[:20_000])
+
+    said = refused(applied, *command)
+
+    summary, what, mend = said.split("\n")
+    assert mend == LOST.rstrip()
+    if how == "gone":
+        assert summary == "Store is incomplete"
+        assert what == "  /.featdsl/store.duckdb is missing, and /.featdsl/data has tables of up to state 2."
+    else:
+        assert summary == "Store is damaged"
+        assert what.startswith("  /.featdsl/store.duckdb cannot be opened: IO Error: ")
+    store.write_bytes(backup)
+    assert sorted((folder / "data").iterdir()) == files
+    assert applied.run("doctor").stdout == "All is well.\n"
+    assert applied.store.get_features(["income"], user_id=3) == {"income": 38000.0}
+
+
+def test_a_store_that_someone_has_open_is_told_so(applied: Workspace) -> None:
+    """Nobody is told to move away what is whole."""
+    code = f"""
+import duckdb, sys
+connection = duckdb.connect({str(applied.root / ".featdsl" / "store.duckdb")!r})
+print("open", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        said = refused(applied, "plan")
+
+    assert said.startswith("Store cannot be opened\n")
+    assert said.endswith("\n  Close what has it open for writing, or give this user access to it.")
+
+
 WITHOUT_OVERRIDE = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
@@ -1185,6 +1273,6 @@ def test_a_stale_plan_is_refused_with_4(planned: Workspace) -> None:
 
     assert refused(planned, "apply", "plan.json", exit_code=4) == (
         "Stale plan\n"
-        "  The plan was made for state 0 of the store, which is now at 1, one apply later.\n"
+        "  The plan was made for state 0 of the store, which is now at 1: there was an apply since.\n"
         "  Plan again and review what has changed: featdsl plan"
     )

@@ -232,7 +232,10 @@ def test_going_back_is_a_plan(applied: Workspace, edit: Edit) -> None:
     featdsl(applied, "apply", "--yes")
     out = applied.root / "back.json"
     said = featdsl(applied, "rollback", "1", "--out", str(out))
+    assert said.startswith("Plan back to state 1 for bank, against state 2 of its store\n")
     assert "user_profile" in said
+    assert json.loads(out.read_text(encoding="utf-8"))["back_to"] == 1
+    assert "Nothing to do: the store holds what it did at state 2.\n" in featdsl(applied, "rollback", "2")
     assert values(applied) == NEW
     assert "or say yes (featdsl rollback 1 --yes)." in featdsl(applied, "rollback", "1", code=1)
     featdsl(applied, "apply", "--env", "pr_1", "--yes")

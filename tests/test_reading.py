@@ -269,6 +269,33 @@ def test_sql_that_cannot_run_is_refused(store: FeatureStore) -> None:
         store.training_set(["age"], "SELECT * FROM nowhere", timestamp="ts")
 
 
+@pytest.mark.parametrize(
+    ("spine", "quoted"),
+    [
+        ("bad.parquet", []),
+        ("bad.jsonl", []),
+        ("SELECT 1 AS user_id,\n, 2", ["  LINE 2: , 2"]),
+        ("SELECT 1 AS user_id,\nCAST('x' AS TIMESTAMP) AS ts", ["  LINE 2: CAST('x' AS TIMESTAMP) AS ts"]),
+    ],
+    ids=["parquet", "json", "parser", "cast"],
+)
+def test_a_spine_that_cannot_be_read_shows_nothing_but_what_was_given(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spine: str, quoted: list[str]
+) -> None:
+    """No statement that featdsl makes around it, and the lines of SQL as its author counts them."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("bad.parquet", "bad.jsonl"):
+        Path(name).write_text("not this\n", encoding="utf-8")
+
+    with pytest.raises(RequestError) as raised:
+        store.training_set(["age"], spine, timestamp="ts")
+
+    summary, said, *rest = str(raised.value).split("\n")
+    assert summary == "Spine cannot be read"
+    assert " Error: " in said
+    assert rest == [*quoted, "  Give a frame, a relation, a SELECT, or the path of a Parquet or CSV file."]
+
+
 @pytest.mark.parametrize("spine", ["SELECT 1; SELECT 2", "DROP TABLE x", ""])
 def test_sql_that_is_no_single_select_is_refused(store: FeatureStore, spine: str) -> None:
     """A spine is rows to read, not something to run."""

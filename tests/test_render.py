@@ -231,6 +231,23 @@ def test_sizes_are_told_as_coarsely_as_they_are_known(said: str, expected: str) 
     assert said == expected
 
 
+def test_a_group_of_two_tables_is_told_once_with_both() -> None:
+    """The table of its windows belongs to it."""
+    rows = build("spending", Estimate(rows=700, seconds=40, bytes=2_000_000))
+    windows = replace(rows, table="spending_windows_1", estimate=Estimate(rows=300, seconds=20, bytes=1_000_000))
+    plan = replace(plan_of(change("a.b")), steps=(rows, build("other", Estimate(rows=9, seconds=1, bytes=1)), windows))
+
+    lines = render.text(plan).splitlines()
+
+    start = lines.index("To compute")
+    assert lines[start : start + 4] == [
+        "To compute",
+        "  spending  about 1,000 rows, 3 MB, 1 min, by the last build",
+        "  other     about 9 rows, under 1 MB, a few seconds, by the last build",
+        "",
+    ]
+
+
 def test_what_is_computed_kept_and_reused() -> None:
     """Slow builds first, then what was never built, what is there, and what old versions take."""
     steps = (

@@ -209,6 +209,70 @@ class Endless(FeatureGroup, entity=user, source=rows):
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("module", ["click.core", "featdsl.cli", "pydantic", "duckdb", "featdsl.pipeline"])
+def test_a_command_is_stopped_alike_whatever_it_has_come_to(applied: Workspace, module: str) -> None:
+    """It ends with 1 and a message, also while it imports, and never by the signal."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "featdsl", "plan"],
+        cwd=applied.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.endswith(f" {module}\n"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+
+    assert process.returncode == 1, said
+    assert "Stopped. Nothing was published" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "type('Final', (), {'__del__': lambda self: stop()})()",
+        "try:\n        stop()\n    except BaseException:\n        raise ValueError",
+        "exec('stop()')",
+    ],
+    ids=["finalizer", "other error", "text"],
+)
+def test_ctrl_c_ends_an_apply_wherever_python_is(project: Workspace, code: str) -> None:
+    """Also where Python would only tell of it, where it is made another error of, or where Python would end by the signal."""
+    text = f"""
+import os
+import time
+
+import pyarrow as pa
+
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={{"user_id": int}})
+
+
+def stop():
+    os.kill(os.getpid(), 2)
+    time.sleep(0.1)
+
+
+def made() -> pa.Table:
+    {code}
+    return pa.table({{"user_id": [1]}})
+
+
+class Profile(FeatureGroup, entity=user, source=Source("rows", function=made, columns={{"user_id": int}})):
+    v = Feature(int, sql="user_id")
+"""
+    done = project.write({"features/risk.py": text}).run("apply", "--yes", "--format", "json")
+
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip() == "Stopped. Nothing was published; tables that are done are kept for the next apply."
+    assert '"failed"' not in done.stdout
+
+
 def test_batches_that_are_done_are_not_computed_again(project: Workspace) -> None:
     """A table is built in batches of event time where it has many rows; an apply goes on after the last one that is done."""
     settings, data = project.root / "featproject.toml", "data/rows.parquet"

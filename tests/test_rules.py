@@ -531,3 +531,18 @@ def test_rules_survive_as_plain_data() -> None:
         "newest row at most 1 minute old (warn)",
         "at least 1 row (warn)",
     ]
+
+
+def test_infinite_times_are_shown_as_such(bank: Workspace) -> None:
+    """The first and the last times of Python are times like others."""
+    times = ["'infinity'", "'-infinity'", "'9999-12-31 00:00:00'", "'0001-01-01 00:00:00'", "'2026-01-01 00:00:00'"]
+    rows = " UNION ALL ".join(
+        f"SELECT {i} AS user_id, TIMESTAMP {time} AS updated_at, DATE '1990-01-01' AS birth_date, 1.0 AS annual_income"
+        for i, time in enumerate(times)
+    )
+    bank.parquet("data/accounts.parquet", f"{rows} UNION ALL {rows}")
+
+    said = run(bank, "apply", "--yes").stderr
+
+    shown = set(re.findall(r"user_id = (\d), event_timestamp = (.*?)(?:, .*)?$", said, flags=re.MULTILINE))
+    assert shown == {(str(i), time.strip("'")) for i, time in enumerate(times)}

@@ -537,6 +537,12 @@ def test_windows_without_an_order_have_one() -> None:
     assert [one.window for one in family.each()] == sorted(windows)
 
 
+def test_all_is_what_an_aggregate_is_over_anyway() -> None:
+    """So it may be written."""
+    plain = aggregates.split("sum(v) / count(v) FILTER (w > 1) + len(list(v))")
+    assert aggregates.split("sum(ALL v) / count(all v) FILTER (w > 1) + len(list( ALL v))") == plain
+
+
 def test_expectations_hold_for_each_of_a_family(shop: Workspace, edit: Callable[[str, str, str], None]) -> None:
     """`spend` in the condition of a family is each of its features; a broken one stops the apply."""
     assert shop.run("check").returncode == 0

@@ -20,7 +20,7 @@ from featdsl.definitions import (
     address,
 )
 from featdsl.diff import Action, Reason
-from featdsl.plan import BuildTable, CheckRows, DropView, Kept, OpenSource, Plan, PutView, Record
+from featdsl.plan import BuildTable, CheckRows, DropView, Estimate, Kept, OpenSource, Plan, PutView, Record
 from featdsl.render.sizes import rows, size, together
 from featdsl.snapshot import PROD
 
@@ -30,7 +30,6 @@ _VERBS: dict[Action, str] = {
     "recompute": "to recompute",
     "remove": "to remove",
 }
-NOTHING = "Nothing to do: the store holds what the code declares."
 LONG = frozenset({"sql", "description", "function"})
 """Reasons whose two sides are shown line by line."""
 _NAMES = 6
@@ -41,7 +40,14 @@ def title(plan: Plan) -> str:
     """Return what the plan is of, and against which state of the store."""
     state = f"state {plan.base.serial} of its store" if plan.base.serial else "an empty store"
     beside = f" in the environment {plan.environment}" if plan.environment != PROD else ""
-    return f"Plan for {plan.project}{beside}, against {state}"
+    what = "Plan" if plan.back_to is None else f"Plan back to state {plan.back_to}"
+    return f"{what} for {plan.project}{beside}, against {state}"
+
+
+def nothing(plan: Plan) -> str:
+    """Return that there is nothing to do, and why."""
+    held = "what the code declares" if plan.back_to is None else f"what it did at state {plan.back_to}"
+    return f"Nothing to do: the store holds {held}."
 
 
 def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
@@ -190,16 +196,19 @@ def notice_lines(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
-    """Yield each table to build with what it may take, at most so many, then what is not built."""
+    """Yield each group whose tables are built with what they may take, at most so many, then what is not built."""
     built = [step for step in plan.steps if isinstance(step, BuildTable)]
-    known = [(step.group, step.table, step.estimate) for step in built if step.estimate]
-    known.sort(key=lambda each: (-(each[2].seconds // 10), -each[2].rows, each[1]))  # as coarse as it is told
-    for group, _, estimate in known[:most]:
-        yield Line(group, f"{together([estimate])}, by the last build", is_thing=True)
+    found: dict[str, list[Estimate]] = defaultdict(list)
+    for step in built:
+        if step.estimate:
+            found[step.group].append(step.estimate)
+    known = sorted(found.items(), key=_largest)
+    for group, estimates in known[:most]:
+        yield Line(group, f"{together(estimates)}, by the last build", is_thing=True)
     if len(known) > most:
-        yield Line(f"{len(known) - most:,} more", together(each for _, _, each in known[most:]))
+        yield Line(f"{len(known) - most:,} more", together(_all(known[most:])))
     if len(known) > 2:  # noqa: PLR2004 - two are added up at sight
-        yield Line("together", together(each for _, _, each in known))
+        yield Line("together", together(_all(known)))
     first = list(dict.fromkeys(step.group for step in built if step.estimate is None))
     if first:
         yield Line("first build", some(first, _NAMES))
@@ -209,6 +218,16 @@ def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
     same = list(dict.fromkeys(each.group for each in plan.reused if not each.new))
     if same and (built or here):
         yield Line("reused", some(same, _NAMES))
+
+
+def _largest(known: tuple[str, list[Estimate]]) -> tuple[float, int, str]:
+    """Order groups for reading: what takes longest first, as coarse as it is told."""
+    group, estimates = known
+    return -(sum(each.seconds for each in estimates) // 10), -sum(each.rows for each in estimates), group
+
+
+def _all(known: Sequence[tuple[str, list[Estimate]]]) -> Iterator[Estimate]:
+    return (estimate for _, estimates in known for estimate in estimates)
 
 
 def kept_lines(plan: Plan, most: int) -> Iterator[Line]:

@@ -10,7 +10,7 @@ from featdsl.definitions import KINDS
 from featdsl.diff import Change
 from featdsl.impact import changes_values
 from featdsl.plan import Affected, BuildTable, Plan, PlannedChange
-from featdsl.render.phrases import NOTHING, counted, some
+from featdsl.render.phrases import counted, nothing, some
 
 _TEAMS, _CAUSES = 4, 3
 """How many teams a verdict names, and how many causes an effect."""
@@ -25,7 +25,7 @@ def verdict(plan: Plan) -> str:
         first, more = plan.blocks[0].what.partition("\n")[0].rstrip("."), len(plan.blocks) - 1
         return f"Blocked: {first}{f', and {more:,} more' if more else ''}."
     if plan.empty:
-        return f"{NOTHING} But what older versions hold is lost." if plan.lost else NOTHING
+        return f"{nothing(plan)} But what older versions hold is lost." if plan.lost else nothing(plan)
     touched = _touched(plan)
     if plan.unapproved:
         said = some([_with_count(team, touched) for team in plan.unapproved], _TEAMS)

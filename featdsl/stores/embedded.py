@@ -37,7 +37,14 @@ from featdsl.snapshot import (
     StoredTable,
 )
 from featdsl.stores import views
-from featdsl.stores.embedded_writer import RETIRED_SECONDS, UNFINISHED, EmbeddedWriter, open_tables, unreadable
+from featdsl.stores.embedded_writer import (
+    NO_STORE,
+    RETIRED_SECONDS,
+    UNFINISHED,
+    EmbeddedWriter,
+    open_tables,
+    unreadable,
+)
 from featdsl.stores.journal import Journal
 from featdsl.stores.lock import exclusive
 from featdsl.stores.recording import Before
@@ -91,7 +98,7 @@ class EmbeddedStore:
         An environment that was never made is prod as it is, marked as new. Raises StoreError, also for a state that is
         kept no longer.
         """
-        if not self._path.exists():
+        if self._is_new():
             return Snapshot(environment=environment, is_new=environment != PROD)
         with self._catalogue() as connection:
             if serial is not None:
@@ -100,21 +107,21 @@ class EmbeddedStore:
 
     def environments(self) -> list[Environment]:
         """Return the environments, in order of name; none before the first apply."""
-        if not self._path.exists():
+        if self._is_new():
             return []
         with self._catalogue() as connection:
             return Registry(connection).environments()
 
     def history(self) -> list[HistoryEntry]:
         """Return every apply, the newest first."""
-        if not self._path.exists():
+        if self._is_new():
             return []
         with self._catalogue() as connection:
             return Registry(connection).history()
 
     def checks(self, environment: str = PROD) -> list[CheckResult]:
         """Return what checks found in an environment, as long as history is kept, the newest first."""
-        if not self._path.exists():
+        if self._is_new():
             return []
         with self._catalogue() as connection:
             return Registry(connection).checks(environment)
@@ -126,14 +133,14 @@ class EmbeddedStore:
 
     def recipes(self, names: Iterable[str]) -> dict[str, str]:
         """Return how tables are computed, as their writers kept it."""
-        if not self._path.exists():
+        if self._is_new():
             return {}
         with self._catalogue() as connection:
             return Registry(connection).recipes(names)
 
     def readings(self, names: Iterable[str]) -> dict[str, Reading]:
         """Return what of their sources tables were computed from the last time."""
-        if not self._path.exists():
+        if self._is_new():
             return {}
         with self._catalogue() as connection:
             return Registry(connection).readings(names)
@@ -145,7 +152,7 @@ class EmbeddedStore:
 
     def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
         """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
-        if not self._path.exists():
+        if self._is_new():
             return self.read(environment), Drift()
         with self._catalogue() as connection:
             snapshot = Registry(connection).read(environment)
@@ -196,7 +203,7 @@ class EmbeddedStore:
     def open_views(self, connection: DuckDBPyConnection, names: Iterable[str], environment: str = PROD) -> None:
         """Let SQL in this session name an environment's views as `prod.<name>`; names of none are passed over."""
         wanted = set(names)
-        if not wanted or not self._path.exists():
+        if not wanted or self._is_new():
             return
         attach_once(connection, str(self._path), "store", "READ_ONLY")
         schema = quote(environment)
@@ -263,13 +270,29 @@ class EmbeddedStore:
 
     def _before(self) -> tuple[Before, set[str]]:
         """Return the state of the store, and the data files that some reader may look for."""
-        if not self._path.exists():
+        if self._is_new():
             return Before(), set()
         with self._catalogue() as connection:
             before = Before(int(Registry(connection).meta()["serial"]), Registry(connection).environments())
             old = int(time.time()) - RETIRED_SECONDS
             kept = "SELECT name FROM registry.files WHERE coalesce(retired > ?, true)"
             return before, {name for (name,) in connection.execute(kept, [old]).fetchall()}
+
+    def _is_new(self) -> bool:
+        """Return whether nothing was ever applied. Raises StoreError where something was, and its catalogue is gone."""
+        if self._path.exists():
+            return False
+        # One apply may have died before it published; a second one came after a first one that had.
+        newest = self._newest()
+        if newest > 1 and not self._path.exists():
+            what = f"{self._path} is missing, and {self._folder / 'data'} has tables of up to state {newest}."
+            raise _lost("incomplete", what)
+        return True
+
+    def _newest(self) -> int:
+        """Return the newest state that there are data files of, as their names tell it; 0 where there are none."""
+        found = (file.name.partition("-")[0] for file in (self._folder / "data").glob("*-*.duckdb"))
+        return max((int(number) for number in found if number.isdigit()), default=0)
 
     @contextlib.contextmanager
     def _catalogue(self) -> Iterator[DuckDBPyConnection]:
@@ -280,12 +303,23 @@ class EmbeddedStore:
             try:
                 connection.execute(f"ATTACH {literal(str(self._path))} AS store (READ_ONLY)")
             except duckdb.Error as error:
-                raise unreadable(self._path, error) from None
+                found = unreadable(self._path, error)
+                if found.problems[0].summary == NO_STORE and self._newest():
+                    raise _lost("damaged", found.problems[0].what) from None
+                raise found from None
             connection.execute("USE store")
             _refuse_foreign_file(connection, self._path)
             yield connection
         finally:
             connection.close()
+
+
+def _lost(how: str, what: str) -> StoreError:
+    mend = (
+        "Restore it from a backup, and leave data/ as it is. Without a backup, move both away: featdsl apply computes"
+        " everything anew, but history, earlier states and old definitions that were pinned are lost."
+    )
+    return StoreError(Problem(f"Store is {how}", what, mend=mend))
 
 
 def _contents(connection: DuckDBPyConnection, path: Path) -> dict[str, tuple[int, tuple[Column, ...]]]:

@@ -51,6 +51,8 @@ RETIRED_SECONDS = 3600
 """How long a data file stays that nothing lists any more: a reader may have read the catalogue of before."""
 UNFINISHED = "unfinished.jsonl"
 """The file that tells which tables are done of an apply that has not published yet."""
+NO_STORE = "Not a store"
+"""The summary for a file that is nothing that DuckDB can read."""
 _REMEMBERED = 50
 """How many refreshes a table tells of."""
 _FILES = """
@@ -555,5 +557,8 @@ def unreadable(path: Path, error: Exception) -> StoreError | ResourceError:
     if isinstance(error, FileNotFoundError) or "does not exist" in said:
         mend = "Restore it, or let featdsl apply build it again."
         return StoreError(Problem("Store is incomplete", f"{path} is missing.", mend=mend))
+    if "Could not set lock" in said or "Permission denied" in said:
+        mend = "Close what has it open for writing, or give this user access to it."
+        return StoreError(Problem("Store cannot be opened", f"{path} cannot be opened: {said}", mend=mend))
     mend = "Move it away and apply again, or set another [store] path in featproject.toml."
-    return StoreError(Problem("Not a store", f"{path} cannot be opened: {said}", mend=mend))
+    return StoreError(Problem(NO_STORE, f"{path} cannot be opened: {said}", mend=mend))
