@@ -57,15 +57,26 @@ class Bands:
 
 
 @dataclass(frozen=True)
+class Spans:
+    """How a lookup is joined by the span of time in which a row holds.
+
+    Where there are `bands`, only rows of the same band are looked at. What is found `apart` for fewer rows than the table
+    has is joined to the others after that: in a chain of joins all tables would be in memory at once, whole.
+    """
+
+    bands: Bands | None = None
+    apart: bool = True
+
+
+@dataclass(frozen=True)
 class Ways:
     """How lookups are computed where it is not the ordinary way, an ASOF join, or a join for each window.
 
-    `windows` has the ways of a lookup's families of windows. `spans` has the lookups joined by the span of time in which
-    a row holds; where there are bands, only rows of the same band are looked at.
+    `windows` has the ways of a lookup's families of windows, `spans` those of lookups joined by the spans of rows.
     """
 
     windows: Mapping[Key, Sequence[Way]] = field(default_factory=dict)
-    spans: Mapping[Key, Bands | None] = field(default_factory=dict)
+    spans: Mapping[Key, Spans] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -279,12 +290,11 @@ def _lookup_layer(query: _Layers, lookups: Lookups, ways: Ways) -> str:
             continue
         columns += [f"{_value(query, alias, feature)} AS {quote(query.name(feature, roles))}" for feature in features]
         keys = {key.name: _key_of(query, key, target) for key, (_, target) in zip(features[0].keys, roles, strict=True)}
-        if (table, roles) not in ways.spans:
-            kind = "ASOF LEFT" if features[0].timed else "LEFT"
-            joins.append(f"  {kind} JOIN {_stored_as(query, alias, keys, features)}")
-            continue
-        stored = _by_span(query, alias, keys, features, ways.spans[table, roles])
-        joins.append(_beside(query, number, alias, stored, features) if len(lookups) > 1 else f"  LEFT JOIN {stored}")
+        spans = ways.spans.get((table, roles))
+        stored = _stored_as(query, alias, keys, features, spans)
+        if spans and spans.apart and len(lookups) > 1:
+            stored = _apart(query, number, alias, stored, features)
+        joins.append(f"  {'ASOF LEFT' if features[0].timed and not spans else 'LEFT'} JOIN {stored}")
     return "\n".join([f"  SELECT {', '.join(columns)}", f"  FROM {query.last}", *joins])
 
 
@@ -313,59 +323,50 @@ def _key_of(query: _Layers, key: Column, target: str | Read) -> str:
     return value if giver.dtype == key.dtype else f"TRY_CAST({value} AS {key.dtype})"
 
 
-def _beside(query: _Layers, number: int, alias: str, stored: str, features: Sequence[FeatureDefinition]) -> str:
-    """Return the join of a lookup that is made apart, for fewer rows than the table has.
-
-    In a chain of joins all tables would be in memory at once, whole.
-    """
+def _apart(query: _Layers, number: int, alias: str, stored: str, features: Sequence[FeatureDefinition]) -> str:
+    """Return what stands after JOIN where a lookup is made apart: what it finds for each row of the layer before."""
     before = len(query.layers) - 1
     name = f"s{number}" if before == 0 else f"s{number}l{before}"  # no other layer's
     columns = dict.fromkeys([*(time.name for time in features[0].times), *(each.column for each in features)])
     listed = ", ".join(f"{alias}.{quote(column)}" for column in columns)
     found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n  JOIN {stored}"
     query.after.setdefault(before, []).append(f"{name} AS (\n{found}\n)")
-    return f"  LEFT JOIN {name} AS {alias} ON {alias}.{quote(ROW)} = {query.last}.{quote(ROW)}"
+    return f"{name} AS {alias} ON {alias}.{quote(ROW)} = {query.last}.{quote(ROW)}"
 
 
-def _stored_as(query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition]) -> str:
-    """Return what stands after JOIN: a stored table, and the condition that its row holds, or is one before the time."""
-    stored = _select(keys, features)
+def _stored_as(
+    query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition], spans: Spans | None
+) -> str:
+    """Return what stands after JOIN: a stored table, and the condition that its row holds, or for ASOF that it may."""
+    stored = _select(keys, features, [UNTIL] if spans else [])
+    time, last = _time(query, features[0]), LAST[features[0].clock]
+    on = [f"{given} = {alias}.{quote(key)}" for key, given in keys.items()]
     if query.spine.few and keys:
         key, given = next(iter(keys.items()))
         stored += f" WHERE {quote(key)} IN (SELECT {given} FROM {query.last})"
-    on = _same_keys(alias, keys)
-    on += [f"{_time(query, features[0])} >= {alias}.{EVENT_TIMESTAMP}"] if features[0].timed else []
+    if spans and spans.bands:
+        stored = _banded(stored, spans.bands)
+        on.append(f"{spans.bands.of(time)} = {alias}.{_BAND}")
+    elif spans:
+        time = f"if({time} > {last}, {last}, {time})"  # least() would give a time where there is none
+    on += [f"{time} >= {alias}.{EVENT_TIMESTAMP}"] if features[0].timed else []
+    on += [f"{time} < {alias}.{quote(UNTIL)}"] if spans else []
     return f"({stored}) AS {alias} ON {' AND '.join(on) or 'true'}"
 
 
-def _by_span(
-    query: _Layers, alias: str, keys: Mapping[str, str], features: Sequence[FeatureDefinition], bands: Bands | None
-) -> str:
-    """Return what stands after JOIN: a stored table with the bands of its rows, and the condition that a row holds."""
-    stored, on = _select(keys, features, UNTIL), _same_keys(alias, keys)
-    time, last = _time(query, features[0]), LAST[features[0].clock]
-    if bands:
-        since, upto = bands.ends
-        first = bands.of(f"greatest({EVENT_TIMESTAMP}, {since})")
-        final = bands.of(f"least({quote(UNTIL)}, {upto})")
-        stored = f"SELECT *, unnest(range({first}, {final} + 1)) AS {_BAND} FROM ({stored})"
-        stored += f" WHERE {quote(UNTIL)} > {since} AND {EVENT_TIMESTAMP} <= {upto}"
-        on.append(f"{bands.of(time)} = {alias}.{_BAND}")
-    else:
-        time = f"if({time} > {last}, {last}, {time})"  # least() would give a time where there is none
-    on += [f"{time} >= {alias}.{EVENT_TIMESTAMP}", f"{time} < {alias}.{quote(UNTIL)}"]
-    return f"({stored}) AS {alias} ON {' AND '.join(on)}"
+def _banded(stored: str, bands: Bands) -> str:
+    """Return the rows of a stored table, each once for each band that it holds in."""
+    since, upto = bands.ends
+    first, last = bands.of(f"greatest({EVENT_TIMESTAMP}, {since})"), bands.of(f"least({quote(UNTIL)}, {upto})")
+    numbers = f"SELECT *, unnest(range({first}, {last} + 1)) AS {_BAND} FROM ({stored})"
+    return f"{numbers} WHERE {quote(UNTIL)} > {since} AND {EVENT_TIMESTAMP} <= {upto}"
 
 
-def _select(keys: Iterable[str], features: Sequence[FeatureDefinition], *further: str) -> str:
+def _select(keys: Iterable[str], features: Sequence[FeatureDefinition], further: Iterable[str]) -> str:
     """Return the columns of a stored table that a lookup reads."""
     columns = [*keys, *(time.name for time in features[0].times), *further]
     columns += dict.fromkeys(feature.column for feature in features)
     return f"SELECT {', '.join(map(quote, columns))} FROM tables.{quote(features[0].table)}"
-
-
-def _same_keys(alias: str, keys: Mapping[str, str]) -> list[str]:
-    return [f"{given} = {alias}.{quote(key)}" for key, given in keys.items()]
 
 
 def _time(query: _Layers, feature: FeatureDefinition) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from featdsl import pointintime
-from featdsl.pointintime import Bands, Key, Spine, Want, Ways
+from featdsl.pointintime import Key, Spans, Spine, Want, Ways
 from featdsl.snapshot import Snapshot
 from featdsl.strategies import values, windows
 from featdsl.strategies.place import Place
@@ -29,7 +29,7 @@ class Choice:
     features: tuple[str, ...]
     reasons: tuple[str, ...]
     windows: tuple[Way, ...] = ()
-    join: values.Join = "asof"
+    spans: Spans | None = None
 
     def __str__(self) -> str:
         by = ", ".join(str(given) for _, given in self.lookup[1])
@@ -50,14 +50,15 @@ def choose(
             ways, reasons = tuple(way for way, _ in chosen), tuple(reason for _, reason in chosen)
             found.append(Choice(key, names, reasons, ways))
         else:
-            join, reason = values.choose(place, features[0])
-            found.append(Choice(key, names, (reason,), join=join))
+            spans, reason = values.choose(place, features[0])
+            found.append(Choice(key, names, (reason,), spans=spans))
     return tuple(found)
 
 
 def ways_of(choices: Iterable[Choice]) -> Ways:
     """Return how the lookups of a query are computed."""
     listed = list(choices)
-    of_windows = {choice.lookup: choice.windows for choice in listed if choice.windows}
-    spans = {choice.lookup: choice.join for choice in listed if choice.join != "asof"}
-    return Ways(of_windows, {key: join if isinstance(join, Bands) else None for key, join in spans.items()})
+    return Ways(
+        {choice.lookup: choice.windows for choice in listed if choice.windows},
+        {choice.lookup: choice.spans for choice in listed if choice.spans},
+    )

@@ -12,11 +12,9 @@ from typing import Literal
 
 from featdsl.definitions import FeatureDefinition
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, quote
-from featdsl.pointintime import Bands, keys_of
+from featdsl.pointintime import Bands, Spans, keys_of
 from featdsl.strategies.place import Place, short
 
-Join = Literal["asof", "spans"] | Bands
-"""How rows are found: by an ASOF join, by a hash join by their spans, or by one in these bands."""
 _SORTED, _SORTED_SPINE = 0.07, 0.02  # ASOF: a stored row to sort, a row of the spine
 _SPAN_ROW, _PAIR = 0.008, 0.0007  # by spans: a stored row, a row that is looked at
 _BAND_ROW = 0.028  # in bands: a stored row in one of them
@@ -47,24 +45,25 @@ class Met:
         return f"{self.asked:,} rows ask, each meets {short(self.entity)} of {self.stored:,} rows"
 
 
-def choose(place: Place, feature: FeatureDefinition) -> tuple[Join, str]:
-    """Return how the rows of the table that a feature is in are found, and why so."""
-    asking = f"{place.asked:,} rows ask"
+def choose(place: Place, feature: FeatureDefinition) -> tuple[Spans | None, str]:
+    """Return how the rows of the table that a feature is in are joined, None for an ASOF join, and why so."""
+    asking, by_asof = f"{place.asked:,} rows ask", f"{_SAID['asof']}: {place.asked:,} rows ask"
     if not feature.timed:
-        return "asof", "by entity: the values hold at all times"
+        return None, "by entity: the values hold at all times"
     if not place.asked_by_columns:
-        return "asof", f"{_SAID['asof']}: features give its keys"
+        return None, f"{_SAID['asof']}: features give its keys"
     if place.is_small or UNTIL not in place.columns:
-        return "asof", f"{_SAID['asof']}: {asking}"
+        return None, by_asof
     crowd = max(place.table.entity_rows or (math.inf,))
     if _PAIR * place.asked * crowd < (_BAND_ROW - _SPAN_ROW) * place.table.rows:
-        return "spans", f"{_SAID['spans']}: {asking}, each meets up to {short(crowd)} of {place.table.rows:,} rows"
+        return Spans(), f"{_SAID['spans']}: {asking}, each meets up to {short(crowd)} of {place.table.rows:,} rows"
     bands = _bands(place)
     if bands is None:
-        return "asof", f"{_SAID['asof']}: {asking}"
+        return None, by_asof
     met = _meet(place, bands)
     join = cheapest(met, in_bands=feature.clock == "TIMESTAMP")
-    return bands if join == "bands" else join, f"{_SAID[join]}: {met}"
+    ways = {"asof": None, "spans": Spans(), "bands": Spans(bands, apart=place.asked < place.table.rows)}
+    return ways[join], f"{_SAID[join]}: {met}"
 
 
 def _bands(place: Place) -> Bands | None:
