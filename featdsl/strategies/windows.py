@@ -19,7 +19,8 @@ _JOINED_ROW, _GROUP, _MATCH = 0.05, 0.45, 0.017  # a join: a stored row, a windo
 _ANY_MATCH = 0.1  # the same where results cannot be merged, such as medians
 _KEPT, _ANY_KEPT = 0.04, 0.08  # a match that is kept, to be read again
 _MERGED = 0.1  # to merge one result of one window
-_TILED_ROW, _TILED_END = 0.35, 0.33  # tiles: a stored row, an end of a window
+_RINGED = 0.055  # rings: a row in the longest window, which goes to the ring that it is in
+_TILED_ROW, _TILED_END, _TILE = 0.35, 0.28, 0.012  # tiles: a stored row, an end of a window, a tile or a row in it
 _FRAME_ROW = 0.67
 _BAND_FROM = 8
 """How many times as many rows as a window holds an entity must have before spans of time are worth it."""
@@ -120,7 +121,7 @@ def _costs(family: Family, met: Met, calls: Sequence[Call]) -> dict[Method, floa
     return {
         "each": grouped + _JOINED_ROW * met.stored * number,
         "once": grouped + _JOINED_ROW * met.stored + met.asked * (_ANY_KEPT if single else _KEPT) * longest,
-        "rings": merged + _JOINED_ROW * met.stored + met.asked * _MATCH * longest,
+        "rings": merged + _JOINED_ROW * met.stored + met.asked * _RINGED * longest,
         "tiles": merged + _cost_of_tiles(family, met),
     }
 
@@ -131,5 +132,5 @@ def _cost_of_tiles(family: Family, met: Met) -> float:
         return math.inf
     days, held = max(family.longest.seconds / 86_400, 1), met.windows[-1]
     at_ends = (len(family.frames) + 1) * held / days / 2
-    merged = _TILED_END * (len(family.frames) + 1) + _MATCH * (2 * min(days, held) + at_ends)
+    merged = _TILED_END * (len(family.frames) + 1) + _TILE * (2 * min(days, held) + at_ends)
     return _TILED_ROW * met.stored + met.asked * merged
