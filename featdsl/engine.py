@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
 _SCANS = {"iceberg": "iceberg_scan", "delta": "delta_scan"}
+_PATTERN = re.compile(r"[*?\[{]")
+"""What a path has that may stand for several files."""
 _A_MOMENT = 2
 """Seconds that the clocks of file systems are coarse by, at most."""
 
@@ -68,14 +70,14 @@ def version() -> str:
 def first_rows(connection: DuckDBPyConnection, query: str, most: int) -> tuple[int, list[dict[str, Any]]]:
     """Return how many rows a query has, and up to `most` of them by column."""
     # Counted in the same query: a limit alone makes DuckDB compute windows in a way that takes minutes.
-    counted = f"SELECT {{}}, count(*) OVER () AS total FROM ({query}) LIMIT {most}"
-    cursor = connection.execute(counted.format("*"))
+    counted = f"count(*) OVER () AS total FROM ({query}) LIMIT {most}"
+    cursor = connection.execute(f"SELECT *, {counted}")
     columns = [column[0] for column in cursor.description or ()][:-1]
     rows = cursor.fetchall()
     ends = [column for at, column in enumerate(columns) if any(_is_end(row[at]) for row in rows)]
     if ends:  # or infinite: Python has no such times, and is given its first and last ones
-        texts = (f"CAST({quote(column)} AS VARCHAR) AS {quote(f'#{column}')}" for column in ends)
-        rows = connection.execute(counted.format(", ".join(["*", *texts]))).fetchall()
+        texts = ", ".join(f"CAST({quote(column)} AS VARCHAR) AS {quote(f'#{column}')}" for column in ends)
+        rows = connection.execute(f"SELECT *, {texts}, {counted}").fetchall()
     shown = [dict(zip(columns, row, strict=False)) for row in rows]
     for row, found in zip(rows, shown, strict=True):
         texts_of = zip(ends, row[len(columns) : -1], strict=True)
@@ -109,13 +111,7 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
         return []
     found = []
     for pattern in files(source, root, root):
-        globbed = any(mark in pattern for mark in "*?[")
-        paths = (
-            connection.execute("SELECT file FROM glob(?) ORDER BY file", [pattern]).fetchall()
-            if globbed
-            else [(pattern,)]
-        )
-        for (path,) in paths:
+        for path in sorted(_matching(connection, pattern)) if _PATTERN.search(pattern) else [pattern]:
             try:
                 stat = Path(path).stat()
             except OSError:
@@ -159,7 +155,8 @@ def listing(
 
 
 def _matching(connection: DuckDBPyConnection, pattern: str) -> list[str]:
-    if not re.search(r"[*?\[]", pattern):
+    """Return the files that a pattern stands for."""
+    if not _PATTERN.search(pattern):
         return [pattern] if Path(pattern).is_file() else []
     return [path for (path,) in connection.execute("SELECT file FROM glob($1)", [pattern]).fetchall()]
 

@@ -546,3 +546,14 @@ def test_infinite_times_are_shown_as_such(bank: Workspace) -> None:
 
     shown = set(re.findall(r"user_id = (\d), event_timestamp = (.*?)(?:, .*)?$", said, flags=re.MULTILINE))
     assert shown == {(str(i), time.strip("'")) for i, time in enumerate(times)}
+
+
+def test_a_rule_may_have_braces(bank: Workspace, edit: Callable[[str, str, str], None]) -> None:
+    """As DuckDB's structs have."""
+    edit(
+        "features/accounts/__init__.py", 'sql="annual_income"', """sql="annual_income", expect="{'a': income}.a > 0" """
+    )
+    said = run(bank, "apply", "--yes")
+    assert said.exit_code == 1
+    assert "Check failed" in said.stderr
+    assert "{'a': income}.a > 0" in said.stderr

@@ -14,7 +14,7 @@ from featdsl.strategies.values import Met
 from tests.declared import applied, join_by
 
 ENTITIES, ROWS = 100, 300
-START = datetime(2026, 1, 1)  # noqa: DTZ001
+START = datetime(2026, 1, 1)  # noqa: DTZ001 - naive times are UTC
 
 
 @pytest.mark.parametrize(

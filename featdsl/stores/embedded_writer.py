@@ -279,9 +279,9 @@ class EmbeddedWriter(Recording):
 
     def _size(self, file: str) -> int:
         found = 0
-        for path in (f"{self._folder}/{file}", f"{self._folder}/{file}.wal"):
+        for path in (self._folder / file, self._folder / f"{file}.wal"):
             with contextlib.suppress(FileNotFoundError):
-                found += os.stat(path).st_size  # noqa: PTH116 - it is asked for after each table
+                found += path.stat().st_size
         return found
 
     def open(self, tables: Iterable[str]) -> None:
