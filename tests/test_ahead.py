@@ -150,9 +150,9 @@ def test_an_apply_begins_with_tables_that_are_small(
     seen: list[str] = []
     begin = EmbeddedWriter.begin
 
-    def noted(writer: EmbeddedWriter, table: str, sql: str, reads: Iterable[str]) -> None:
+    def noted(writer: EmbeddedWriter, table: str, sql: str, reads: Iterable[str], check: str) -> None:
         seen.append(table)
-        begin(writer, table, sql, reads)
+        begin(writer, table, sql, reads, check)
 
     monkeypatch.setattr(EmbeddedWriter, "begin", noted)
     project = many(workspace, kind=kind, engine=engine)
@@ -183,3 +183,42 @@ def test_data_that_cannot_be_computed_are_told_of_in_their_turn(workspace: Works
     project.apply()
     assert project.published("SELECT * FROM prod.g_4") == [(1, 20)]
     assert project.run("doctor").stdout == "All is well.\n"
+
+
+def stored(writer: EmbeddedWriter) -> str:
+    """Return the name in SQL of the table that is there last."""
+    found = "SELECT database_name || '.main.' || table_name FROM duckdb_tables() WHERE table_name = 'made'"
+    ((name,),) = writer.connection.execute(found).fetchall()
+    return f'"{name.split(".")[0]}".main.made'
+
+
+def test_a_check_is_run_along_with_its_table(store: EmbeddedStore) -> None:
+    """It holds where it finds nothing; one that finds something, or cannot be run, is left to its own step."""
+    negative, odd = "SELECT * FROM tables.made WHERE score < 0", "SELECT * FROM tables.made WHERE user_id % 2 = 1"
+    wrong = "SELECT * FROM tables.made WHERE user_id = CAST('x' AS INTEGER)"
+    with store.writing(pytest.fail) as writer:
+        for check, holds in ((negative, True), (odd, False), (wrong, False)):
+            writer.begin("made", SELECT, check=check)
+            assert not writer.holds(check)  # which nobody has waited for
+            assert writer.build("made", SELECT, COLUMNS, ()) == 1000
+            assert writer.holds(check) is holds
+            writer.connection.execute(f"DROP TABLE {stored(writer)}")
+
+
+def test_duplicates_are_found_in_tables_that_were_begun(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in all others: nothing is published, and the rows are shown."""
+    from click.testing import CliRunner
+
+    from featdsl.cli import main
+
+    project = many(workspace, kind="parquet")
+    path = project.root / "data" / "3.parquet"
+    path.unlink()
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT i % 99 AS user_id, i::VARCHAR AS text FROM range(100) t(i)) TO '{path}'")
+    monkeypatch.chdir(project.root)
+    said = CliRunner().invoke(main, ["apply", "--yes"])
+    assert said.exit_code == 1
+    assert "g_3: 1 row breaks the rule: one row for each user_id" in said.stderr
+    assert "user_id = 0" in said.stderr
+    assert not (project.root / ".featdsl" / "store.duckdb").exists()

@@ -118,11 +118,15 @@ class Writer(Protocol):
     def has_room(self) -> bool:
         """Whether `begin` may be called once more."""
 
-    def begin(self, table: str, sql: str, reads: Iterable[str] = ()) -> None:
+    def begin(self, table: str, sql: str, reads: Iterable[str] = (), check: str = "") -> None:
         """Begin to make a small table, beside all else; `build` with the same query ends it.
 
-        An error of it is told by `build`.
+        `check` is the query of what must not be found in it. An error of the table is told by `build`, one of the check by
+        whoever runs it next.
         """
+
+    def holds(self, check: str) -> bool:
+        """Whether a check was begun along with a table that is built by now, and found nothing."""
 
     def left(self, table: str, made_of: str) -> Left | None:
         """Take over a table that an apply has left that did not come to its end, if it was made of the same.

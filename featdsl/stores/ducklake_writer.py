@@ -168,9 +168,13 @@ class DuckLakeWriter(Recording):
         """Whether `begin` may be called once more: never, for all is one transaction."""
         return False
 
-    def begin(self, table: str, sql: str, reads: Iterable[str] = ()) -> None:
+    def begin(self, table: str, sql: str, reads: Iterable[str] = (), check: str = "") -> None:
         """Begin to make a table: there is no room for any."""
-        raise AssertionError(table, sql, reads)
+        raise AssertionError(table, sql, reads, check)
+
+    def holds(self, check: str) -> bool:  # noqa: ARG002 - none is begun along with a table
+        """Whether a check was begun along with a table, and found nothing."""
+        return False
 
     def left(self, table: str, made_of: str) -> Left | None:
         """Take over a table that an apply has left that did not come to its end, if it was made of the same."""

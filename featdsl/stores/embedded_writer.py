@@ -29,7 +29,7 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
-from featdsl.stores.ahead import Ahead, make
+from featdsl.stores.ahead import Ahead, New, make
 from featdsl.stores.journal import Journal, Noted
 from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
 from featdsl.stores.recording import Before, Recording
@@ -90,9 +90,7 @@ class EmbeddedWriter(Recording):
         made = self._ahead.take(table, sql)
         if made is None:
             self.open(reads)
-            made = make(self.connection, sql, *self._stored(table))
-        view = f"tables.{quote(table)} AS SELECT * FROM {_in_file(made.file, table)}"
-        self.connection.execute(f"CREATE OR REPLACE VIEW {view}")
+            made = make(self.connection, New(table, sql, *self._stored(table)))
         self._edits.tables[table] = StoredTable(
             name=table,
             file=made.file,
@@ -111,11 +109,15 @@ class EmbeddedWriter(Recording):
         """Whether another table may be begun."""
         return self._ahead.has_room
 
-    def begin(self, table: str, sql: str, reads: Iterable[str] = ()) -> None:
-        """Begin to make a small table, beside all else; `build` with the same query ends it."""
+    def begin(self, table: str, sql: str, reads: Iterable[str] = (), check: str = "") -> None:
+        """Begin to make a small table and to check it, beside all else; `build` with the same query ends it."""
         if table not in self._left:
             self.open(reads)
-            self._ahead.begin(table, sql, *self._stored(table))
+            self._ahead.begin(New(table, sql, *self._stored(table)), check)
+
+    def holds(self, check: str) -> bool:
+        """Whether a check was begun along with a table that is built by now, and found nothing."""
+        return self._ahead.holds(check)
 
     def left(self, table: str, made_of: str) -> Left | None:
         """Take over a table that an apply has left that did not come to its end, if it was made of the same."""
