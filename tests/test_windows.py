@@ -27,7 +27,7 @@ from featdsl.durations import length
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Origin, RequestError
 from featdsl.strategies import place, windows
 from featdsl.strategies.windows import Met
-from featdsl.windows import Family, Way, families, tiles
+from featdsl.windows import Family, Way, families
 from tests.conftest import Workspace
 from tests.declared import applied
 
@@ -203,22 +203,34 @@ def stored(root: Path, rows: Sequence[Row], *, late: bool, unit: str) -> Feature
     return applied(root, declare)
 
 
-WAYS = ["each", "each banded", "once", "once banded", "rings", "rings banded", "tiles", "frames", "totals"]
+WAYS = [
+    "each",
+    "each banded",
+    "once",
+    "once banded",
+    "rings",
+    "rings banded",
+    "tiles",
+    "tiles wide",
+    "frames",
+    "totals",
+]
 
 
 def force(patch: pytest.MonkeyPatch, name: str) -> None:
     """Let all windows be computed in one way, as far as that can compute them."""
-    method, _, banded = name.partition(" ")
+    method, _, how = name.partition(" ")
+    banded = frozenset(range(100)) if how == "banded" else frozenset()
+    tile_seconds = (5 if how == "wide" else 1) * TILE // timedelta(seconds=1)
 
     def way_of(family: Family, met: object, stored: frozenset[str]) -> tuple[Way, str]:
         del family, met
         if method == "totals":
             return Way(totals=stored), "asked by the test"
-        return Way(method, frozenset(range(100)) if banded else frozenset()), "asked by the test"  # type: ignore[arg-type]
+        return Way(method, banded, tile_seconds=tile_seconds), "asked by the test"  # type: ignore[arg-type]
 
     patch.setattr(windows, "way_of", way_of)
     patch.setattr(place, "_SMALL", 0)
-    patch.setattr(tiles, "_MICROSECONDS", TILE // TICK)
 
 
 def same(found: Any, wanted: Any) -> bool:

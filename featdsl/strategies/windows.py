@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from featdsl.durations import written
 from featdsl.pointintime import keys_of
 from featdsl.strategies.place import Place, short
 from featdsl.windows import Family, Way
@@ -22,6 +23,7 @@ _MERGED = 0.1  # to merge one result of one window
 _RINGED = 0.055  # rings: a row in the longest window, which goes to the ring that it is in
 _TILED_ROW, _TILED_END, _TILE = 0.35, 0.28, 0.012  # tiles: a stored row, an end of a window, a tile or a row in it
 _FRAME_ROW = 0.67
+_TILE_HOURS = (1, 3, 6, 12, 24, 72, 168, 336, 720)
 _BAND_FROM = 8
 """How many times as many rows as a window holds an entity must have before spans of time are worth it."""
 _BAND_ROWS = 300
@@ -84,7 +86,8 @@ def _way_of_calls(family: Family, met: Met, calls: Sequence[Call], banded: froze
     """Return the cheapest way for calls of all windows, and what it is called."""
     by, nested = " by spans of time" if banded else "", family.nested and len(family.frames) > 1
     single = [call for call in calls if not call.merges]
-    costs = _costs(family, met, calls)
+    tile = _tile(family, met)
+    said, costs = {**_SAID, "tiles": _SAID["tiles"].format(written(tile))}, _costs(family, met, calls, tile)
     slid = _FRAME_ROW * (met.stored + met.asked)
     slides = all(frame.slides for frame in family.frames)
     parted = min(costs["rings"], costs["tiles"])
@@ -95,24 +98,26 @@ def _way_of_calls(family: Family, met: Met, calls: Sequence[Call], banded: froze
         and slid * len(single) + parted < min(costs["each"], costs["once"])
     ):
         method: Method = "tiles" if costs["tiles"] == parted else "rings"
-        return Way(method, banded, rest="frames"), f"{_SAID[method]}{by}; for the rest {_SAID['frames']}"
+        return Way(
+            method, banded, rest="frames", tile_seconds=tile
+        ), f"{said[method]}{by}; for the rest {said['frames']}"
     costs["frames"] = slid * len(calls) if slides and (single or not nested) else math.inf
     can = [method for method in costs if method in {"each", "frames"} or nested or method == "tiles"]
     can = [method for method in can if not single or method in {"each", "once", "frames"}]
     best = min(can, key=lambda method: costs[method])
-    return Way(best, banded), f"{_SAID[best]}{'' if best in {'frames', 'tiles'} else by}"
+    return Way(best, banded, tile_seconds=tile), f"{said[best]}{'' if best in {'frames', 'tiles'} else by}"
 
 
 _SAID: Mapping[Method, str] = {
     "each": "each window by a join",
     "once": "one join for all windows",
     "rings": "one join, merged from window to window",
-    "tiles": "whole days merged, with the rows of the days at both ends",
+    "tiles": "spans of {} merged, with the rows of those at both ends",
     "frames": "frames over rows and times together",
 }
 
 
-def _costs(family: Family, met: Met, calls: Sequence[Call]) -> dict[Method, float]:
+def _costs(family: Family, met: Met, calls: Sequence[Call], tile: int) -> dict[Method, float]:
     """Return what each way costs that joins; where results merge only they count for rings and tiles."""
     single = any(not call.merges for call in calls)
     number, longest, matches = len(family.frames), met.windows[-1], sum(met.windows)
@@ -122,15 +127,20 @@ def _costs(family: Family, met: Met, calls: Sequence[Call]) -> dict[Method, floa
         "each": grouped + _JOINED_ROW * met.stored * number,
         "once": grouped + _JOINED_ROW * met.stored + met.asked * (_ANY_KEPT if single else _KEPT) * longest,
         "rings": merged + _JOINED_ROW * met.stored + met.asked * _RINGED * longest,
-        "tiles": merged + _cost_of_tiles(family, met),
+        "tiles": merged + _cost_of_tiles(family, met, tile),
     }
 
 
-def _cost_of_tiles(family: Family, met: Met) -> float:
-    """Return what it costs to make tiles, and to merge those of each window."""
+def _tile(family: Family, met: Met) -> int:
+    """Return how many seconds wide tiles are best: wider ones are fewer, and have more rows at the ends of windows."""
+    return min((3_600 * hours for hours in _TILE_HOURS), key=lambda width: _cost_of_tiles(family, met, width))
+
+
+def _cost_of_tiles(family: Family, met: Met, width: int) -> float:
+    """Return what it costs to make tiles so many seconds wide, and to merge those of each window."""
     if not is_tiled(family) or not family.longest:
         return math.inf
-    days, held = max(family.longest.seconds / 86_400, 1), met.windows[-1]
-    at_ends = (len(family.frames) + 1) * held / days / 2
-    merged = _TILED_END * (len(family.frames) + 1) + _TILE * (2 * min(days, held) + at_ends)
+    ends, held = len(family.frames) + 1, met.windows[-1]
+    number = max(family.longest.seconds / width, 1)
+    merged = _TILED_END * ends + _TILE * (2 * min(number, held) + ends * held / number / 2)
     return _TILED_ROW * met.stored + met.asked * merged

@@ -66,7 +66,7 @@ def _parts(family: Family, way: Way, place: Asked) -> list[Part]:
     if method in {"rings", "tiles"}:
         merging = _some({frame: [call for call in calls if call.merges] for frame, calls in left.items()})
         if method == "tiles" and merging and is_tiled(family):
-            parts.append(add_up(merging, place))
+            parts.append(add_up(merging, place, way))
         elif family.nested and len(merging) > 1:
             parts.append(rings(merging, place, way))
         else:

@@ -16,7 +16,7 @@ ROW, AT, TO, OWN, KNOWN, COUNT, RING = (
 )
 Method = Literal["each", "once", "rings", "tiles", "frames"]
 """How aggregates are computed: a join for each window, one join of the longest, that one with partial results by the
-smallest window that holds a row, partial results of days, or frames of OVER."""
+smallest window that holds a row, partial results of spans of time, or frames of OVER."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,14 @@ class Way:
 
     `banded` numbers the windows whose joins go by spans of time as well as by entity. `totals` names the columns of
     running totals that are stored: where their differences are results they are used. `rest` is how results are computed
-    that rings or tiles cannot be merged to.
+    that rings or tiles cannot be merged to. Tiles are `tile_seconds` wide.
     """
 
     method: Method = "each"
     banded: frozenset[int] = frozenset()
     totals: frozenset[str] = frozenset()
     rest: Method = "each"
+    tile_seconds: int = 86_400
 
     def is_banded(self, number: int) -> bool:
         """Return whether a window's join goes by spans of time."""

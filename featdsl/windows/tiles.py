@@ -1,7 +1,7 @@
-"""Windows by tiles: partial results of each day, and the rows themselves where a window ends within a day.
+"""Windows by tiles: partial results of spans of equal width, and the rows themselves where a window ends within a span.
 
-The work grows with the days in a window and the rows of the days at its ends, not with all rows that match. Tiles are
-made when they are asked for, of the stored rows.
+The work grows with the tiles in a window and the rows of those at its ends, not with all rows that match: the wider tiles
+are, the fewer there are, and the more rows at the ends. They are made when they are asked for, of the stored rows.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from featdsl.names import quote
-from featdsl.windows.family import OWN, RING, ROW, TO, Asked, Call, Family, Frame, Results, entity
+from featdsl.windows.family import OWN, RING, ROW, TO, Asked, Call, Family, Frame, Results, Way, entity
 from featdsl.windows.joins import Part, merge, partials
 
-_DAY, _LAST, _FROM = quote("#day"), quote("#last day"), quote("#from")
-_MICROSECONDS = 86_400_000_000
-_BEYOND = 1_000_000_000
+_TILE, _LAST, _FROM = quote("#tile"), quote("#last tile"), quote("#from")
+_BEYOND = 2**62
 _EDGE = 1_000
-"""Numbers of rings from here on are those of the days in which windows begin."""
+"""Numbers of rings from here on are those of the tiles in which windows begin."""
 
 
 def is_tiled(family: Family) -> bool:
@@ -24,43 +23,43 @@ def is_tiled(family: Family) -> bool:
     return family.nested and family.first.clock == "TIMESTAMP" and not family.first.late
 
 
-def add_up(frames: Mapping[Frame, Sequence[Call]], asked: Asked) -> Part:
+def add_up(frames: Mapping[Frame, Sequence[Call]], asked: Asked, way: Way) -> Part:
     """Return the results of nested windows."""
     listed, name = list(frames), f"{asked.name}_tiles"
-    times, tiles, days, ends = (f"{name}_{suffix}" for suffix in ("times", "made", "days", "ends"))
+    times, tiles, whole, ends = (f"{name}_{suffix}" for suffix in ("times", "made", "whole", "ends"))
     calls = list(dict.fromkeys(call for each in frames.values() for call in each))
     parts = [part for i, call in enumerate(calls) for part in partials(i, call)]
     made = ", ".join(f"{text} AS {column}" for column, text, _ in parts)
     again = ", ".join(f"{how}(e.{column}) AS {column}" for column, _, how in parts)
     rows = asked.rows(sorted({column for frame in listed for column in frame.columns}))
-    rows = f"SELECT *, {_day(OWN)} AS {_DAY} FROM ({rows})"
+    rows = f"SELECT *, {_tile(OWN, way)} AS {_TILE} FROM ({rows})"
     keys = "".join(f"{entity(i)}, " for i in range(len(asked.keys)))
     merged, results = _merged(frames, calls, name)
     bodies = {
-        times: _times(listed, asked),
-        tiles: f"SELECT {keys}{_DAY}, {made}\n  FROM ({rows})\n  GROUP BY ALL",
-        days: f"SELECT {ROW}, {_ring(listed, f'e.{_DAY}')} AS {RING}, {again}\n"
+        times: _times(listed, asked, way),
+        tiles: f"SELECT {keys}{_TILE}, {made}\n  FROM ({rows})\n  GROUP BY ALL",
+        whole: f"SELECT {ROW}, {_ring(listed, f'e.{_TILE}')} AS {RING}, {again}\n"
         f"  FROM {times} AS a\n  JOIN {tiles} AS e ON {' AND '.join(_between(listed, asked))}\n  GROUP BY ALL",
         ends: f"SELECT {ROW}, {RING}, {made}\n"
         f"  FROM ({_ends(listed, times)}) AS a\n  JOIN ({rows}) AS e ON {' AND '.join(_inside(listed, asked))}\n  GROUP BY ALL",
-        name: f"SELECT {ROW}, {merged}\n  FROM (FROM {days} UNION ALL FROM {ends})\n  GROUP BY {ROW}",
+        name: f"SELECT {ROW}, {merged}\n  FROM (FROM {whole} UNION ALL FROM {ends})\n  GROUP BY {ROW}",
     }
     return Part([f"{key} AS (\n  {body}\n)" for key, body in bodies.items()], [name], results)
 
 
-def _day(time: str) -> str:
-    """Return the number of the day of a time, of which one is before all and one after."""
+def _tile(time: str, way: Way) -> str:
+    """Return the number of the tile of a time, of which one is before all and one after."""
     beyond = f"CASE WHEN {time} > TIMESTAMP '1970-01-01' THEN {_BEYOND} ELSE -{_BEYOND} END"
-    return f"CAST(coalesce(epoch_us({time}) // {_MICROSECONDS}, {beyond}) AS INTEGER)"
+    return f"coalesce(epoch_us({time}) // {way.tile_seconds}000000, {beyond})"
 
 
-def _times(frames: Sequence[Frame], asked: Asked) -> str:
-    """Return the query of the times, with the day and the start of each window."""
+def _times(frames: Sequence[Frame], asked: Asked, way: Way) -> str:
+    """Return the query of the times, with the tile and the start of each window."""
     later = f"SELECT *, {asked.later} AS {TO} FROM {asked.times}"
     starts = {number: start for number, frame in enumerate(frames) if (start := frame.earlier(TO))}
     listed = "".join(f", {start} AS {_start(number)}" for number, start in starts.items())
-    days = "".join(f", {_day(_start(number))} AS {_first(number)}" for number in starts)
-    return f"SELECT *, {_day(TO)} AS {_LAST}{days} FROM (SELECT *{listed} FROM ({later})) WHERE {TO} IS NOT NULL"
+    tiles = "".join(f", {_tile(_start(number), way)} AS {_first(number)}" for number in starts)
+    return f"SELECT *, {_tile(TO, way)} AS {_LAST}{tiles} FROM (SELECT *{listed} FROM ({later})) WHERE {TO} IS NOT NULL"
 
 
 def _start(number: int) -> str:
@@ -68,29 +67,29 @@ def _start(number: int) -> str:
 
 
 def _first(number: int) -> str:
-    return quote(f"#day{number}")
+    return quote(f"#tile{number}")
 
 
 def _between(frames: Sequence[Frame], asked: Asked) -> list[str]:
     """Return the conditions that a tile `e` lies within the longest window of a time `a`."""
-    on = [*asked.same_entity, f"e.{_DAY} < a.{_LAST}"]
-    return [*on, f"e.{_DAY} > a.{_first(len(frames) - 1)}"] if frames[-1].window.length else on
+    on = [*asked.same_entity, f"e.{_TILE} < a.{_LAST}"]
+    return [*on, f"e.{_TILE} > a.{_first(len(frames) - 1)}"] if frames[-1].window.length else on
 
 
-def _ring(frames: Sequence[Frame], day: str) -> str:
-    """Return how many of the windows, the shortest first, begin after a day or in it."""
-    begun = [f"({day} <= a.{_first(i)})::SMALLINT" for i, frame in enumerate(frames) if frame.window.length]
+def _ring(frames: Sequence[Frame], tile: str) -> str:
+    """Return how many of the windows, the shortest first, begin after a tile or in it."""
+    begun = [f"({tile} <= a.{_first(i)})::SMALLINT" for i, frame in enumerate(frames) if frame.window.length]
     return " + ".join(["0::SMALLINT", *begun])
 
 
 def _ends(frames: Sequence[Frame], times: str) -> str:
-    """Return the query of the days in which windows begin or end, and from when in them rows count.
+    """Return the query of the tiles in which windows begin or end, and from when in them rows count.
 
-    The last day is shared by the windows that begin before it; those that begin in it have only their own part.
+    The last tile is shared by the windows that begin before it; those that begin in it have only their own part.
     """
     starts = [number for number, frame in enumerate(frames) if frame.window.length]
     listed = {
-        _DAY: [f"a.{_LAST}", *(f"a.{_first(i)}" for i in starts)],
+        _TILE: [f"a.{_LAST}", *(f"a.{_first(i)}" for i in starts)],
         _FROM: ["TIMESTAMP '-infinity'", *(f"a.{_start(i)}" for i in starts)],
         RING: [_ring(frames, f"a.{_LAST}"), *(f"{_EDGE + i}::SMALLINT" for i in starts)],
     }
@@ -99,14 +98,14 @@ def _ends(frames: Sequence[Frame], times: str) -> str:
 
 
 def _inside(frames: Sequence[Frame], asked: Asked) -> list[str]:
-    """Return the conditions that a row `e` lies in the part of a day that counts at an end `a`."""
+    """Return the conditions that a row `e` lies in the part of a tile that counts at an end `a`."""
     closed = frames[0].window.closed
     until = f"e.{OWN} {'<=' if closed in {'right', 'both'} else '<'} a.{TO}"
-    return [*asked.same_entity, f"e.{_DAY} = a.{_DAY}", until, frames[0].starts(f"e.{OWN}", f"a.{_FROM}")]
+    return [*asked.same_entity, f"e.{_TILE} = a.{_TILE}", until, frames[0].starts(f"e.{OWN}", f"a.{_FROM}")]
 
 
 def _merged(frames: Mapping[Frame, Sequence[Call]], calls: Sequence[Call], name: str) -> tuple[str, Results]:
-    """Return the results merged from those of days and ends, and where each of them stands."""
+    """Return the results merged from those of whole tiles and of ends, and where each of them stands."""
     listed, results = [], {}
     for number, (frame, own) in enumerate(frames.items()):
         where = f" FILTER (WHERE {RING} <= {number} OR {RING} = {_EDGE + number})"
