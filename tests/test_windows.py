@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from featdsl import Entity, Feature, FeatureGroup, FeatureStore, Source, aggregates
 from featdsl.definitions import FeatureDefinition, Window
-from featdsl.durations import length
+from featdsl.durations import length, seconds
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Origin, RequestError
 from featdsl.strategies import place, windows
 from featdsl.strategies.windows import Met
@@ -645,3 +645,15 @@ def test_the_cheapest_way_is_chosen(calls: list[str], met: Met, way: str) -> Non
     assert way in {"totals", chosen.method}
     assert str(met) in reason
     assert bool(chosen.banded) == (met.entity > max(8 * met.windows[0], 300) and way != "totals") or way == "frames"
+
+
+@pytest.mark.parametrize(
+    ("held", "width"), [(500, "1 day"), (5_000, "6 hours"), (50_000, "3 hours"), (500_000, "1 hour")]
+)
+def test_tiles_are_as_wide_as_is_best(held: float, width: str) -> None:
+    """The more rows a window holds, the narrower tiles are: fewer rows stand at the ends of windows then."""
+    met = Met(1_000_000, 10_000_000, 2 * held, (held, held))
+    chosen, reason = windows.way_of(family("min(v)", "max(v)"), met, frozenset())
+
+    assert (chosen.method, chosen.tile_seconds) == ("tiles", seconds(width))
+    assert f"spans of {width} merged" in reason

@@ -142,5 +142,5 @@ def _cost_of_tiles(family: Family, met: Met, width: int) -> float:
         return math.inf
     ends, held = len(family.frames) + 1, met.windows[-1]
     number = max(family.longest.seconds / width, 1)
-    merged = _TILED_END * ends + _TILE * (2 * min(number, held) + ends * held / number / 2)
+    merged = _TILED_END * ends + _TILE * (min(number, held) + ends * held / number / 2)
     return _TILED_ROW * met.stored + met.asked * merged
