@@ -540,7 +540,7 @@ _MAPPINGS = {
 
 def address(definition: Definition) -> str:
     """Return the name that others use for a definition."""
-    return definition.address if isinstance(definition, FeatureDefinition | SetDefinition) else definition.name
+    return definition.address if isinstance(definition, (FeatureDefinition, SetDefinition)) else definition.name
 
 
 @cache

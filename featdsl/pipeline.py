@@ -78,7 +78,10 @@ def make_plan(project: Project, store: Store, environment: str = PROD, select: S
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage meanwhile: a plan makes many things and drops few, and looking at all of them again costs as much."""
+    """Look for no garbage meanwhile: a plan makes many things and drops few, and looking at all of them again costs as much.
+
+    Nor is what was made looked at once more right after that: it counts as old, which is looked at when there is as much again.
+    """
     if not gc.isenabled():
         yield
         return
@@ -86,6 +89,9 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():  # else someone has set things aside, for longer
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()
 
 

@@ -624,9 +624,26 @@ for n in range(40):
     workspace.apply()
     data = workspace.root / ".featdsl" / "data"
     assert len(list(data.iterdir())) == 2
+    assert sum(path.stat().st_size for path in data.iterdir()) < 40 * 100_000  # not a quarter of a MiB each
     union = " UNION ALL ".join(f"SELECT {n} AS n, v FROM prod.g_{n} WHERE user_id = 2" for n in range(40))
     assert workspace.published(f"{union} ORDER BY n") == [(n, 2 * n) for n in range(40)]
     file = workspace.root / "features" / "many.py"
     file.write_text(file.read_text(encoding="utf-8").replace("v * {n}", "v * {n} * 20"), encoding="utf-8")
     assert "1000" in workspace.run("apply", "--yes").stderr
     assert len(list(data.iterdir())) == 2
+
+
+def test_a_catalogue_of_another_layout_is_gone_on_with(applied: Workspace, edit: Edit) -> None:
+    """Stores were in blocks of a quarter of a MiB once; what is new is added to the same catalogue."""
+    catalogue = applied.root / ".featdsl" / "store.duckdb"
+    catalogue.rename(catalogue.with_name("as-made"))
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{catalogue.with_name('as-made')}' AS made (READ_ONLY)")
+        connection.execute(f"ATTACH '{catalogue}' AS larger (STORAGE_VERSION 'v1.5.0', BLOCK_SIZE 262144)")
+        connection.execute("COPY FROM DATABASE made TO larger")
+    catalogue.with_name("as-made").unlink()
+    edit("features/lending/__init__.py", "income / 12", "income / 24")
+    assert "credit_risk@2" in featdsl(applied, "plan")
+    applied.apply()
+    assert applied.published("SELECT monthly FROM prod.affordability WHERE user_id = 3 LIMIT 1")
+    assert featdsl(applied, "doctor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featdsl import graph
+from featdsl import graph, pipeline
 from featdsl.definitions import Catalog
 from featdsl.engine import connect, state
 from featdsl.memory import Memory
@@ -230,3 +231,24 @@ def test_catalogues_are_put_together_and_taken_apart(bank: Workspace) -> None:
     assert rest.features == whole.features
     assert rest.updated(groups) == groups.updated(rest) == whole
     assert list(rest.updated(groups)) == list(Catalog.of(reversed([*whole])))
+
+
+def test_what_a_plan_made_is_not_looked_through_for_garbage() -> None:
+    """Neither while it is made nor right after that: the collector takes it for old."""
+    looked: list[int] = []
+
+    def watch(phase: str, found: dict[str, int]) -> None:
+        looked.extend([found["generation"]] if phase == "stop" else [])
+
+    gc.callbacks.append(watch)
+    try:
+        with pipeline.uncollected():
+            made = [[number] for number in range(200_000)]
+            assert not looked
+        later = [[number] for number in range(2_000)]
+    finally:
+        gc.callbacks.remove(watch)
+    assert (len(made), len(later)) == (200_000, 2_000)
+    assert set(looked) == {0}  # and thus the collector is at work again
+    assert gc.isenabled()
+    assert not gc.get_freeze_count()
