@@ -5,7 +5,8 @@ Run in the repository, on Linux: python benchmarks/apply.py [--alone] [--groups 
 A size of 0 leaves its part out. The parts:
 
 - groups: the project of benchmarks/plan.py, N groups of 10 features. "CREATE TABLE" is one process of DuckDB that
-  runs the query of each model, and nothing else.
+  runs the query of each model, and nothing else. The others run once as they come, and once "checked", with what an
+  apply of featdsl always does: no two rows of a key and a time in any table, and none without, before it counts.
 - rows: one group of 10 features at each time at which a row came, and one of windows over the same rows. Here the
   queries of featdsl's own tables are what all the others run, into one database, with as many threads.
 - long: a group of 20 features with [engine] memory_limit. Told is the peak of memory of the process that applies it.
@@ -41,11 +42,22 @@ connection.close()
 WHERE = {"featdsl": ".featdsl/store.duckdb", "raw": "db.duckdb", "sqlmesh": "db.duckdb", "dbt": "db.duckdb"}
 SCHEMA = {"featdsl": "prod", "raw": "bench", "sqlmesh": "bench", "dbt": "main"}
 APPLY = {**plan.APPLY, "raw": [sys.executable, "raw.py"]}
+CHECKING = {
+    tool: ["build" if word == "run" and tool == "dbt" else word for word in APPLY[tool]] for tool in ("sqlmesh", "dbt")
+}
+"""Commands that also check: a SQLMesh plan runs what audits there are."""
+UNIQUE_ON = """{% test unique_on(model, columns) %}
+select {{ columns | join(', ') }} from {{ model }} group by all
+having count(*) > 1 or {% for each in columns %}{{ each }} is null{{ '' if loop.last else ' or ' }}{% endfor %}
+{% endtest %}
+"""
 MADE = [".featdsl", "db.duckdb", "db.duckdb.wal", ".cache", "target", "logs"]
 """What an apply leaves."""
 
 
-def rounds(root: Path, tools: Sequence[str], number: int) -> dict[str, list[Took]]:
+def rounds(
+    root: Path, tools: Sequence[str], number: int, commands: Mapping[str, Sequence[str]] = APPLY
+) -> dict[str, list[Took]]:
     """Apply each project in turns, from nothing, and return what that took."""
     took: dict[str, list[Took]] = {tool: [] for tool in tools}
     for _ in range(number):
@@ -53,7 +65,7 @@ def rounds(root: Path, tools: Sequence[str], number: int) -> dict[str, list[Took
             for name in MADE:
                 path = root / tool / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            took[tool].append(plan.run(APPLY[tool], root / tool))
+            took[tool].append(plan.run(commands[tool], root / tool))
     return took
 
 
@@ -116,6 +128,27 @@ def many(number: int, tools: Sequence[str]) -> None:
         told("first apply", rounds(root, tools, 1))
         sums = {f"g{each.number}": [f"g{each.number}_f{j}" for j in range(plan.FEATURES)] for each in wanted}
         same(root, tools, sums)
+        others = [tool for tool in tools if tool in CHECKING]
+        if others:
+            write_checks(root, [f"g{each.number}" for each in wanted], others)
+            told("first apply, checked", rounds(root, ["featdsl", *others], 1, {**APPLY, **CHECKING}))
+            same(root, ["featdsl", *others], sums)
+
+
+def write_checks(root: Path, models: Sequence[str], tools: Sequence[str]) -> None:
+    """Let other tools check each model: one query a model in dbt, two audits in SQLMesh, which has them built in."""
+    if "dbt" in tools:
+        plan.save(root / "dbt" / "macros" / "unique_on.sql", UNIQUE_ON)
+        tests = "    data_tests:\n      - unique_on: {arguments: {columns: [user_id, seen]}}\n"
+        listed = "".join(f"  - name: {model}\n{tests}" for model in models)
+        plan.save(root / "dbt" / "models" / "checks.yml", f"version: 2\nmodels:\n{listed}")
+    if "sqlmesh" in tools:
+        columns = "columns := (user_id, seen)"
+        audits = f"audits (unique_combination_of_columns({columns}), not_null({columns}))"
+        for model in models:
+            path = root / "sqlmesh" / "models" / f"{model}.sql"
+            text = path.read_text(encoding="utf-8")
+            plan.save(path, text.replace("grain (user_id, seen)", f"grain (user_id, seen), {audits}"))
 
 
 # Many rows
