@@ -24,6 +24,7 @@ _RINGED = 0.055  # rings: a row in the longest window, which goes to the ring th
 _TILED_ROW, _TILED_END, _TILE = 0.35, 0.28, 0.012  # tiles: a stored row, an end of a window, a tile or a row in it
 _FRAME_ROW = 0.67
 _TILE_HOURS = (1, 3, 6, 12, 24, 72, 168, 336, 720)
+"""How wide tiles may be: the times that people give windows in are multiples of most."""
 _BAND_FROM = 8
 """How many times as many rows as a window holds an entity must have before spans of time are worth it."""
 _BAND_ROWS = 300
