@@ -609,18 +609,22 @@ def test_many_groups_share_few_files(workspace: Workspace) -> None:
     """The tables of one apply go into files of 32, and a failed one leaves none of them."""
     workspace.write(
         {
-            "featproject.toml": '[project]\nname = "many"\n',
+            "featproject.toml": '[project]\nname = "many"\n[engine]\nthreads = 2\n',
             "features/many.py": """
 from featdsl import Entity, Feature, FeatureGroup, Source
 
 user = Entity("user", keys={"user_id": int})
-rows = Source("rows", frame=[{"user_id": 1, "v": 1}, {"user_id": 2, "v": 2}])
+rows = Source("rows", path="rows.parquet")
 for n in range(40):
     class Group(FeatureGroup, entity=user, source=rows, name=f"g_{n}"):
         v = Feature(int, sql=f"v * {n}", expect="v < 1000")
 """,
         }
     )
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT i AS user_id, i AS v FROM range(1, 3) t(i)) TO '{workspace.root / 'rows.parquet'}'"
+        )
     workspace.apply()
     data = workspace.root / ".featdsl" / "data"
     assert len(list(data.iterdir())) == 2
@@ -631,6 +635,38 @@ for n in range(40):
     file.write_text(file.read_text(encoding="utf-8").replace("v * {n}", "v * {n} * 20"), encoding="utf-8")
     assert "1000" in workspace.run("apply", "--yes").stderr
     assert len(list(data.iterdir())) == 2
+
+
+def test_large_tables_are_not_in_small_blocks(workspace: Workspace) -> None:
+    """They take half as much again there, where values repeat; a small table takes a block of a file at least."""
+    workspace.write(
+        {
+            "featproject.toml": '[project]\nname = "sizes"\n[engine]\nthreads = 2\n',
+            "features/sizes.py": """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+few, many = (Source(name, path=f"{name}.parquet") for name in ("few", "many"))
+
+class Few(FeatureGroup, entity=user, source=few):
+    v = Feature(str, sql="v")
+
+class Many(FeatureGroup, entity=user, source=many):
+    v = Feature(str, sql="v")
+""",
+        }
+    )
+    with duckdb.connect() as connection:
+        for name, rows in {"few": 10, "many": 200_000}.items():
+            query = f"SELECT i AS user_id, 'tail number ' || i % 4000 AS v FROM range({rows}) t(i)"
+            connection.execute(f"COPY ({query}) TO '{workspace.root / name}.parquet'")
+    workspace.apply()
+    laid = {}
+    for path in (workspace.root / ".featdsl" / "data").iterdir():
+        with duckdb.connect(str(path), read_only=True) as connection:
+            ((block,),) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()
+            laid |= {name: block for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    assert {name.partition("_")[0]: block for name, block in laid.items()} == {"few": 65_536, "many": 262_144}
 
 
 def test_a_catalogue_of_another_layout_is_gone_on_with(applied: Workspace, edit: Edit) -> None:

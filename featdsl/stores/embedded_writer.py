@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from featdsl.project import Project
 
 _STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
-_NEW = f"{_STORAGE}, BLOCK_SIZE 65536"
-"""How a new file is laid out. A table takes at least one block, of 256 KiB unless said; large ones are no slower in less."""
+_SMALL = f"{_STORAGE}, BLOCK_SIZE 65536"
+"""How a file of small tables is laid out: each takes a block at least. In the 256 KiB that it has else, more rows compress better."""
 _TABLES_A_FILE = 32
 """A view that is read loads the whole catalogue of its table's file, and opening a file takes longer than reading few rows."""
 _TABLE = re.compile(r'\btables\.("(?:[^"]|"")+"|\w+)')
@@ -72,7 +72,8 @@ class EmbeddedWriter(Recording):
         self._folder, self._history = folder, project.history_seconds
         self._files: list[str] = []
         self._sizes: dict[str, int] = {}
-        self._newest, self._begun = "", 0
+        self._newest: dict[str, tuple[str, int]] = {}
+        """For each layout the newest file, and how many tables were begun in it."""
         self._journal = Journal(folder / UNFINISHED)
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
         seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
@@ -114,7 +115,7 @@ class EmbeddedWriter(Recording):
         """Begin to make a small table and to check it, beside all else; `build` with the same query ends it."""
         if table not in self._left:
             self.open(reads)
-            self._ahead.begin(New(table, sql, *self._stored(table)), check)
+            self._ahead.begin(New(table, sql, *self._stored(table, _SMALL)), check)
 
     def holds(self, check: str) -> bool:
         """Whether a check was begun along with a table that is built by now, and found nothing."""
@@ -240,13 +241,14 @@ class EmbeddedWriter(Recording):
             kept = _in_file(table.parts[-1].file, table.name + NEXT)
             self.connection.execute(f"CREATE OR REPLACE TABLE {kept} AS\n{first}")
 
-    def _stored(self, table: str) -> tuple[str, str]:
+    def _stored(self, table: str, layout: str = _STORAGE) -> tuple[str, str]:
         """Return the file that a new table is written to, and its name for this session."""
-        if self._begun % _TABLES_A_FILE == 0:
-            self._start_file()
-        self._begun += 1
+        file, begun = self._newest.get(layout, ("", 0))
+        if begun % _TABLES_A_FILE == 0:
+            file = self._start_file(layout)
+        self._newest[layout] = file, begun + 1
         # Not into one that was taken over: there may be a table of that name which nobody has noted.
-        return self._newest, _in_file(self._newest, table)
+        return file, _in_file(file, table)
 
     def _count_entities(self, file: str) -> None:
         """Note how many rows an entity has on average, and the entity of an average row, in the tables of a file.
@@ -265,18 +267,20 @@ class EmbeddedWriter(Recording):
         for number, name in enumerate(names):
             self._edits.tables[name] = replace(self._built[name], entity_rows=known.get(number, (0.0, 0.0)))
 
-    def _start_file(self) -> None:
+    def _start_file(self, layout: str) -> str:
         (self._folder / "data").mkdir(exist_ok=True)
-        self._newest = f"data/{self.serial:06d}-{uuid.uuid4().hex[:8]}.duckdb"
-        self._files.append(self._newest)
-        path = self._folder / self._newest
-        self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({_NEW})")
+        file = f"data/{self.serial:06d}-{uuid.uuid4().hex[:8]}.duckdb"
+        self._files.append(file)
+        path = self._folder / file
+        self.connection.execute(f"ATTACH {literal(str(path))} AS {quote(path.stem)} ({layout})")
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS tables")
+        return file
 
     def written(self) -> int:
         """Return how many bytes the tables that this apply has built take so far."""
-        # Only the newest file grows; there may be hundreds.
-        grown = {file for file in self._files if file == self._newest or file not in self._sizes}
+        # Only the newest files grow; there may be hundreds.
+        newest = {file for file, _ in self._newest.values()}
+        grown = {file for file in self._files if file in newest or file not in self._sizes}
         self._sizes |= {file: self._size(file) for file in grown}
         return sum(self._sizes.values())
 
@@ -391,7 +395,7 @@ class EmbeddedWriter(Recording):
             shutil.copyfile(path, partial)
         connection = duckdb.connect()
         try:
-            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_NEW if fresh else _STORAGE})")
+            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_SMALL if fresh else _STORAGE})")
             connection.execute("USE catalogue")
             if fresh:
                 connection.execute(TABLES)
