@@ -25,7 +25,7 @@ test-oldest: .venv-oldest/ready
 
 .venv-oldest/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet --require-hashes -r requirements.lock
+	.venv-oldest/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	.venv-oldest/bin/python -m pip install --quiet duckdb==1.5.5
 	.venv-oldest/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
@@ -41,11 +41,12 @@ torture: .venv/ready .venv-team/ready
 
 .venv-team/ready: requirements-team.lock pyproject.toml
 	$(PYTHON) -m venv .venv-team
-	.venv-team/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-team.lock
+	.venv-team/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-team.lock
 	.venv-team/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# The exact versions that the tests passed with, from the ranges in pyproject.toml.
+# The exact versions that the tests passed with, from the ranges in pyproject.toml: all that is needed, so they are installed
+# with --no-deps. Older pips, asked to find what an extra needs, take a release that is newer than the lock, and stop.
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
@@ -53,6 +54,6 @@ lock: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@

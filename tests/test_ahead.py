@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 
 import duckdb
@@ -46,10 +47,16 @@ def test_what_was_begun_is_built(store: EmbeddedStore) -> None:
 
 
 def test_one_thread_makes_one_table_at_a_time(workspace: Workspace) -> None:
-    """Whoever limits the engine is not given a second session."""
+    """In one session, but in the same files: how they are laid out does not depend on the machine."""
     settings = Settings(project=ProjectTable(name="bank"), engine=EngineTable(threads=1))
     with EmbeddedStore(Project(workspace.root, settings)).writing(pytest.fail) as writer:
+        for name in ("t0", "t1"):
+            assert writer.has_room
+            writer.begin(name, SELECT)
         assert not writer.has_room
+        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("featdsl")] == ["featdsl_0"]
+        for name in ("t1", "t0"):
+            assert writer.build(name, SELECT, COLUMNS, ()) == 1000
 
 
 def test_an_error_is_told_where_the_table_is_built(store: EmbeddedStore) -> None:
@@ -137,7 +144,12 @@ class Derived(FeatureGroup, entity=user, inputs=[groups[0].v.alias("a"), groups[
 
 @pytest.mark.parametrize(
     ("kind", "engine", "begun"),
-    [("parquet", "threads = 2", 8), ("parquet", "threads = 2\nbatch_rows = 99", 0), ("csv", "threads = 2", 1)],
+    [
+        ("parquet", "threads = 2", 8),
+        ("parquet", "threads = 1", 8),
+        ("parquet", "threads = 2\nbatch_rows = 99", 0),
+        ("csv", "threads = 2", 1),
+    ],
 )
 def test_an_apply_begins_with_tables_that_are_small(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, kind: str, engine: str, begun: int

@@ -667,19 +667,3 @@ class Many(FeatureGroup, entity=user, source=many):
             ((block,),) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()
             laid |= {name: block for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     assert {name.partition("_")[0]: block for name, block in laid.items()} == {"few": 65_536, "many": 262_144}
-
-
-def test_a_catalogue_of_another_layout_is_gone_on_with(applied: Workspace, edit: Edit) -> None:
-    """Stores were in blocks of a quarter of a MiB once; what is new is added to the same catalogue."""
-    catalogue = applied.root / ".featdsl" / "store.duckdb"
-    catalogue.rename(catalogue.with_name("as-made"))
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{catalogue.with_name('as-made')}' AS made (READ_ONLY)")
-        connection.execute(f"ATTACH '{catalogue}' AS larger (STORAGE_VERSION 'v1.5.0', BLOCK_SIZE 262144)")
-        connection.execute("COPY FROM DATABASE made TO larger")
-    catalogue.with_name("as-made").unlink()
-    edit("features/lending/__init__.py", "income / 12", "income / 24")
-    assert "credit_risk@2" in featdsl(applied, "plan")
-    applied.apply()
-    assert applied.published("SELECT monthly FROM prod.affordability WHERE user_id = 3 LIMIT 1")
-    assert featdsl(applied, "doctor")

@@ -84,7 +84,7 @@ class Ahead:
     @property
     def has_room(self) -> bool:
         """Whether another table may be begun."""
-        return self._workers > 1 and len(self._begun) < 2 * self._workers
+        return len(self._begun) < 2 * self._workers
 
     def begin(self, new: New, check: str) -> None:
         """Begin to make a table, and then to run a check of it, if there is one."""

@@ -395,7 +395,7 @@ class EmbeddedWriter(Recording):
             shutil.copyfile(path, partial)
         connection = duckdb.connect()
         try:
-            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_SMALL if fresh else _STORAGE})")
+            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE})")
             connection.execute("USE catalogue")
             if fresh:
                 connection.execute(TABLES)
