@@ -13,11 +13,13 @@ def main() -> None:
         signal.signal(signal.SIGINT, stopping.leave)
         sys.unraisablehook = stopping.end_if_lost
     from featdsl.cli import main as run
+    from featdsl.printing import own_output
 
     try:
         if heard:
             signal.signal(signal.SIGINT, stopping.interrupt)
-        run(prog_name="featdsl")
+        with own_output():
+            run(prog_name="featdsl")
     except BaseException:
         if stopping.asked():
             stopping.leave()

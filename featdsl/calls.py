@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from featdsl import frames
+from featdsl import frames, printing
 from featdsl.callables import line_of
 from featdsl.definitions import Column, FunctionDefinition, SourceDefinition
 from featdsl.dtypes import gives
@@ -124,7 +124,8 @@ class _Call:
         names = self.use.function.parameters
         given = {name: array.combine_chunks() for name, array in zip(names, arrays, strict=True)}
         try:
-            result = self.function(**given)
+            with printing.aside():
+                result = self.function(**given)
         except KeyboardInterrupt:
             self.stopped = True  # the engine makes an error of its own of it
             raise
@@ -191,7 +192,8 @@ def open_source(connection: DuckDBPyConnection, source: SourceDefinition, functi
         for name in source.function.parameters
     }
     try:
-        rows = called(**tables)
+        with printing.aside():
+            rows = called(**tables)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
         raise DataError(_raised(f"source {source.name}", source.function, called, error).seen_from(root)) from None
     wrong = _keep(connection, source, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from featdsl.project import Project
 
 formats = click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_WIDTH = 100
 _PRINTABLE = frozenset(range(32, 127)) - {ord("\\")}
 environment = click.option(
     "--env", "env", default="prod", show_default=True, envvar="FEATDSL_ENV", metavar="NAME", help="The environment."
@@ -135,8 +136,14 @@ def failing(format_: str) -> Iterator[None]:
 
 
 def width() -> int:
-    """Return how many columns there are to print in."""
-    return shutil.get_terminal_size((100, 24)).columns
+    """Return how many columns there are to print in: what COLUMNS says, else those of the terminal, else 100."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _WIDTH
+    except (OSError, ValueError):  # no terminal, or no file
+        return _WIDTH
 
 
 def confirm(question: str, instead: str) -> None:

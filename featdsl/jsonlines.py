@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from featdsl import printing
 from featdsl.errors import FeatdslError, Problem
 from featdsl.events import Event
 from featdsl.names import snake_case
@@ -30,4 +31,4 @@ def _plain(problem: Problem) -> dict[str, str | None]:
 def _line(name: str, said: dict[str, object]) -> None:
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in said.items()}
-    print(json.dumps({"event": name, "at": at, **rounded}, ensure_ascii=False, default=str), flush=True)  # noqa: T201
+    printing.line(json.dumps({"event": name, "at": at, **rounded}, ensure_ascii=False, default=str))

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from featdsl import macros, sourcecode
+from featdsl import macros, modules, printing, sourcecode
 from featdsl.declaration import Declaration, collecting
 from featdsl.errors import DeclarationError, FeatdslError, Origin, Problem
 from featdsl.names import did_you_mean
-from featdsl.project import Project
+from featdsl.project import FILE, Project
 
 _CHECKED_HASH = importlib.util.MAGIC_NUMBER + (0b11).to_bytes(4, "little")
 """What a bytecode file begins with that belongs to a text by its hash, which follows: PEP 552."""
@@ -46,19 +46,21 @@ def load(project: Project) -> Loaded:
             mend="Make it, or start a project with: featdsl init",
         )
         raise DeclarationError(problem)
-    with collecting() as collector, _importing_afresh(project) as finder:
-        for module in _modules(project):
+    if not project.features.name.isidentifier():
+        what = (
+            f'features = "{project.settings.project.features}" in [project] names a folder that Python cannot import.'
+        )
+        raise DeclarationError(
+            Problem(
+                "Folder cannot be imported", what, Origin(FILE, 1), "Rename the folder: letters, digits, underscores."
+            )
+        )
+    found = modules.find(project.features)
+    with collecting() as collector, _importing_afresh(project) as finder, printing.aside():
+        for module in found.names:
             finder.attempt(module)
-    return Loaded(tuple(collector.declarations), (*finder.problems, *collector.problems), macros.read(project))
-
-
-def _modules(project: Project) -> Iterator[str]:
-    """Yield the package's modules, parents first, in an order that no file system decides."""
-    package = project.features
-    for file in sorted(package.rglob("*.py"), key=lambda path: path.relative_to(package).parts):
-        parts = file.relative_to(package.parent).with_suffix("").parts
-        if all(part.isidentifier() for part in parts):
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    problems = (*found.problems, *finder.problems, *collector.problems)
+    return Loaded(tuple(collector.declarations), problems, macros.read(project))
 
 
 class _FreshLoader(importlib.machinery.SourceFileLoader):

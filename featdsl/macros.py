@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from featdsl import templates
+from featdsl import modules, templates
 from featdsl.errors import Origin, Problem
 from featdsl.templates import MacroFile
 
@@ -35,7 +35,7 @@ class Library:
 
 def read(project: Project) -> dict[str, str]:
     """Return the text of each macro file by its path from the project's root, in an order no file system decides."""
-    found = (path for path in project.features.rglob("*.sql") if path.parent.name == "macros" and path.is_file())
+    found = (path for path in modules.walk(project.features) if path.parent.name == "macros" and path.suffix == ".sql")
     texts = {path.relative_to(project.root).as_posix(): path for path in found}
     return {name: texts[name].read_text(encoding="utf-8", errors="replace") for name in sorted(texts)}
 

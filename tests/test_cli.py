@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 
+from featdsl import printing
 from featdsl.cli import main
 from tests.conftest import Workspace
 
@@ -105,6 +107,80 @@ def test_apply_tells_machines_what_it_did(bank: Workspace) -> None:
     steps = 1 + 2 + 3 + 4 + 10  # a source, tables, checks, views, records
     last = json.loads(done.stdout.splitlines()[-1])
     assert {name: last[name] for name in ("serial", "changes", "steps")} == {"serial": 1, "changes": 10, "steps": steps}
+
+
+PRINTING = """
+import atexit, os, subprocess, sys
+import pyarrow as pa
+from featdsl import Entity, Feature, FeatureGroup, Source, python_feature
+
+print("loading")
+sys.stdout.write("written\\n")
+os.write(1, b"by descriptor\\n")
+subprocess.run(["echo", "by a program"])
+atexit.register(print, "at exit")
+user = Entity("user", keys={"user_id": int})
+
+
+def rows():
+    print("in a source")
+    return [{"user_id": 1, "day": "2026-01-01", "x": 1.0}]
+
+
+class G(FeatureGroup, entity=user, source=Source("s", function=rows, columns={"user_id": int, "day": str, "x": float})):
+    y = Feature(float, sql="x")
+
+    @python_feature(float)
+    def z(x):
+        print("in a feature")
+        return x
+"""
+COMMANDS_OF_JSON = [
+    ("plan", "--format", "json"), ("plan", "--preview", "--format", "json"), ("apply", "--yes", "--format", "json"),
+    ("refresh", "--full", "--format", "json"), ("list", "--format", "json"), ("get", "z", "--key", "user_id=1", "--format", "json"),
+    ("check", "--format", "json"), ("show", "g.z", "--format", "json"),
+]  # fmt: skip
+
+
+def test_what_users_code_prints_is_no_result(workspace: Workspace) -> None:
+    """It goes to standard error, by whatever way, from modules, sources and features, whatever the command prints."""
+    workspace.write({"featproject.toml": '[project]\nname = "odd"\n', "features/__init__.py": PRINTING})
+    told = {}
+    for command in COMMANDS_OF_JSON:
+        done = workspace.spawn(*command)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines() if command[0] in {"apply", "refresh"} else [done.stdout]
+        assert [json.loads(line) is not None for line in lines] == [True] * max(1, len(lines)), command
+        told[command[0]] = done.stderr.split("\n")
+    loading = {"loading", "written", "by descriptor", "by a program", "at exit"}
+    assert loading <= {*told["plan"]}
+    assert {*loading, "in a source", "in a feature"} <= {*told["apply"]}
+
+
+def test_what_users_code_prints_in_a_program_is_no_result(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a command runs in a program of its own, and standard output is that program's again afterwards."""
+    workspace.write({"featproject.toml": '[project]\nname = "odd"\n', "features/__init__.py": "print('loading')\n"})
+    done = workspace.run("plan", "--format", "json")
+    assert json.loads(done.stdout)["project"] == "odd"
+    assert done.stderr == "loading\n"
+    sys.stdout.write("afterwards\n")
+    assert capsys.readouterr().out == "afterwards\n"
+
+
+def test_what_threads_print_meanwhile_reaches_the_terminal_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two at once set standard output aside and bring it back, in any order."""
+    first, second = printing.aside(), printing.aside()
+    first.__enter__()
+    second.__enter__()
+    sys.stdout.write("user\n")
+    printing.line("result")
+    first.__exit__(None, None, None)
+    sys.stdout.write("user again\n")
+    second.__exit__(None, None, None)
+    sys.stdout.write("after\n")
+    assert capsys.readouterr() == ("result\nafter\n", "user\nuser again\n")
 
 
 def test_values_from_the_command_line(bank: Workspace) -> None:

@@ -6,7 +6,9 @@ import importlib
 import importlib.machinery
 import importlib.util
 import os
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,11 +78,128 @@ def test_modules_in_nested_folders_are_found(declared: Workspace) -> None:
     assert addresses(declared)[-2:] == ["entity card", "entity term"]
 
 
-def test_files_that_are_no_modules_are_passed_over(declared: Workspace) -> None:
-    """Python could not import these by name either."""
-    declared.write({"features/accounts/not-a-module.py": "1/0", "features/.ipynb_checkpoints/x.py": "1/0"})
+WINE = "from featdsl import Entity\nwine = Entity('wine', keys={'wine': str})\n"
+RULE = "a module's name has only letters, digits and underscores, and begins with no digit"
+
+
+@pytest.mark.parametrize(
+    ("path", "renamed"),
+    [
+        ("accounts/my-mod.py", "accounts/my_mod.py"),
+        ("accounts/model.v2.py", "accounts/model_v2.py"),
+        ("accounts/two words.py", "accounts/two_words.py"),
+        ("2024.py", "v2024.py"),
+        ("risk/über 18.py", "risk/_ber_18.py"),
+    ],
+)
+def test_a_file_that_python_cannot_import_is_named(path: str, renamed: str, declared: Workspace) -> None:
+    """The command that the message shows makes it a module."""
+    declared.write({f"features/{path}": WINE})
+
+    (problem,) = said(declared)
+
+    assert problem == (
+        f"File cannot be imported\n  features/{path} is passed over by Python: {RULE}.\n  features/{path}:1\n"
+        f'  Rename it: mv "features/{path}" features/{renamed}\n  Or move it out of features/.'
+    )
+    subprocess.run(shlex.split(problem.splitlines()[3].removeprefix("  Rename it: ")), cwd=declared.root, check=True)
+    assert "entity wine" in addresses(declared)
+
+
+@pytest.mark.parametrize(("folder", "renamed"), [("credit-risk", "credit_risk"), ("2024", "v2024"), ("a.b", "a_b")])
+def test_a_folder_that_python_cannot_import_is_named_once(folder: str, renamed: str, declared: Workspace) -> None:
+    """However many files are in it, and in folders below."""
+    below = [f"features/{folder}/{name}" for name in ("__init__.py", "cards/limits.py", "wine.py")]
+    declared.write({below[0]: "", below[1]: "", below[2]: WINE})
+
+    (problem,) = said(declared)
+
+    assert problem == (
+        f"Folder cannot be imported\n  features/{folder}/ is passed over by Python, with all that it declares: {RULE}.\n"
+        f'  {below[2]}:1\n  Rename it: mv "features/{folder}" features/{renamed}\n  Or move it out of features/.'
+    )
+    subprocess.run(shlex.split(problem.splitlines()[3].removeprefix("  Rename it: ")), cwd=declared.root, check=True)
+    assert "entity wine" in addresses(declared)
+
+
+def test_a_name_that_is_taken_is_not_suggested(declared: Workspace) -> None:
+    """Or the command would overwrite another module."""
+    declared.write({"features/my-mod.py": WINE, "features/my_mod.py": ""})
+
+    (problem,) = said(declared)
+
+    assert problem.splitlines()[-1] == "  Rename it, or move it out of features/."
+
+
+def test_hidden_and_empty_files_are_passed_over(declared: Workspace) -> None:
+    """Copies of an editor, compiled files, and files that declare nothing."""
+    declared.write(
+        {
+            "features/.ipynb_checkpoints/my-mod.py": "1/0", "features/accounts/.hidden-file.py": "1/0",
+            "features/__pycache__/x-y.py": "1/0", "features/credit-risk/__init__.py": "\n", "features/notes-2024.md": "#",
+        }
+    )  # fmt: skip
 
     assert len(addresses(declared)) == 10
+
+
+def test_links_to_folders_are_followed(declared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Also within what they lead to; its team is that of the link, its macros serve it, and its place is below features/."""
+    elsewhere = Workspace(tmp_path_factory.mktemp("elsewhere"))
+    elsewhere.write({"__init__.py": WINE, "macros/tax.sql": "{% macro net(x) %}{{ x }} * 0.8{% endmacro %}"})
+    (declared.root / "features" / "risk").symlink_to(elsewhere.root)
+
+    loaded = loader.load(project.load(declared.root))
+
+    assert loaded.problems == ()
+    wine = loaded.declarations[-1]
+    assert (wine.address, str(wine.origin.relative_to(declared.root))) == ("wine", "features/risk/__init__.py:2")
+    assert list(loaded.macro_files) == ["features/risk/macros/tax.sql"]
+
+
+def test_links_in_a_circle_and_within_the_package_are_followed_once(
+    declared: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A folder that has two names is loaded by its own."""
+    elsewhere = Workspace(tmp_path_factory.mktemp("elsewhere")).write({"wine/__init__.py": WINE})
+    (elsewhere.root / "wine" / "again").symlink_to(elsewhere.root)
+    (declared.root / "features" / "risk").symlink_to(elsewhere.root)
+    (declared.root / "features" / "also").symlink_to(declared.root / "features" / "accounts")
+    (declared.root / "features" / "lending" / "up").symlink_to(declared.root / "features")
+
+    assert len(addresses(declared)) == 11
+
+
+@pytest.mark.parametrize("name", ["risk", "risk.py"])
+def test_a_link_that_leads_nowhere_is_named(name: str, declared: Workspace) -> None:
+    """What it should bring would be missing without a word."""
+    (declared.root / "features" / name).symlink_to("../elsewhere")
+
+    assert said(declared) == [
+        f"Broken link\n  {name} links to ../elsewhere, which does not exist.\n  features/{name}:1\n"
+        "  Correct the link, or remove it."
+    ]
+
+
+@pytest.mark.parametrize(("other", "imported"), [("__init__.py", "features/risk/"), ("cards.py", "features/risk.py")])
+def test_a_file_and_a_folder_of_one_name_are_named(other: str, imported: str, declared: Workspace) -> None:
+    """Python imports one of them and never the other."""
+    declared.write({"features/risk.py": WINE, f"features/risk/{other}": WINE.replace("wine", "beer")})
+
+    assert said(declared) == [
+        "Two modules of one name\n"
+        f"  features/risk.py and features/risk/ have one name, and Python imports only {imported}.\n"
+        "  features/risk.py:1\n  Rename one of them, or put both into one."
+    ]
+
+
+def test_a_package_that_python_cannot_import_is_named(declared: Workspace, edit: Edit) -> None:
+    """Else all of it would be passed over."""
+    edit("featproject.toml", 'name = "bank"', 'name = "bank"\nfeatures = "my-features"')
+    (declared.root / "features").rename(declared.root / "my-features")
+
+    with pytest.raises(DeclarationError, match="my-features.* names a folder that Python cannot import"):
+        loader.load(project.load(declared.root))
 
 
 def test_relative_imports_work(declared: Workspace, edit: Edit) -> None:
