@@ -12,7 +12,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import calls, engine, expressions, fingerprints, frames, graph, impact, instants, places, urls, uses
+from featdsl import (
+    calls,
+    engine,
+    expressions,
+    fingerprints,
+    frames,
+    graph,
+    impact,
+    instants,
+    places,
+    timeunits,
+    urls,
+    uses,
+)
 from featdsl.definitions import (
     Aggregate,
     Catalog,
@@ -23,7 +36,7 @@ from featdsl.definitions import (
     SourceDefinition,
     revised,
 )
-from featdsl.dtypes import family, gives, is_instant
+from featdsl.dtypes import family, gives
 from featdsl.errors import DeclarationError, Origin, Problem, UnreachableError
 from featdsl.instants import Clock
 from featdsl.memory import Memory
@@ -179,13 +192,32 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
             what = f"source {source.name} has no column {wanted!r}, its {role}=."
             what += _gone(check, [source.name], wanted)
             check.refuse("Missing column", what, source.origin, _columns_hint(wanted, columns))
-        elif role != "tie_break" and not is_instant(column.dtype):
+        elif role != "tie_break" and not source.reading.takes(column.dtype):
             what = f"source {source.name}: its {role} {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
-            mend = f"Cast it in a Source(sql=...), such as: SELECT * REPLACE ({wanted}::TIMESTAMP AS {wanted}) FROM ..."
-            check.refuse("Wrong type", what, source.origin, mend)
+            check.refuse("Wrong type", what, source.origin, _time_hint(wanted, column.dtype))
+    _check_reading(check, source, found)
     check.found[source.name] = columns
     in_order = tuple(sorted(columns, key=lambda column: column.name))  # the order of a file's columns means nothing
     check.sources[source.name] = replace(source, columns=in_order, lineage=_lineage(check, source, columns))
+
+
+def _time_hint(column: str, dtype: str) -> str:
+    """Return how a column that is no time can be one."""
+    if timeunits.is_number(dtype):
+        return (
+            f'Say what it counts since 1970: time_unit="day" for relative days, "s" for epoch seconds, or another of: '
+            f"{timeunits.LISTED}."
+        )
+    return f"Cast it in a Source(sql=...), such as: SELECT * REPLACE (CAST({quote(column)} AS TIMESTAMP) AS {quote(column)}) FROM ..."
+
+
+def _check_reading(check: _Check, source: SourceDefinition, found: Mapping[str, Column]) -> None:
+    """Refuse a way of reading times that none of the source's times needs."""
+    times = [found[name.lower()] for name in source.times if name.lower() in found]
+    if source.time_unit and times and not any(timeunits.is_number(time.dtype) for time in times):
+        listed = " and ".join(f"{time.name} is {time.dtype}" for time in times)
+        what = f'source {source.name}: time_unit="{source.time_unit}" is for times that are numbers, but {listed}.'
+        check.refuse("Unused time unit", what, source.origin, "Leave time_unit= out.")
 
 
 def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
@@ -419,7 +451,7 @@ def _clock(check: _Check, group: GroupDefinition) -> Clock:
         known = [check.features.get(name) for f in check.catalog.members_of(group.name) for name, _ in f.upstream]
         return instants.clock_of(each.clock for each in known if each is not None)
     source = check.sources.get(group.source)
-    return instants.clock_of([source.dtype(name) for name in source.times] if source else ())
+    return source.clock if source else "TIMESTAMP"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from featdsl import calls, engine, places, recipes, resources
+from featdsl import calls, datafaults, engine, places, recipes, resources
 from featdsl.definitions import GroupDefinition, SourceDefinition
 from featdsl.errors import DataError, Problem, UnreachableError
 from featdsl.names import SOURCE_SCHEMA, quote
@@ -163,6 +163,10 @@ def _problem(what: Made, error: Exception) -> Problem:
         told = f"{_name(what)}: no file matches {', '.join(what.location)}."
         return Problem(
             "Missing file", told, what.origin, places.mend(what) or "Nothing was published. Bring the files back."
+        )
+    if fault := datafaults.found(error):
+        return Problem(
+            fault.summary, f"{_name(what)}: {fault.what}.", what.origin, f"Nothing was published. {fault.fix}"
         )
     said = "\n".join(places.bared(str(error)).splitlines()[:3])
     summary = "Source cannot be read" if isinstance(what, SourceDefinition) else "Data cannot be computed"

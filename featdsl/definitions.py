@@ -12,6 +12,8 @@ from featdsl.errors import Origin
 from featdsl.instants import Clock
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
 from featdsl.rules import Expectation, GroupRule
+from featdsl.timereading import TimeReading
+from featdsl.timeunits import TimeUnit
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -65,7 +67,8 @@ class SourceDefinition:
     `location` holds path globs, or a database and its table, or the hash of a frame; `sql` is rendered, and names
     other sources as `source.<name>`. `columns` is the schema that was found when it was last planned, and `lineage`
     tells for each column of a query which columns of its inputs it is made of. `function` makes the rows of a Python
-    source, whose `columns` are declared. Rows may come up to `lookback` seconds late.
+    source, whose `columns` are declared. Rows may come up to `lookback` seconds late. Times that are numbers count
+    `time_unit`s since 1970.
     """
 
     kind: Literal["source"] = "source"
@@ -83,6 +86,7 @@ class SourceDefinition:
     available_at: str | None = None
     tie_break: str | None
     lookback: int | None = None
+    time_unit: TimeUnit | None = None
     fingerprint: str
     columns: tuple[Column, ...] = ()
     lineage: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -97,6 +101,20 @@ class SourceDefinition:
         """Return the type of a column, or that of plain times as long as the schema was not looked at."""
         found = (column.dtype for column in self.columns if column.name.lower() == name.lower())
         return next(found, "TIMESTAMP")
+
+    @property
+    def reading(self) -> TimeReading:
+        """How its times are read."""
+        return TimeReading(unit=self.time_unit)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that loses nothing of its times."""
+        return "TIMESTAMP_NS" if any(self.reading.is_fine(self.dtype(name)) for name in self.times) else "TIMESTAMP"
+
+    def instant(self, name: str, clock: Clock) -> str:
+        """Return the SQL of the instant that one of its columns tells, in UTC and in a clock."""
+        return self.reading.instant(name, self.dtype(name), clock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +218,8 @@ class FeatureDefinition:
     """One feature at one fingerprint, with all that a reader needs to look its values up.
 
     `keys` are the entity's key columns, `timed` whether values have event timestamps, `clock` how fine these are, `late`
-    whether they tell when rows were known, with the rows' own times beside; `ttl` is in seconds, `table` the stored
+    whether they tell when rows were known, with the rows' own times beside; `time_unit` is what the times of its source
+    count, where they are numbers; `ttl` is in seconds, `table` the stored
     table. A derived feature has `inputs` and is computed when read; `reads` names the columns of the source
     or of the inputs that its SQL uses, `roots` the columns of stored data that these come from.
     A feature with a `window` is computed when read as well: its table has the source's rows, and its value is
@@ -234,6 +253,7 @@ class FeatureDefinition:
     timed: bool
     clock: Clock = "TIMESTAMP"
     late: bool = False
+    time_unit: TimeUnit | None = None
     ttl: int | None
     adhoc: bool = False
     protect: bool = False

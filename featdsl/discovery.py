@@ -280,6 +280,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
             return {
                 "format": definition.format, "location": list(definition.location), "sql": definition.sql,
                 "timestamp": definition.timestamp, "available_at": definition.available_at, "tie_break": definition.tie_break,
+                **({"time_unit": definition.time_unit} if definition.time_unit else {}),
                 "columns": _columns(definition.columns), **_function(definition.function),
             }  # fmt: skip
         case EntityDefinition():

@@ -73,7 +73,8 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     events = _events_table(group, scope, stored)
     for feature in stored:
         table = events if feature.window else values
-        draft.features[feature.address] = revised(feature, table=table, timed=timed, late=late)
+        unit = source.time_unit if source else None
+        draft.features[feature.address] = revised(feature, table=table, timed=timed, late=late, time_unit=unit)
     for feature in features:
         if feature.request:
             timed = any(each.timed for each in _read(draft, [feature]))

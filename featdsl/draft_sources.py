@@ -83,6 +83,7 @@ def _add_source(
         available_at=source.available_at,
         tie_break=source.tie_break,
         lookback=seconds(source.lookback) if source.lookback else None,
+        time_unit=source.time_unit,
         fingerprint=fingerprints.source(
             format=place[0],
             location=place[1],
@@ -91,6 +92,7 @@ def _add_source(
             inputs={name: draft.sources[name].fingerprint for name in inputs},
             time=(source.timestamp, source.tie_break),
             available_at=source.available_at,
+            reading={"time_unit": source.time_unit} if source.time_unit else {},
             function=function.fingerprint if function else "",
             columns=columns,
         ),

@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import deprecations, engine, environments, pointintime, project, selects, serving, spines, strategies
+from featdsl import (
+    deprecations,
+    engine,
+    environments,
+    pointintime,
+    project,
+    selects,
+    serving,
+    spines,
+    strategies,
+    timeunits,
+)
 from featdsl.errors import Problem, RequestError
 from featdsl.events import Listener, Waiting, ignore
 from featdsl.featureset import FeatureSet
@@ -18,6 +29,7 @@ from featdsl.pointintime import Want
 from featdsl.selection import Selectable, select
 from featdsl.snapshot import PROD, Snapshot
 from featdsl.stores import Store, open_store
+from featdsl.timereading import TimeReading
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -65,6 +77,7 @@ class FeatureStore:
         spine: Any,
         *,
         timestamp: str | None = None,
+        time_unit: str | None = None,
         ordered: bool = True,
         explain: bool = False,
         as_of_snapshot: int | Mapping[str, Any] | None = None,
@@ -73,7 +86,8 @@ class FeatureStore:
 
         `features` is a feature set, or features by object or name. `spine` holds the key columns, and the time
         column that `timestamp` names: pandas, polars, pyarrow, a DuckDB relation, SQL text, or the path of a Parquet
-        or CSV file. All its rows and columns come back, in any order if `ordered` is False: what sorting them would take is
+        or CSV file. A time column of numbers counts the `time_unit` of the features' sources, or the one given here ("day",
+        "s", ...). All its rows and columns come back, in any order if `ordered` is False: what sorting them would take is
         saved. A feature that was not known yet is NULL. `explain` prints how the values will be computed, and why so.
         `as_of_snapshot` is the lock of an earlier training set, or the number of a snapshot: values are what they were then,
         which a team store keeps. Raises FeatureNotFoundError for an unknown feature, RequestError for a spine that does not
@@ -89,7 +103,8 @@ class FeatureStore:
         selection = select(opened.snapshot, features)
         deprecations.warn(opened.snapshot, selection)
         table = spines.load(cursor, spine)
-        fitted = replace(spines.fit(cursor, table, selection, timestamp), ordered=ordered)
+        times = spines.Times(timestamp, _reading(time_unit), opened.snapshot.versions)
+        fitted = replace(spines.fit(cursor, table, selection, times), ordered=ordered)
         self._open_tables(opened, selection.wants)
         choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
         ways = strategies.ways_of(choices)
@@ -319,3 +334,11 @@ class FeatureStore:
             opened.store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
             opened.tables.update(missing)
         return opened.connection.cursor()
+
+
+def _reading(time_unit: str | None) -> TimeReading:
+    """Return how a spine's times are to be read. Raises RequestError."""
+    try:
+        return TimeReading(unit=timeunits.checked(time_unit) if time_unit else None)
+    except ValueError as error:
+        raise RequestError(Problem("Invalid time unit", f"time_unit: {error}.")) from None

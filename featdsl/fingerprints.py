@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 
 from featdsl.definitions import Column, Input, Member, Window
 
@@ -17,6 +18,7 @@ _MEANING = 1
 """Raised when the same declaration comes to mean other values."""
 _LAYOUT = 2
 """Raised when the same values come to be stored in another shape."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 """Kept, because `json.dumps` makes one for each text."""
 
@@ -35,12 +37,14 @@ def source(  # noqa: PLR0913 - every part counts
     inputs: Mapping[str, str],
     time: tuple[str | None, str | None],
     available_at: str | None,
+    reading: Mapping[str, str] = _NOTHING,
     function: str = "",
     columns: Iterable[Column] = (),
 ) -> str:
-    """Return a source's fingerprint; `inputs` maps the sources that it reads to theirs."""
+    """Return a source's fingerprint; `inputs` maps the sources that it reads to theirs, `reading` says how times are read."""
     # What is not said leaves the fingerprint as it was before there was a word for it.
     known: dict[str, object] = {"available_at": available_at} if available_at else {}
+    known |= reading
     if function:
         known |= {"function": function, "columns": sorted((column.name, column.dtype) for column in columns)}
     return of({

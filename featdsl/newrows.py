@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 WRITTEN: frozenset[How] = frozenset({"extended", "rebuilt"})
-_PLAIN = re.compile(r"\d{4}-")
+_PLAIN = re.compile(r"\d{4}-(?!.*\(BC\))")
 """Times of years with four digits, whose texts are in the order of the times."""
 
 

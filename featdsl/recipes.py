@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from featdsl import instants
 from featdsl.definitions import Column, FunctionDefinition, SourceDefinition
 from featdsl.instants import Clock
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, SOURCE_TIMESTAMP, UNTIL, quote
@@ -60,7 +59,7 @@ class Recipe:
     @property
     def times(self) -> list[str]:
         """The expressions, over the source, of when a row became true, and when it became known where that is told."""
-        return [instants.in_clock(quote(name), self.source.dtype(name), self.clock) for name in self.source.times]
+        return [self.source.instant(name, self.clock) for name in self.source.times]
 
     @property
     def known(self) -> str:

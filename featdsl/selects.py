@@ -70,7 +70,7 @@ def events_table(group: GroupDefinition, features: Sequence[FeatureDefinition], 
 
     Each has the running totals of its entity up to its time, where rows are known at once.
     """
-    times = [instants.in_clock(quote(name), source.dtype(name), features[0].clock) for name in source.times]
+    times = [source.instant(name, features[0].clock) for name in source.times]
     told = [f"greatest({', '.join(times)})", times[0]] if source.available_at else times
     sources = dict(zip(_key_columns(group, features[0]), features[0].keys, strict=True))
     listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for column, key in sources.items()]
@@ -125,7 +125,7 @@ def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], so
     pairs = zip(keys, features[0].keys, strict=True)
     listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for column, key in pairs]
     clock = features[0].clock
-    times = [instants.in_clock(quote(name), source.dtype(name), clock) for name in source.times]
+    times = [source.instant(name, clock) for name in source.times]
     told = [*([_KNOWN] if source.available_at else []), *times]
     listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=False)]
     listed += [f"{cast(feature.sql, feature.dtype)} AS {quote(feature.column)}" for feature in features]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Never, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from featdsl import urls
 from featdsl.callables import Function
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts
 from featdsl.durations import checked
+from featdsl.timeunits import TimeUnit
+from featdsl.timeunits import checked as unit
 
 Duration = Annotated[str, AfterValidator(checked)]
 Format = Literal["parquet", "csv", "json", "iceberg", "delta"]
@@ -42,6 +44,10 @@ def _option(value: Any) -> Any:
     raise ValueError(f"{value!r} is not a value for DuckDB's reader: give a text, number, truth value, list or dict")
 
 
+def _unit(value: Any) -> Any:
+    return unit(value) if isinstance(value, str) else value
+
+
 class Source(Declaration):
     """Rows to compute from, whose place is given in exactly one way.
 
@@ -58,7 +64,9 @@ class Source(Declaration):
       parameters are other sources, each given as a pyarrow Table; those with a default are not.
 
     `timestamp` names the column that tells when a row became true: a DATE or TIMESTAMP, read as UTC when it has no
-    zone. Without one the rows hold at all times. `available_at` names the column that tells when a row became known:
+    zone. Without one the rows hold at all times. Where it is a number, `time_unit` says what it counts since the start of
+    1970 in UTC: "ns", "us", "ms", "s", "minute", "hour", "day" or "week". So `time_unit="day"` reads relative days, with
+    day 0 at that start and days before it negative, and `time_unit="s"` epoch seconds. `available_at` names the column that tells when a row became known:
     before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
     one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; rows that
     nothing tells apart are a data error. Rows may come up to a `lookback`, such as "2 days", after rows of later times:
@@ -81,6 +89,7 @@ class Source(Declaration):
     available_at: ColumnName | None = None
     tie_break: ColumnName | None = None
     lookback: Duration | None = None
+    time_unit: Annotated[TimeUnit | None, BeforeValidator(_unit)] = None
     description: str = ""
 
     def __init__(  # noqa: PLR0913 - one flat call is what people type
@@ -100,6 +109,7 @@ class Source(Declaration):
         available_at: str | None = None,
         tie_break: str | None = None,
         lookback: str | None = None,
+        time_unit: str | None = None,
         description: str = "",
         **unknown: Never,
     ) -> None:
@@ -107,7 +117,7 @@ class Source(Declaration):
             "name": name, "path": path, "format": format, "options": options or {}, "table": table,
             "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
             "available_at": available_at, "tie_break": tie_break,
-            "lookback": lookback, "description": description,
+            "lookback": lookback, "time_unit": time_unit, "description": description,
         }  # fmt: skip
         super().__init__({**given, **unknown})
 
@@ -130,6 +140,8 @@ class Source(Declaration):
             raise ValueError("available_at= tells when the row of a timestamp became known, so it needs timestamp=")
         if self.lookback and not self.timestamp:
             raise ValueError("lookback= tells how late the row of a timestamp may come, so it needs timestamp=")
+        if self.time_unit and not self.timestamp:
+            raise ValueError("time_unit= says what the numbers of a timestamp count, so it needs timestamp=")
         if self.tie_break and not self.timestamp:
             raise ValueError("tie_break= chooses between rows of one timestamp, so it needs timestamp=")
         return self

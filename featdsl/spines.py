@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import frames, instants, requested
+from featdsl import datafaults, frames, instants, pointintime, requested, timeunits
 from featdsl.dtypes import family, is_instant
 from featdsl.errors import Problem, RequestError
 from featdsl.names import did_you_mean, literal, quote
-from featdsl.pointintime import ROW, Spine
+from featdsl.pointintime import ROW, Spine, Versions
 from featdsl.selection import Selection
+from featdsl.timereading import TimeReading
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -83,13 +85,27 @@ def _reader(path: str) -> str:
     return _READERS.get(Path(path).suffix, "read_parquet")
 
 
-def fit(connection: DuckDBPyConnection, table: str, selection: Selection, timestamp: str | None) -> Spine:
+@dataclass(frozen=True)
+class Times:
+    """The column of a spine's times, None where it has none, and how it is read.
+
+    Numbers count the unit of the features' sources where `reading` names none; `versions` tells what these are.
+    """
+
+    column: str | None
+    reading: TimeReading
+    versions: Versions
+
+
+def fit(connection: DuckDBPyConnection, table: str, selection: Selection, times: Times) -> Spine:
     """Return the spine of a loaded table, its keys and times in the types of the features. Raises RequestError."""
     relation = connection.table(table)
     columns = dict(zip(relation.columns, map(str, relation.types), strict=True))
     names = {name.lower(): name for name in columns}
     keys = {key: _key(key, dtype, columns, names) for key, dtype in selection.keys.items()}
-    time, time_ns = _time(timestamp, columns, names, selection)
+    time, time_ns = _time(times, columns, names, selection)
+    if time and datafaults.may_raise(time):
+        _refuse_faults(connection, table, time)
     taken = [column for column in selection.columns if column.lower() in names]
     if taken:
         what = f"The spine has a column {taken[0]!r} already, which would also be a feature's."
@@ -118,26 +134,61 @@ def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, s
 
 
 def _time(
-    timestamp: str | None, columns: Mapping[str, str], names: Mapping[str, str], selection: Selection
+    times: Times, columns: Mapping[str, str], names: Mapping[str, str], selection: Selection
 ) -> tuple[str | None, str | None]:
     """Return the time to the microsecond, and to the nanosecond where the column has them."""
-    if timestamp is None:
+    if times.column is None:
         if selection.timed:
-            times = [name for name, dtype in columns.items() if is_instant(dtype)]
-            hint = f'timestamp="{times[0]}"' if len(times) == 1 else 'timestamp="..."'
+            found = [name for name, dtype in columns.items() if is_instant(dtype)]
+            hint = f'timestamp="{found[0]}"' if len(found) == 1 else 'timestamp="..."'
             what = "The features change over time, so each row of the spine needs the time at which it asks."
             raise RequestError(Problem("Missing timestamp", what, mend=f"Say which column it is: {hint}."))
         return None, None
-    if timestamp.lower() not in names:
-        raise _missing(f"The spine has no column {timestamp!r}, its timestamp=.", timestamp, columns)
-    column = names[timestamp.lower()]
-    if not is_instant(columns[column]):
-        what = f"The spine's timestamp {column!r} is {columns[column]}, not a DATE or TIMESTAMP."
-        raise RequestError(Problem("Wrong type of timestamp", what, mend="Parse it to timestamps first."))
-    if instants.is_fine(columns[column]):
-        fine = instants.in_clock(quote(column), columns[column], "TIMESTAMP_NS")
+    if times.column.lower() not in names:
+        raise _missing(f"The spine has no column {times.column!r}, its timestamp=.", times.column, columns)
+    column = names[times.column.lower()]
+    dtype = columns[column]
+    reading = _reading(times, column, dtype, selection)
+    if reading.is_fine(dtype):
+        fine = reading.instant(column, dtype, "TIMESTAMP_NS")
         return instants.floored(fine), fine
-    return instants.micros(quote(column), columns[column]), None
+    return reading.instant(column, dtype, "TIMESTAMP"), None
+
+
+def _reading(times: Times, column: str, dtype: str, selection: Selection) -> TimeReading:
+    """Return how a column of times is read. Raises RequestError where it is none, or where it may count several units."""
+    what, mend = f"The spine's timestamp {column!r} is {dtype}", "Parse it to timestamps first."
+    if is_instant(dtype):
+        if times.reading.unit:
+            given = f'{what}, but time_unit="{times.reading.unit}" is for numbers.'
+            raise RequestError(Problem("Unused time unit", given, mend="Leave time_unit= out."))
+        return times.reading
+    if not timeunits.is_number(dtype):
+        raise RequestError(Problem("Wrong type of timestamp", f"{what}, not a DATE or TIMESTAMP.", mend=mend))
+    if times.reading.unit:
+        return times.reading
+    read = pointintime.lookups_of(selection.wants, times.versions).values()
+    units = sorted({each.time_unit for features in read for each in features if each.timed and each.time_unit})
+    if len(units) == 1:
+        return replace(times.reading, unit=units[0])
+    of_sources = (
+        f"the sources of its features count {' and '.join(units)}" if units else "no source of its features says"
+    )
+    mend = f'Say what it counts since 1970: time_unit="{units[0] if units else "s"}", of: {timeunits.LISTED}.'
+    raise RequestError(Problem("Unknown time unit", f"{what}, and {of_sources} what it counts.", mend=mend))
+
+
+def _refuse_faults(connection: DuckDBPyConnection, table: str, time: str) -> None:
+    """Refuse a spine with a time that cannot be read, which would else be told only when rows are asked for."""
+    import duckdb
+
+    try:
+        connection.execute(f"SELECT max({time}) FROM {table}").fetchall()
+    except duckdb.Error as error:
+        fault = datafaults.found(error)
+        if fault is None:
+            raise
+        raise RequestError(Problem(fault.summary, f"The spine's {fault.what}.", mend=fault.fix)) from None
 
 
 def _missing(what: str, wanted: str, columns: Mapping[str, str]) -> RequestError:

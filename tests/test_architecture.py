@@ -18,6 +18,7 @@ LAYERS = {
     "words": {
         "address",
         "callables",
+        "datafaults",
         "literals",
         "sourcecode",
         "dtypes",
@@ -30,6 +31,8 @@ LAYERS = {
         "rules",
         "resources",
         "stopping",
+        "timereading",
+        "timeunits",
         "urls",
     },
     "what teams write": {

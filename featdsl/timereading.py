@@ -1,0 +1,36 @@
+"""How the times of a source or a spine are read: instants as they are, numbers by a unit, local times by a zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from featdsl import instants, timeunits
+from featdsl.dtypes import is_instant
+from featdsl.instants import Clock
+from featdsl.names import quote
+from featdsl.timeunits import TimeUnit
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeReading:
+    """What times are that do not tell it themselves: numbers count units since 1970-01-01 UTC."""
+
+    unit: TimeUnit | None = None
+
+    def takes(self, dtype: str) -> bool:
+        """Return whether a column of this type tells times."""
+        return is_instant(dtype) or (self.unit is not None and timeunits.is_number(dtype))
+
+    def is_fine(self, dtype: str) -> bool:
+        """Return whether a column of this type has nanoseconds."""
+        return self._is_counted(dtype) == "ns" or instants.is_fine(dtype)
+
+    def instant(self, column: str, dtype: str, clock: Clock) -> str:
+        """Return the SQL of the instant that a column tells, in UTC and in a clock."""
+        if unit := self._is_counted(dtype):
+            return timeunits.instant(column, dtype, unit, clock)
+        return instants.in_clock(quote(column), dtype, clock)
+
+    def _is_counted(self, dtype: str) -> TimeUnit | None:
+        """Return the unit that a column of this type counts, None where it counts none."""
+        return self.unit if self.unit and timeunits.is_number(dtype) else None
