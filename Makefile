@@ -1,9 +1,9 @@
-# Two commands: `make demo` runs the main job on real data, `make test` proves that everything works.
+# Two commands: `make demo` runs the main job on real data, `make test` checks and tests it.
 # Both make their own virtual environment from the lock file; nothing needs to be installed by hand but Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage test-oldest test-team torture lock
+.PHONY: demo test test-slow coverage test-oldest test-team torture lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -14,6 +14,11 @@ demo: .venv/ready
 
 test: .venv/ready
 	sh .ci/check
+
+# Kills, full disks, hash seeds, type checkers, the README's commands, every property on its full budget, and the team's store.
+test-slow: .venv/ready
+	FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "slow or property"
+	$(MAKE) --no-print-directory test-team
 
 # Which lines no test runs. Watching them makes the tests take half as long again, so `make test` does not.
 coverage: .venv/ready

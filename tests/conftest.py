@@ -127,6 +127,13 @@ ACCOUNTS = """
 """Five rows for each of four users, a day apart: user i % 4 has income 1000 i from day i on."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of a property, for the run with full budgets."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("property")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """An empty folder to work in."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,10 +21,11 @@ from featdsl.plan import BuildTable
 from featdsl.project import Project
 from featdsl.snapshot import Snapshot
 from featdsl.stores import Store
+from tests.budgets import examples
 from tests.test_properties import a_store
 
 pytestmark = pytest.mark.slow
-EXAMPLES = int(os.environ.get("FEATDSL_EXAMPLES", "2"))
+EXAMPLES = examples(2, 2)
 """How many histories each property is shown on; take a hundred after a change of how plans are made."""
 histories_of = settings(
     max_examples=EXAMPLES,

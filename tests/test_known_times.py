@@ -18,6 +18,7 @@ from featdsl import DataError, DeclarationError, Entity, Feature, FeatureGroup, 
 from featdsl.definitions import SourceDefinition
 from featdsl.errors import Origin
 from featdsl.render.phrases import summary
+from tests.budgets import examples
 from tests.declared import applied
 
 with_zone = pytest.mark.skipif(
@@ -373,7 +374,7 @@ def frame_of(entities: list[list[Row]], unit: str) -> pa.Table:
 @pytest.mark.slow
 @pytest.mark.parametrize("spine_unit", ["us", "ns"])
 @pytest.mark.parametrize("unit", ["us", "ns"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(3, 10), deadline=None)
 @given(data=st.data(), ttl=st.sampled_from([None, 1, 2]))
 def test_values_are_those_of_a_loop_over_all_rows(
     tmp_path_factory: pytest.TempPathFactory, unit: str, spine_unit: str, data: st.DataObject, ttl: int | None

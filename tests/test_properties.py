@@ -36,6 +36,7 @@ from featdsl.plan import Plan
 from featdsl.project import Project, ProjectTable, Settings
 from featdsl.snapshot import Snapshot
 from featdsl.stores import Store, open_store
+from tests.budgets import examples
 
 EXPRESSIONS = {"a": int, "a % 3": int, "b": float, "a + b": float, "coalesce(b, 0)": float}
 """What base features may be, and its type."""
@@ -174,8 +175,8 @@ def applied(described: Described, project: Project, store: Store) -> Snapshot:
 
 
 NOWHERE = project_at(Path("/nowhere"))
-pure = settings(max_examples=60, deadline=None)
-with_a_store = settings(max_examples=12, deadline=None)
+pure = settings(max_examples=examples(20, 60), deadline=None)
+with_a_store = settings(max_examples=examples(4, 12), deadline=None)
 
 
 @pure

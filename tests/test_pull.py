@@ -293,6 +293,7 @@ class Day(FeatureGroup, entity=None, source=rows):
 '''
 
 
+@pytest.mark.slow
 def test_names_that_python_keeps_for_itself_are_pulled_all_the_same(tmp_path: Path) -> None:
     """Keywords, names of types, groups whose classes would have one name: importable, typed, and the right features."""
     odd, user = Workspace(tmp_path / "odd"), Workspace(tmp_path / "user")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,15 +21,17 @@ from featdsl.events import ignore
 from featdsl.project import Project, load
 from featdsl.refresh import Asked, Result
 from featdsl.stores import open_store
+from tests.budgets import examples
 from tests.conftest import ACCOUNTS, Workspace
 
-EXAMPLES = int(os.environ.get("FEATDSL_EXAMPLES", "8"))
+EXAMPLES = examples(2, 8)
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """Without shrinking: an example takes seconds, and is small as it is."""
 LOOKBACK = 600
 
 FEATURES = """
 from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Source
+from tests.budgets import examples
 
 user = Entity("user", keys={"user_id": int})
 team = Entity("team", keys={"team_id": int})
@@ -277,6 +278,7 @@ def test_what_a_set_version_pins_is_refreshed_as_it_was_defined(growing: Workspa
     assert growing.store.get_features(["income"], user_id=3) == {"income": 94_000.0}
 
 
+@pytest.mark.slow
 def test_many_refreshes_leave_few_files(growing: Workspace) -> None:
     """Small parts are merged as they come, and what was merged goes."""
     for number in range(1, 14):

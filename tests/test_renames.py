@@ -98,7 +98,9 @@ def test_new_names_are_what_everything_has(applied: Workspace, edit: Edit) -> No
     assert {address for address, _ in registry(applied).versions} == set(catalog.features)
     query = "SELECT user_id, gross_income FROM prod.profile ORDER BY ALL"
     assert applied.published(query) == applied.published("SELECT user_id, income FROM prod.user_profile ORDER BY ALL")
-    assert applied.published("FROM prod.credit_v1") == applied.published("FROM prod.credit_risk_v1")
+    assert applied.published("FROM prod.credit_v1 ORDER BY ALL") == applied.published(
+        "FROM prod.credit_risk_v1 ORDER BY ALL"
+    )
     assert FeatureStore(applied.root).get_features(["gross_income"], user_id=2) == {"gross_income": 18000.0}
     training = FeatureStore(applied.root).training_set("credit@2", "SELECT 2 AS user_id, now() AS ts", timestamp="ts")
     assert training.arrow().column_names == ["user_id", "ts", "age", "income", "monthly"]
@@ -125,7 +127,7 @@ def test_old_names_answer_with_a_warning_at_the_callers_line(applied: Workspace,
     assert featdsl(applied, "show", "user_profile.income").startswith("feature profile.gross_income")
     assert (
         "Warning: income is called profile.gross_income now"
-        in applied.run("get", "income", "--key", "user_id=2").stderr
+        in applied.spawn("get", "income", "--key", "user_id=2").stderr
     )
 
 
@@ -138,7 +140,7 @@ def test_code_that_uses_an_old_attribute_goes_on(applied: Workspace, edit: Edit)
     )
     edit(LENDING, "income / 12", "gross_income / 12")
 
-    said = applied.run("apply", "--yes")
+    said = applied.spawn("apply", "--yes")
     assert (said.returncode, "UserProfile.income is called user_profile.gross_income now" in said.stderr) == (0, True)
     assert everything(applied)["credit_risk@1"] == {"age": 34, "income": 18000.0}
 

@@ -31,6 +31,7 @@ from featdsl.plan import (
 )
 from featdsl.render import fold, pullrequest, reach, sizes
 from featdsl.snapshot import Head
+from tests.budgets import examples
 
 GITHUB = 65_536
 Effect = Literal["changes", "keeps", "new", "removed"]
@@ -346,6 +347,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_plan_of_many_changes_still_reads(shape: str, width: int) -> None:
@@ -359,6 +361,7 @@ def test_a_plan_of_many_changes_still_reads(shape: str, width: int) -> None:
     assert planfile.from_json(planfile.to_json(plan), name="plan.json") == plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_markdown_fits_a_comment_whatever_it_tells(shape: str) -> None:
     """It stays below the limit of GitHub, says where the whole is, and keeps the verdict first."""
@@ -371,7 +374,7 @@ def test_markdown_fits_a_comment_whatever_it_tells(shape: str) -> None:
     assert len(fences) % 2 == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30, 100), deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -266,7 +266,7 @@ def made() -> pa.Table:
 class Profile(FeatureGroup, entity=user, source=Source("rows", function=made, columns={{"user_id": int}})):
     v = Feature(int, sql="user_id")
 """
-    done = project.write({"features/risk.py": text}).run("apply", "--yes", "--format", "json")
+    done = project.write({"features/risk.py": text}).spawn("apply", "--yes", "--format", "json")
 
     assert done.returncode == 1, done.stderr
     assert done.stderr.strip() == "Stopped. Nothing was published; tables that are done are kept for the next apply."

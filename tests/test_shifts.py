@@ -19,6 +19,7 @@ from featdsl import shifts
 from featdsl.definitions import FeatureDefinition
 from featdsl.errors import Origin
 from featdsl.shifts import Example, Flag, Rows, Shift, Summary
+from tests.budgets import examples
 
 FEATURE = FeatureDefinition(
     name="x", group="g", project="p", owner="team", description="", tags=(), dtype="DOUBLE", sql="x", expect=(),
@@ -79,7 +80,7 @@ FEW = st.sampled_from([None, 0.0, -0.0, 1.0, 2.5, math.nan, math.inf, -math.inf]
 MANY = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.lists(st.tuples(FEW | MANY, FEW | MANY) | MANY.map(lambda x: (x, x)), min_size=1, max_size=40))
 def test_numbers_are_compared_as_by_hand(pairs: list[tuple[float | None, float | None]]) -> None:
     """The share that changes, NULLs, mean, quantiles and PSI, with NaN, infinities and NULLs between."""
@@ -100,7 +101,7 @@ def test_numbers_are_compared_as_by_hand(pairs: list[tuple[float | None, float |
     assert found.psi == pytest.approx(stability(bins(before), bins(after)), rel=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(10, 30), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([None, *"abc"]), st.sampled_from([None, *"bcd"])), min_size=1, max_size=30))
 def test_texts_are_compared_as_by_hand(pairs: list[tuple[str | None, str | None]]) -> None:
     """A value that was not there before falls in with the rest."""

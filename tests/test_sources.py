@@ -122,7 +122,7 @@ def test_a_duckdb_file_that_is_in_use(workspace: Workspace) -> None:
     with duckdb.connect(str(workspace.root / "warehouse.duckdb")) as connection:
         connection.execute(f"CREATE TABLE shoes AS {ROWS}")
         declare(workspace, 'shoes = Source("shoes", database="warehouse.duckdb", table="shoes", timestamp="ts")')
-        done = workspace.run("plan")
+        done = workspace.spawn("plan")
     assert done.returncode == 1
     assert f"(PID {os.getpid()})" in done.stderr
     assert "server" not in done.stderr
