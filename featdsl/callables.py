@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, SkipValidation
 
+from featdsl.reasons import shown
+
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -29,7 +31,7 @@ def _checked(given: Any) -> Any:
     if given is None:
         return None
     if not isinstance(given, FunctionType):
-        raise ValueError(f"{given!r} is no function; write a def")  # noqa: TRY004 - pydantic turns ValueError into a problem
+        raise ValueError(f"{shown(given)} is not a function; write a def")  # noqa: TRY004 - pydantic turns ValueError into a problem
     if given.__name__ == "<lambda>":
         raise ValueError("a lambda cannot be told apart from another; write a def")
     if inspect.iscoroutinefunction(given) or inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -16,8 +18,10 @@ from weakref import WeakValueDictionary
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
 
 from featdsl.dtypes import duckdb_type
+from featdsl.durations import checked, written_of
 from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.names import did_you_mean, is_column, is_name, snake_case
+from featdsl.reasons import reason, shown
 
 _PACKAGE = str(Path(__file__).parent)
 _NOT_WRITTEN_BY_USERS = (_PACKAGE, str(Path(sys.modules["pydantic"].__file__ or "").parent), "<frozen")
@@ -200,14 +204,12 @@ def _problem(title: str, detail: Any, fields: Mapping[str, Any], where: Origin) 
         return Problem("Unknown option", f"{title} has no option {location!r}.", where, did_you_mean(location, fields))
     if detail["type"] == "missing":
         return Problem("Missing option", f"{title} needs {location}=.", where)
-    reason = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "is_instance_of":
-        reason = f"{detail['input']!r} is no {detail['ctx']['class']}"
-    return Problem("Invalid declaration", f"{title}: {location}: {reason}" if location else f"{title}: {reason}", where)
+    why = reason(detail)
+    return Problem("Invalid declaration", f"{title}: {location}: {why}" if location else f"{title}: {why}", where)
 
 
 def _shown(name: object) -> str:
-    return repr(name) if name is not None else ""
+    return shown(name) if name is not None else ""
 
 
 def _checked_name(text: str) -> str:
@@ -224,9 +226,35 @@ def _checked_column(text: str) -> str:
     return text
 
 
-def _many(value: object) -> object:
+def listed(value: Any) -> Any:
+    """Return a list, a set or another row of values as a tuple, and anything else as it is."""
     # A set has no order of its own, and a plan must not depend on one.
-    return (value,) if isinstance(value, str) else tuple(sorted(value)) if isinstance(value, set | frozenset) else value
+    if isinstance(value, AbstractSet):
+        return tuple(sorted(value, key=_in_order))
+    is_row = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | BaseModel | type)
+    return tuple(value) if is_row and not isinstance(value, tuple) else value
+
+
+def _in_order(value: Any) -> str:
+    return str(getattr(value, "address", None) or getattr(value, "__name__", value))
+
+
+def mapping(value: Any) -> Any:
+    """Return a mapping as a dict, an empty one for None, and anything else as it is."""
+    return dict(value) if isinstance(value, Mapping) else {} if value is None else value
+
+
+def length_of(value: Any) -> Any:
+    """Return a timedelta as the text of a length of time, and a text or None as it is. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return written_of(value)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{shown(value)} is not a length of time, such as '30 days' or timedelta(days=30)")
+    return value
+
+
+def _many(value: object) -> object:
+    return (value,) if isinstance(value, str) else listed(value)
 
 
 Name = Annotated[str, AfterValidator(_checked_name)]
@@ -237,3 +265,5 @@ DType = Annotated[str, BeforeValidator(duckdb_type)]
 """A Python type or a DuckDB type's text, kept as the latter."""
 Texts = Annotated[tuple[str, ...], BeforeValidator(_many)]
 """One text or several."""
+Duration = Annotated[str, BeforeValidator(length_of), AfterValidator(checked)]
+"""A length of time in seconds: `"30 days"`, or a timedelta."""

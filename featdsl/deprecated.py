@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, model_validator
 
 from featdsl.declaration import Declaration
+from featdsl.reasons import shown
 
 
 def _day(given: object) -> object:
@@ -17,7 +18,7 @@ def _day(given: object) -> object:
     try:
         return date.fromisoformat(given)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise ValueError(f"{given!r} is no day; write it as '2026-06-30'") from None
+        raise ValueError(f"{shown(given)} is not a day; write it as '2026-06-30'") from None
 
 
 def _replacement(given: Any) -> Any:
@@ -26,7 +27,9 @@ def _replacement(given: Any) -> Any:
     if not isinstance(given, str) and not (
         isinstance(declared, Declaration) and declared.kind in {"feature", "group", "set"}
     ):
-        raise ValueError(f"{given!r} is no feature, group or feature set; name one, such as 'user_profile.income'")
+        raise ValueError(
+            f"{shown(given)} is not a feature, group or feature set; name one, such as 'user_profile.income'"
+        )
     return given
 
 

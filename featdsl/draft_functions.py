@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from types import FunctionType
 from typing import Any
 
-from featdsl import fingerprints, functions
+from featdsl import extras, fingerprints, functions
 from featdsl.callables import line_of
 from featdsl.definitions import FunctionDefinition
 from featdsl.draft import Draft
@@ -18,14 +18,13 @@ from featdsl.pythonfeature import PythonFeature
 _IN_SQL = (
     "A derived feature is computed at every read, in SQL: write it in SQL, or compute it in a group over a source."
 )
-_INSTALL = "Install it into this environment: pip install 'featdsl[frames]'"
 
 
 def function_of(draft: Draft, address: str, function: FunctionType, where: Origin) -> FunctionDefinition | None:
     """Return what a function does, or tell why it cannot be told apart from another."""
     if find_spec("pyarrow") is None:
         draft.refuse(
-            address, "Missing package", f"{address} is a Python function, which needs pyarrow.", where, _INSTALL
+            address, "Missing package", f"{address} is a Python function, which needs pyarrow.", where, extras.INSTALL
         )
         return None
     try:

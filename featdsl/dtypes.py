@@ -7,9 +7,12 @@ import re
 import types
 import typing
 import uuid
+from collections.abc import Hashable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+
+from featdsl.reasons import shown
 
 _PYTHON_TYPES: dict[object, str] = {
     bool: "BOOLEAN",
@@ -54,6 +57,8 @@ def duckdb_type(written: object) -> str:
     """
     if isinstance(written, str):
         return _from_text(written)
+    if not isinstance(written, Hashable):
+        raise ValueError(f"{shown(written)} is not a type; write a Python type, such as int, or DuckDB's as text")  # noqa: TRY004 - pydantic turns ValueError into a problem
     if written in _PYTHON_TYPES:
         return _PYTHON_TYPES[written]
     if typing.get_origin(written) is list:
@@ -63,7 +68,8 @@ def duckdb_type(written: object) -> str:
         raise ValueError('Decimal needs its precision: write "DECIMAL(18, 2)"')
     if written is dict or isinstance(written, types.GenericAlias):
         raise ValueError(f'{written} is not a column type: write DuckDB\'s, such as "MAP(VARCHAR, DOUBLE)"')
-    raise ValueError(f"{getattr(written, '__name__', written)!r} is not a type that a feature can have")
+    name = repr(written.__name__) if isinstance(written, type) else shown(written)
+    raise ValueError(f"{name} is not a type that a feature can have")
 
 
 def _from_text(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 _MONTHS = {"month": 1, "year": 12}
@@ -56,6 +57,13 @@ def checked(text: str) -> str:
 def written(size: int) -> str:
     """Return so many seconds in the largest whole unit: `2592000` is `"30 days"`."""
     return str(Length(seconds=size))
+
+
+def written_of(delta: timedelta) -> str:
+    """Return a timedelta as text: `timedelta(days=30)` is `"30 days"`. Raises ValueError for what is no whole seconds."""
+    if delta < timedelta(seconds=1) or delta % timedelta(seconds=1):
+        raise ValueError(f"{delta!r} is not a length of time in whole seconds, such as timedelta(days=30)")
+    return written(delta // timedelta(seconds=1))
 
 
 def suffix(text: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from featdsl.declaration import ColumnName, Declaration, Name
-from featdsl.durations import checked, seconds
+from featdsl.declaration import ColumnName, Declaration, Duration, Name, listed
+from featdsl.durations import seconds
+from featdsl.reasons import shown
 from featdsl.rules import Expectation, Freshness, Severity, Uniqueness, Volume
 
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -86,9 +89,9 @@ class MaxAge(_Rule):
     DeclarationError for what does not fit.
     """
 
-    age: Annotated[str, AfterValidator(checked)]
+    age: Duration
 
-    def __init__(self, age: str, *, severity: Severity = "warn", name: str | None = None) -> None:
+    def __init__(self, age: str | timedelta, *, severity: Severity = "warn", name: str | None = None) -> None:
         Declaration.__init__(self, {"age": age, "severity": severity, "name": name})
 
     @property
@@ -153,19 +156,21 @@ def _max_age(given: Any) -> tuple[Freshness, ...]:
 def _rows(given: Any) -> tuple[Volume, ...]:
     if given is None:
         return ()
-    if isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - the least and the most
+    if isinstance(given, tuple | list) and len(given) == 2:  # noqa: PLR2004 - the least and the most
         given = Rows(*given)
     if not isinstance(given, Rows):
-        raise ValueError(f"{given!r} is no pair of the least and the most rows; write (1, None), or Rows(min=1)")  # noqa: TRY004 - pydantic turns ValueError into a problem
+        said = f"{shown(given)} is not a pair of the least and the most rows; write (1, None), or Rows(min=1)"
+        raise ValueError(said)  # noqa: TRY004 - pydantic turns ValueError into a problem
     return _ruled([given])
 
 
 def _listed(given: Any) -> list[Any]:
-    return [*given] if isinstance(given, list | tuple) or _is_set(given) else [given]
+    row = listed(given)
+    return [*row] if isinstance(row, tuple) else [given]
 
 
 def _is_set(given: Any) -> bool:
-    return isinstance(given, set | frozenset)
+    return isinstance(given, AbstractSet)
 
 
 def _in_order(given: Any, rules: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from featdsl.definitions import Definition, address
 from featdsl.errors import PlanFileError, Problem
+from featdsl.reasons import reason
 from featdsl.snapshot import Drift, Head, Snapshot, StoredTable, assemble
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def from_json(text: str, *, name: str) -> Exported:
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(str(part) for part in detail["loc"]) or "the whole file"
-        raise PlanFileError(Problem("Not an export", f"{name}: {where}: {detail['msg']}.", mend=_MEND)) from None
+        raise PlanFileError(Problem("Not an export", f"{name}: {where}: {reason(detail)}.", mend=_MEND)) from None
     drift = Drift(frozenset(content.lost_tables), frozenset(content.lost_views))
     snapshot = assemble(content.head, content.definitions, content.tables, content.views)
     return Exported(replace(snapshot, environment=content.environment), drift)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Generic, Never, Self, TypeVar, overload
 
 from pydantic import AfterValidator, Field, InstanceOf, PrivateAttr, StrictBool, model_validator
 
 from featdsl import window as windowing
-from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, place, remember
+from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, length_of, mapping, place, remember
 from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
 from featdsl.expect import Expect, Expectations
 from featdsl.names import is_column
+from featdsl.reasons import shown
 from featdsl.window import Closed, Rows, Shift, Span, Spans
 
 T = TypeVar("T")
@@ -78,19 +80,19 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
-        tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
+        expect: str | Expect | Collection[str | Expect] = ...,
+        tags: str | Collection[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
         deprecated: Deprecated | None = ...,
         renamed_from: str | None = ...,
-        window: str | None = ...,
-        windows: Sequence[str] | None = ...,
+        window: str | timedelta | None = ...,
+        windows: Collection[str | timedelta] | None = ...,
         closed: Closed = ...,
-        delay: str | None = ...,
-        offset: str | None = ...,
+        delay: str | timedelta | None = ...,
+        offset: str | timedelta | None = ...,
         last_n: int | None = ...,
-        every: str | None = ...,
+        every: str | timedelta | None = ...,
     ) -> None: ...
 
     @overload
@@ -100,19 +102,19 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
-        tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
+        expect: str | Expect | Collection[str | Expect] = ...,
+        tags: str | Collection[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
         deprecated: Deprecated | None = ...,
         renamed_from: str | None = ...,
-        window: str | None = ...,
-        windows: Sequence[str] | None = ...,
+        window: str | timedelta | None = ...,
+        windows: Collection[str | timedelta] | None = ...,
         closed: Closed = ...,
-        delay: str | None = ...,
-        offset: str | None = ...,
+        delay: str | timedelta | None = ...,
+        offset: str | timedelta | None = ...,
         last_n: int | None = ...,
-        every: str | None = ...,
+        every: str | timedelta | None = ...,
     ) -> None: ...
 
     def __init__(  # noqa: PLR0913 - one flat call is what people type
@@ -121,25 +123,25 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = None,
         description: str = "",
-        expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = (),
-        tags: str | Sequence[str] | set[str] | frozenset[str] = (),
+        expect: str | Expect | Collection[str | Expect] = (),
+        tags: str | Collection[str] = (),
         name: str | None = None,
         protect: bool = False,
         deprecated: Deprecated | None = None,
         renamed_from: str | None = None,
-        window: str | None = None,
-        windows: Sequence[str] | None = None,
+        window: str | timedelta | None = None,
+        windows: Collection[str | timedelta] | None = None,
         closed: Closed = "left",
-        delay: str | None = None,
-        offset: str | None = None,
+        delay: str | timedelta | None = None,
+        offset: str | timedelta | None = None,
         last_n: int | None = None,
-        every: str | None = None,
+        every: str | timedelta | None = None,
         **unknown: Never,
     ) -> None:
         given = {
             "dtype": dtype, "sql": sql, "description": description, "expect": expect, "tags": tags, "name": name,
             "protect": protect, "deprecated": deprecated, "renamed_from": renamed_from,
-            "window": window, "windows": tuple(windows) if isinstance(windows, list) else windows, "closed": closed,
+            "window": window, "windows": windows, "closed": closed,
             "delay": delay, "offset": offset, "last_n": last_n, "every": every, **unknown,
         }  # fmt: skip
         super().__init__(given)
@@ -183,17 +185,18 @@ class Feature(Declaration, Generic[T]):
             return {name: self}
         return {f"{name}_{windowing.ending(str(one.window))}": one for one in self.each()}
 
-    def __getitem__(self, window: str) -> Feature[T]:
+    def __getitem__(self, window: str | timedelta) -> Feature[T]:
         """Return the feature of a family over one window: `Spending.spend["7 days"]`.
 
         Raises FeatureNotFoundError, with the windows that there are.
         """
         try:
-            return self._family[windowing.canonical(str(window))]  # type: ignore[no-any-return]
+            return self._family[windowing.canonical(str(length_of(window)))]  # type: ignore[no-any-return]
         except (KeyError, ValueError):
             pass
         known = ", ".join(f'"{one}"' for one in self.windows or ())
-        what = f'{self.address or "The feature"} has no window "{window}".'
+        asked = f'"{window}"' if isinstance(window, str) else shown(window)
+        what = f"{self.address or 'The feature'} has no window {asked}."
         mend = f"Its windows are: {known}." if known else "It has none; give it windows=[...]."
         raise FeatureNotFoundError(Problem("Unknown window", what, mend=mend))
 
@@ -265,7 +268,7 @@ class Feature(Declaration, Generic[T]):
 
 def _key_given_by(given: Any) -> Any:
     if not isinstance(given, Feature) and not (isinstance(given, str) and is_column(given)):
-        raise ValueError(f"{given!r} is neither a key column nor a feature that has the key as its value")
+        raise ValueError(f"{shown(given)} is neither a key column nor a feature that has the key as its value")
     return given
 
 
@@ -280,7 +283,7 @@ class FeatureAlias(Declaration, Generic[T]):
     keys: dict[ColumnName, Annotated[Any, AfterValidator(_key_given_by), "a column or a Feature"]]
 
     def __init__(self, feature: Feature[T], *, name: str | None, keys: Mapping[str, str | Feature[Any]] | None) -> None:
-        super().__init__({"feature": feature, "name": name or feature.name, "keys": dict(keys or {})})
+        super().__init__({"feature": feature, "name": feature.name if name is None else name, "keys": mapping(keys)})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _alias, (self.feature, self.name, self.keys)

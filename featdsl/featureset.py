@@ -7,12 +7,13 @@ from typing import Annotated, Any, ClassVar, Never
 
 from pydantic import AfterValidator, Field, InstanceOf, SkipValidation, StrictBool
 
-from featdsl.declaration import Declaration, Name, place, refuse
+from featdsl.declaration import Declaration, Name, listed, place, refuse
 from featdsl.deprecated import Deprecated
 from featdsl.errors import Problem
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.group import FeatureGroup, Reference, references
 from featdsl.names import did_you_mean
+from featdsl.reasons import shown
 
 Selected = Reference | type[FeatureGroup]
 """One feature, or a group that stands for all of its features."""
@@ -102,7 +103,7 @@ class FeatureSet(Declaration):
         Raises DeclarationError when a feature to remove is not in the set.
         """
         kept = _usable(self.features)
-        for wanted in _chosen(remove):
+        for wanted in _references("remove", remove, version):
             found = [feature for feature in kept if _is(feature, wanted)]
             if self.valid and not found:
                 what = f"Version {version} removes {_shown(wanted)}, which {self.address} does not have."
@@ -112,7 +113,7 @@ class FeatureSet(Declaration):
         return FeatureSet(
             self.name,
             version=version,
-            features=[*kept, *_chosen(add)],
+            features=[*kept, *_references("add", add, version)],
             description=self.description if description is None else description,
             protect=protect,
             deprecated=deprecated,
@@ -131,6 +132,15 @@ class Model(Declaration):
 
     def __init__(self, name: str, *, features: FeatureSet, description: str = "", **unknown: Never) -> None:
         super().__init__({"name": name, "features": features, "description": description, **unknown})
+
+
+def _references(option: str, given: Any, version: int) -> Sequence[Reference]:
+    """Return the features that are added or removed, or refuse what names none."""
+    try:
+        return references(_chosen(given)) or ()
+    except ValueError as error:
+        refuse(Problem("Invalid declaration", f"Version {shown(version)}: {option}: {error}", place()))
+        return ()
 
 
 def column_of(reference: Reference) -> str:
@@ -165,13 +175,8 @@ def _chosen(features: Any) -> Any:
     """Return the features that were selected, or what stands in their place when it is no collection."""
     if isinstance(features, Feature | FeatureAlias | str | type):
         return features
-    # A Python set has no order of its own, and a plan must not depend on one.
-    listed = sorted(features, key=_sort_key) if isinstance(features, set | frozenset) else features
-    return tuple(feature for selected in listed for feature in features_of(selected))
-
-
-def _sort_key(selected: Any) -> str:
-    return str(getattr(selected, "address", None) or getattr(selected, "__name__", selected))
+    row = listed(features)
+    return tuple(feature for selected in row for feature in features_of(selected)) if isinstance(row, tuple) else row
 
 
 def features_of(selected: Any) -> Sequence[Reference]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from featdsl import extras
 from featdsl.errors import Problem, RequestError
 from featdsl.names import literal, quote
 
@@ -32,7 +33,8 @@ def register(connection: DuckDBPyConnection, frame: Any) -> None:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {VIEW}_rows AS SELECT unnest($1, max_depth := 2)", [frame])
         connection.execute(f"CREATE TEMP VIEW {VIEW} AS SELECT * FROM {VIEW}_rows")
     else:
-        connection.register(VIEW, _scannable(frame))
+        with extras.needed(f"A {type(frame).__module__.partition('.')[0]} {type(frame).__name__}"):
+            connection.register(VIEW, _scannable(frame))
 
 
 def scan(connection: DuckDBPyConnection, frame: Any) -> DuckDBPyRelation:

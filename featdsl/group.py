@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copyreg
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Never, Self
 
 from pydantic import (
@@ -18,14 +19,14 @@ from pydantic import (
     model_validator,
 )
 
-from featdsl.declaration import ColumnName, Declaration, Name, Texts, place, recall, refuse
+from featdsl.declaration import ColumnName, Declaration, Duration, Name, Texts, listed, mapping, place, recall, refuse
 from featdsl.deprecated import Deprecated
-from featdsl.durations import checked
 from featdsl.entity import Entity
 from featdsl.errors import DeprecatedWarning, FeatureNotFoundError, Problem
 from featdsl.expect import Ages, MaxAge, Rows, Unique, Uniques, Volumes
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, did_you_mean, snake_case
+from featdsl.reasons import shown
 from featdsl.request import Request
 from featdsl.source import Source
 
@@ -37,18 +38,19 @@ def references(given: Any) -> tuple[Reference, ...] | None:
     """Return `given` when it is a tuple of what names features. Raises ValueError."""
     if isinstance(given, Feature | FeatureAlias | str):
         raise ValueError(f"{given!r} is one feature; list it: [...]")  # noqa: TRY004 - the same
-    listed: tuple[Any, ...] | None = given
-    for item in listed or ():
+    if given is not None and not isinstance(given, tuple):
+        raise ValueError(f"{shown(given)} is not a list of features; write [UserProfile.age]")
+    for item in given or ():
         if not isinstance(item, Feature | FeatureAlias | str):
-            raise ValueError(f"{item!r} is not a feature; name features as UserProfile.age or 'user_profile.age'")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    return listed and tuple(each for item in listed for each in (item.each() if isinstance(item, Feature) else (item,)))
+            raise ValueError(f"{shown(item)} is not a feature; name features as UserProfile.age or 'user_profile.age'")  # noqa: TRY004 - likewise
+    return given and tuple(each for item in given for each in (item.each() if isinstance(item, Feature) else (item,)))
 
 
 def _inputs(given: Any) -> tuple[Reference | Request, ...] | None:
     """Return `given` when it is a tuple of what names features and of requests. Raises ValueError."""
     if isinstance(given, Request):
         raise ValueError(f"{given!r} is one request; list it: [...]")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    requests = [item for item in given or () if isinstance(item, Request)]
+    requests = [item for item in given if isinstance(item, Request)] if isinstance(given, tuple) else []
     if not requests:
         return references(given)
     return (*(references(tuple(item for item in given if not isinstance(item, Request))) or ()), *requests)
@@ -82,9 +84,10 @@ class _GroupType(type):
     def __getitem__(cls, name: str) -> Feature[Any]:
         """Return a feature by name, for those that a loop made: `Lags["delay_6h"]`. Raises FeatureNotFoundError."""
         declaration = cls.declaration
-        if name not in declaration.features:
-            what = f"Group {declaration.name} has no feature {name!r}."
-            raise FeatureNotFoundError(Problem("Unknown feature", what, mend=did_you_mean(name, declaration.features)))
+        if not isinstance(name, str) or name not in declaration.features:
+            what = f"Group {declaration.name} has no feature {shown(name)}."
+            mend = did_you_mean(str(name), declaration.features)
+            raise FeatureNotFoundError(Problem("Unknown feature", what, mend=mend))
         return declaration.features[name]
 
     def __getattr__(cls, name: str) -> Feature[Any]:
@@ -144,15 +147,15 @@ class FeatureGroup(metaclass=_Metaclass):
         *,
         entity: Entity | None,
         source: Source | None = None,
-        inputs: Sequence[Reference | Request] | None = None,
+        inputs: Collection[Reference | Request] | None = None,
         keys: Mapping[str, str] | None = None,
-        ttl: str | None = None,
+        ttl: str | timedelta | None = None,
         name: str | None = None,
-        features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]] = (),
-        unique: str | Unique | Sequence[str] | Sequence[Unique] = (),
-        max_age: str | MaxAge | None = None,
+        features: Mapping[str, Feature[Any]] | Collection[Feature[Any]] = (),
+        unique: str | Unique | Collection[str] | Collection[Unique] = (),
+        max_age: str | timedelta | MaxAge | None = None,
         rows: tuple[int | None, int | None] | Rows | None = None,
-        tags: str | Sequence[str] | set[str] | frozenset[str] = (),
+        tags: str | Collection[str] = (),
         access: Literal["public", "private"] = "public",
         protect: bool = False,
         deprecated: Deprecated | None = None,
@@ -161,6 +164,8 @@ class FeatureGroup(metaclass=_Metaclass):
         **unknown: Never,
     ) -> None:
         super().__init_subclass__()
+        for problem in _inherited(cls):
+            refuse(problem)
         address = name or snake_case(cls.__name__)
         gathered = _Body(address)
         written = [(attribute, value) for attribute, value in vars(cls).items() if isinstance(value, Feature)]
@@ -170,7 +175,7 @@ class FeatureGroup(metaclass=_Metaclass):
                 gathered[each] = feature
         given: dict[str, object] = {
             "name": address, "entity": entity, "source": source,
-            "inputs": tuple(inputs) if isinstance(inputs, list | set | frozenset) else inputs, "keys": dict(keys or {}), "ttl": ttl,
+            "inputs": listed(inputs), "keys": mapping(keys), "ttl": ttl,
             "description": _description(cls), "tags": tags, "access": access, "protect": protect, "deprecated": deprecated,
             "renamed_from": renamed_from, "unique": unique, "max_age": max_age, "rows": rows,
             "shared_by": shared_by,
@@ -185,10 +190,33 @@ class FeatureGroup(metaclass=_Metaclass):
         cls.declaration = declaration
 
 
-def _named(features: Mapping[str, Feature[Any]] | Sequence[Feature[Any]]) -> list[tuple[str, Any]]:
+def _inherited(cls: type) -> Iterator[Problem]:
+    """Yield a problem for each class above a group that brings features: a feature belongs to one group."""
+    for above in cls.__mro__[1:]:
+        if not any(isinstance(value, Feature) for value in vars(above).values()):
+            continue
+        group = f"the group {above.declaration.name}" if issubclass(above, FeatureGroup) else "a class with features"
+        what = f"{cls.__name__} inherits from {above.__name__}, {group}, and a feature belongs to one group."
+        mend = (
+            f"Declare {cls.__name__}(FeatureGroup, ...) with features of its own. Features that several groups have come"
+            " from a function that makes them: features=common()."
+        )
+        if issubclass(above, FeatureGroup):
+            first = next(iter(above.declaration.features))
+            mend += f"\nWhat reads {above.__name__} takes it as input: inputs=[{above.__name__}.{first}]."
+        yield Problem("Group cannot inherit features", what, place(), mend)
+
+
+def _named(features: Any) -> list[tuple[str, Any]]:
+    """Return features by their names; what is no row of them stands there without one, to be refused."""
     if isinstance(features, Mapping):
-        return list(features.items())
-    return [(getattr(feature, "name", ""), feature) for feature in features]
+        return [(str(name), feature) for name, feature in features.items()]
+    row = listed(features)
+    return [(_name_of(feature), feature) for feature in (row if isinstance(row, tuple) else (row,))]
+
+
+def _name_of(feature: Any) -> str:
+    return feature.name if isinstance(feature, Feature) else ""
 
 
 def _expanded(name: str, feature: Any) -> Iterable[tuple[str, Any]]:
@@ -201,7 +229,7 @@ def _own(features: dict[str, Any]) -> dict[str, Any]:
     seen: dict[int, str] = {}
     for name, feature in features.items():
         if not isinstance(feature, Feature):
-            raise ValueError(f"{feature!r} is no Feature")  # noqa: TRY004 - pydantic turns ValueError into a problem
+            raise ValueError(f"{shown(feature)} is not a Feature")  # noqa: TRY004 - pydantic turns ValueError into a problem
         if not name:
             raise ValueError("a feature in features=[...] needs name=")
         other = feature.address if feature.joined else seen.get(id(feature))
@@ -222,7 +250,7 @@ class GroupDeclaration(Declaration):
     source: InstanceOf[Source] | None = None
     inputs: Annotated[tuple[Reference | Request, ...] | None, SkipValidation, AfterValidator(_inputs)] = None
     keys: dict[ColumnName, ColumnName] = Field(default_factory=dict)
-    ttl: Annotated[str, AfterValidator(checked)] | None = None
+    ttl: Duration | None = None
     description: str = ""
     tags: Texts = ()
     access: Literal["public", "private"] = "public"

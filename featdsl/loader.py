@@ -24,6 +24,12 @@ from featdsl.project import FILE, Project
 
 _CHECKED_HASH = importlib.util.MAGIC_NUMBER + (0b11).to_bytes(4, "little")
 """What a bytecode file begins with that belongs to a text by its hash, which follows: PEP 552."""
+_CALL = re.compile(
+    r"(?P<name>Entity|Source|Feature|FeatureGroup|FeatureSet|Model|Expect|Unique|MaxAge|Rows|Deprecated|Request)"
+    r"\.(?P<method>\w+)\(\) (?:missing \d+ required .*arguments?: (?P<missing>.+)"
+    r"|got an unexpected keyword argument '(?P<unknown>\w+)'.*|takes .*positional arguments? but .*)"
+)
+"""What Python says of a call of a declaration that does not fit its parameters."""
 _CANNOT_IMPORT = re.compile(r"(cannot import name '(\w+)' from '([\w.]+)')")
 
 
@@ -150,6 +156,8 @@ class _FreshFinder(importlib.abc.MetaPathFinder):
                 said = f"{error.msg}: {(error.text or '').strip()}".removesuffix(": ")
                 mend = "Python cannot read on from here; mend this line or the one before."
                 self.problems.append(Problem("Syntax error", said, where, mend))
+            case TypeError() if call := _CALL.fullmatch(str(error)):
+                self.problems.append(_miscalled(call, self._where(error, file)))
             case _:
                 said = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
                 self.problems.append(Problem("Module cannot be imported", said, self._where(error, file), _mend(error)))
@@ -162,6 +170,17 @@ class _FreshFinder(importlib.abc.MetaPathFinder):
             if Path(frame.filename).is_relative_to(self._package)
         ]
         return Origin(frames[-1].filename, frames[-1].lineno or 1) if frames else Origin(file, 1)
+
+
+def _miscalled(call: re.Match[str], where: Origin) -> Problem:
+    """Return what is wrong with a call of ours that does not fit its parameters."""
+    name = call["name"] if call["method"].startswith("__") else f"{call['name']}.{call['method']}"
+    if call["missing"]:
+        missing = call["missing"].replace("'", "").replace(",", " and").replace("and and", "and").split(" and ")
+        return Problem("Missing option", f"{name} needs {' and '.join(f'{each.strip()}=' for each in missing)}.", where)
+    if call["unknown"]:
+        return Problem("Unknown option", f"{name} has no option '{call['unknown']}'.", where)
+    return Problem("Option without its name", f"{name} takes its options by name.", where, "Write each as name=value.")
 
 
 def _said(error: BaseException) -> str:

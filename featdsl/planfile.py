@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl.errors import PlanFileError, Problem
 from featdsl.plan import FORMAT, Plan
+from featdsl.reasons import reason
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -73,7 +74,7 @@ def from_json(text: str, *, name: str) -> Plan:
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(str(part) for part in detail["loc"]) or "the whole file"
-        raise PlanFileError(Problem("Not a plan", f"{name}: {where}: {detail['msg']}.", mend=mend)) from None
+        raise PlanFileError(Problem("Not a plan", f"{name}: {where}: {reason(detail)}.", mend=mend)) from None
     if found is None or found.get("digest") != _digest(found):
         what = f"{name}: it was changed after it was made, or is not whole: its digest does not fit."
         raise PlanFileError(Problem("Plan was changed", what, mend=mend))

@@ -18,6 +18,7 @@ from featdsl.definitions import Policy
 from featdsl.durations import checked, seconds
 from featdsl.errors import DeclarationError, Origin, Problem, StoreError
 from featdsl.names import did_you_mean
+from featdsl.reasons import reason, shown
 
 FILE = "featproject.toml"
 
@@ -294,10 +295,14 @@ def _problem(text: str, detail: Any) -> Problem:
     if detail["type"] == "missing":
         mend = 'Write in the table [project]: name = "my_project".'
         return Problem("Missing setting", f"{setting} is needed.", where, mend)
-    reason = detail["msg"].removeprefix("Value error, ")
+    why = reason(detail)
     # An address may hold a password, also one that was refused for that.
-    said = setting if setting == "store.url" else f"{setting} = {detail['input']!r}"
-    return Problem("Invalid setting", f"{said}: {reason}.", where)
+    said = (
+        setting
+        if setting == "store.url" or why.startswith(shown(detail["input"]))
+        else f"{setting} = {detail['input']!r}"
+    )
+    return Problem("Invalid setting", f"{said}: {why}.", where)
 
 
 def _known_setting(location: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from types import FunctionType
 from typing import Any, ClassVar, Generic, Never, TypeVar, overload
 
@@ -44,8 +44,8 @@ def python_feature(
     dtype: type[T],
     *,
     description: str = ...,
-    expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
-    tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
+    expect: str | Expect | Collection[str | Expect] = ...,
+    tags: str | Collection[str] = ...,
     name: str | None = ...,
     protect: bool = ...,
     deprecated: Deprecated | None = ...,
@@ -58,8 +58,8 @@ def python_feature(
     dtype: str,
     *,
     description: str = ...,
-    expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = ...,
-    tags: str | Sequence[str] | set[str] | frozenset[str] = ...,
+    expect: str | Expect | Collection[str | Expect] = ...,
+    tags: str | Collection[str] = ...,
     name: str | None = ...,
     protect: bool = ...,
     deprecated: Deprecated | None = ...,
@@ -71,8 +71,8 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     dtype: Any,
     *,
     description: str = "",
-    expect: str | Expect | Sequence[str | Expect] | set[str] | frozenset[str] = (),
-    tags: str | Sequence[str] | set[str] | frozenset[str] = (),
+    expect: str | Expect | Collection[str | Expect] = (),
+    tags: str | Collection[str] = (),
     name: str | None = None,
     protect: bool = False,
     deprecated: Deprecated | None = None,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from os import PathLike, fspath
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal, Never, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from featdsl import urls
 from featdsl.callables import Function
-from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts
-from featdsl.durations import checked
+from featdsl.declaration import ColumnName, Declaration, DType, Duration, Name, listed, mapping
+from featdsl.reasons import shown
 from featdsl.timeunits import TimeUnit
 from featdsl.timeunits import checked as unit
 
-Duration = Annotated[str, AfterValidator(checked)]
 Format = Literal["parquet", "csv", "json", "iceberg", "delta"]
 
 _ENDINGS: dict[str, Format] = {
@@ -29,6 +31,17 @@ _ENDINGS: dict[str, Format] = {
 }
 
 
+def _path(value: Any) -> Any:
+    """Return paths as texts, however many."""
+    listed_ = (value,) if isinstance(value, str | PathLike) else listed(value)
+    return tuple(map(_text, listed_)) if isinstance(listed_, tuple) else listed_
+
+
+def _text(value: Any) -> Any:
+    """Return the path of a file as text, and anything else as it is."""
+    return value.as_posix() if isinstance(value, PurePath) else fspath(value) if isinstance(value, PathLike) else value
+
+
 def _option(value: Any) -> Any:
     """Return an option's value as JSON holds it. A dict keeps its order, which may be that of a file's columns."""
     match value:
@@ -41,7 +54,9 @@ def _option(value: Any) -> Any:
             return sorted((_option(item) for item in value), key=str)
         case Mapping():
             return {str(name): _option(item) for name, item in value.items()}
-    raise ValueError(f"{value!r} is not a value for DuckDB's reader: give a text, number, truth value, list or dict")
+    raise ValueError(
+        f"{shown(value)} is not a value for DuckDB's reader: give a text, number, truth value, list or dict"
+    )
 
 
 def _unit(value: Any) -> Any:
@@ -76,11 +91,11 @@ class Source(Declaration):
     kind: ClassVar[str] = "source"
 
     name: Name
-    path: Texts | None = None
+    path: Annotated[tuple[str, ...] | None, BeforeValidator(_path)] = None
     format: Format | None = None
     options: dict[str, Annotated[Any, AfterValidator(_option)]] = Field(default_factory=dict)
     table: str | None = None
-    database: str | None = None
+    database: Annotated[str | None, BeforeValidator(_text)] = None
     sql: str | None = None
     frame: Any = None
     function: Function = None
@@ -96,11 +111,11 @@ class Source(Declaration):
         self,
         name: str,
         *,
-        path: str | list[str] | tuple[str, ...] | None = None,
+        path: str | PathLike[str] | Collection[str | PathLike[str]] | None = None,
         format: Format | None = None,  # noqa: A002 - the field's word
         options: Mapping[str, Any] | None = None,
         table: str | None = None,
-        database: str | None = None,
+        database: str | PathLike[str] | None = None,
         sql: str | None = None,
         frame: Any = None,
         function: Callable[..., Any] | None = None,
@@ -108,13 +123,13 @@ class Source(Declaration):
         timestamp: str | None = None,
         available_at: str | None = None,
         tie_break: str | None = None,
-        lookback: str | None = None,
+        lookback: str | timedelta | None = None,
         time_unit: str | None = None,
         description: str = "",
         **unknown: Never,
     ) -> None:
         given = {
-            "name": name, "path": path, "format": format, "options": options or {}, "table": table,
+            "name": name, "path": path, "format": format, "options": mapping(options), "table": table,
             "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
             "available_at": available_at, "tie_break": tie_break,
             "lookback": lookback, "time_unit": time_unit, "description": description,

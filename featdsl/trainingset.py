@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients, locks
+from featdsl import clients, extras, locks
 from featdsl.selection import Selection
 from featdsl.snapshot import Snapshot
 from featdsl.strategies import Choice
@@ -42,15 +42,18 @@ class TrainingSet:
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
-        return clients.pandas(self.relation, self._selection.dtypes)
+        with extras.needed("df()"):
+            return clients.pandas(self.relation, self._selection.dtypes)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows as a polars DataFrame."""
-        return clients.polars(self.relation, self._selection.dtypes)
+        with extras.needed("pl()"):
+            return clients.polars(self.relation, self._selection.dtypes)
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
-        return clients.arrow(self.relation, self._selection.dtypes)
+        with extras.needed("arrow()"):
+            return clients.arrow(self.relation, self._selection.dtypes)
 
     @property
     def explanation(self) -> str:

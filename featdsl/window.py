@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from featdsl.declaration import length_of, listed
 from featdsl.durations import length, suffix
 
 Closed = Literal["left", "right", "both", "neither"]
@@ -39,10 +42,12 @@ def _length(text: str) -> str:
 
 
 def _given(value: object) -> object:
-    if isinstance(value, str):
-        raise ValueError(f"{value!r} is one window; list it: [{value!r}], or give window={value!r}")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    # A set has no order of its own, and a plan must not depend on one.
-    return tuple(sorted(value, key=str)) if isinstance(value, set | frozenset) else value
+    if isinstance(value, str | timedelta):
+        one = length_of(value)
+        raise ValueError(f"{one!r} is one window; list it: [{one!r}], or give window={one!r}")  # noqa: TRY004 - pydantic turns ValueError into a problem
+    # Lengths of time first, so that a set of them has one order in whichever way they are written.
+    each = listed(value)
+    return listed(set(map(length_of, each))) if isinstance(value, AbstractSet) else each
 
 
 def _listed(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -57,11 +62,11 @@ def _listed(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return value
 
 
-Span = Annotated[str, AfterValidator(_span)]
+Span = Annotated[str, BeforeValidator(length_of), AfterValidator(_span)]
 """The length of a window, or `"lifetime"`."""
 Spans = Annotated[tuple[Span, ...] | None, BeforeValidator(_given), AfterValidator(_listed)]
 """Several windows, each once."""
-Shift = Annotated[str, AfterValidator(_length)]
+Shift = Annotated[str, BeforeValidator(length_of), AfterValidator(_length)]
 """A length of time: seconds to years."""
 Rows = Annotated[int, Field(ge=1, strict=True)]
 """How many rows count."""

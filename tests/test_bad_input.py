@@ -206,7 +206,7 @@ Invalid declaration
         (TEAM, 'sql="annual_income"', 'sql="sum(annual_income)", last_n=0'),
         """\
 Invalid declaration
-  Feature: last_n: Input should be greater than or equal to 1
+  Feature: last_n: 0 is not at least 1
   features/accounts/__init__.py:13""",
     ),
     "a window without SQL": (
@@ -486,7 +486,7 @@ Wrong type
         (TEAM, CLASS, f'{DEPRECATED}, deprecated=Deprecated(since="soon"),'),
         """\
 Invalid declaration
-  Deprecated: since: 'soon' is no day; write it as '2026-06-30'
+  Deprecated: since: 'soon' is not a day; write it as '2026-06-30'
   features/accounts/__init__.py:10""",
     ),
     "a deprecation that ends before it begins": (
@@ -516,28 +516,28 @@ Unknown replacement
         (TEAM, CLASS, f'{DEPRECATED}, deprecated=Deprecated(since="2026-01-01", use=accounts),'),
         """\
 Invalid declaration
-  Deprecated: use: <Source accounts> is no feature, group or feature set; name one, such as 'user_profile.income'
+  Deprecated: use: <Source accounts> is not a feature, group or feature set; name one, such as 'user_profile.income'
   features/accounts/__init__.py:10""",
     ),
     "a text for a deprecation": (
         (TEAM, 'sql="annual_income"', 'sql="annual_income", deprecated="2026-01-01"'),
         """\
 Invalid declaration
-  Feature: deprecated: '2026-01-01' is no Deprecated
+  Feature: deprecated: '2026-01-01' is not a Deprecated
   features/accounts/__init__.py:13""",
     ),
     "a text for protection": (
         (TEAM, 'sql="annual_income"', 'sql="annual_income", protect="yes"'),
         """\
 Invalid declaration
-  Feature: protect: Input should be a valid boolean
+  Feature: protect: 'yes' is not True or False
   features/accounts/__init__.py:13""",
     ),
     "an access that there is not": (
         (TEAM, CLASS, f'{CLASS} access="secret",'),
         """\
 Invalid declaration
-  FeatureGroup 'user_profile': access: Input should be 'public' or 'private'
+  FeatureGroup 'user_profile': access: 'secret' is not 'public' or 'private'
   features/accounts/__init__.py:8""",
     ),
     "an empty set": (
@@ -637,15 +637,15 @@ SETTINGS = {
     ),
     "a number for a path": (
         '[project]\nname = "bank"\n[store]\npath = 5\n',
-        "Invalid setting\n  store.path = 5: Input should be a valid string.\n  featproject.toml:4",
+        "Invalid setting\n  store.path: 5 is not a text.\n  featproject.toml:4",
     ),
     "a text for a number": (
         '[project]\nname = "bank"\n[engine]\nthreads = "two"\n',
-        "Invalid setting\n  engine.threads = 'two': Input should be a valid integer.\n  featproject.toml:4",
+        "Invalid setting\n  engine.threads: 'two' is not a whole number.\n  featproject.toml:4",
     ),
     "more threads than a machine has": (
         '[project]\nname = "bank"\n[engine]\nthreads = 100000\n',
-        "Invalid setting\n  engine.threads = 100000: Input should be less than or equal to 1024.\n  featproject.toml:4",
+        "Invalid setting\n  engine.threads: 100000 is not at most 1024.\n  featproject.toml:4",
     ),
     "memory without a number": (
         '[project]\nname = "bank"\n[engine]\nmemory_limit = "lots"\n',
@@ -669,12 +669,12 @@ SETTINGS = {
     ),
     "a length of time that is none": (
         '[project]\nname = "bank"\n[store]\nlock_timeout = "soon"\n',
-        "Invalid setting\n  store.lock_timeout = 'soon': 'soon' is not a length of time, such as '30 days' or '1 hour'."
+        "Invalid setting\n  store.lock_timeout: 'soon' is not a length of time, such as '30 days' or '1 hour'."
         "\n  featproject.toml:4",
     ),
     "a name that is none": (
         '[project]\nname = "My Bank"\n',
-        "Invalid setting\n  project.name = 'My Bank': 'My Bank' is not a name: use lower-case letters, digits and"
+        "Invalid setting\n  project.name: 'My Bank' is not a name: use lower-case letters, digits and"
         " underscores, such as 'my_bank'.\n  featproject.toml:2",
     ),
     "broken TOML": (
@@ -700,12 +700,12 @@ SETTINGS = {
     ),
     "a policy that there is not": (
         '[project]\nname = "bank"\n[policy]\napprovals = "everyone"\n',
-        "Invalid setting\n  policy.approvals = 'everyone': Input should be 'none' or 'affected-teams'.\n"
+        "Invalid setting\n  policy.approvals: 'everyone' is not 'none' or 'affected-teams'.\n"
         "  featproject.toml:4",
     ),
     "an account that is none": (
         '[project]\nname = "bank"\n[teams]\nrisk = "features/lending"\n[codeowners]\nrisk = "risk team"\n',
-        "Invalid setting\n  codeowners.risk.0 = 'risk team': "
+        "Invalid setting\n  codeowners.risk.0: "
         "'risk team' is no account; write @name, @organisation/team or an e-mail address.\n  featproject.toml:6",
     ),
     "an account of a team that is not there": (
@@ -715,8 +715,8 @@ SETTINGS = {
     ),
     "several": (
         "[project]\nname = 1\n[store]\npath = 2\n",
-        "Invalid setting\n  project.name = 1: Input should be a valid string.\n  featproject.toml:2\n\n"
-        "Invalid setting\n  store.path = 2: Input should be a valid string.\n  featproject.toml:4\n\n"
+        "Invalid setting\n  project.name: 1 is not a text.\n  featproject.toml:2\n\n"
+        "Invalid setting\n  store.path: 2 is not a text.\n  featproject.toml:4\n\n"
         "2 problems found.",
     ),
 }  # fmt: skip
@@ -1137,10 +1137,10 @@ def test_apply_asks_for_a_yes_where_nobody_can_answer(bank: Workspace) -> None:
 MEND = "  Make it again: featdsl plan --out plan.json"
 PLANS = {
     "an empty file": (
-        "", f"Not a plan\n  plan.json: the whole file: Invalid JSON: EOF while parsing a value at line 1 column 0.\n{MEND}",
+        "", f"Not a plan\n  plan.json: the whole file: it is not JSON.\n{MEND}",
     ),
-    "a list": ("[]", f"Not a plan\n  plan.json: the whole file: Input should be an object.\n{MEND}"),
-    "half of an object": ('{"format": 2}', f"Not a plan\n  plan.json: project: Field required.\n{MEND}"),
+    "a list": ("[]", f"Not a plan\n  plan.json: the whole file: [] is not an object.\n{MEND}"),
+    "half of an object": ('{"format": 2}', f"Not a plan\n  plan.json: project: it is missing.\n{MEND}"),
     "a newer format": (
         '{"format": 99}',
         "Plan of a newer format\n  plan.json has format 99; this featdsl reads 2.\n"
@@ -1179,7 +1179,7 @@ def test_a_damaged_plan_is_refused(planned: Workspace) -> None:
 
     said = refused(planned, "apply", "plan.json")
 
-    assert said.startswith("Not a plan\n  plan.json: the whole file: Invalid JSON: EOF while parsing ")
+    assert said.startswith("Not a plan\n  plan.json: the whole file: it is not JSON.")
     assert said.endswith(MEND)
 
 
@@ -1253,7 +1253,7 @@ def test_a_plan_with_an_unknown_step_is_refused(planned: Workspace) -> None:
 
     said = refused(planned, "apply", "plan.json")
 
-    assert said.startswith("Not a plan\n  plan.json: steps.0: Input tag 'drop_everything'")
+    assert said.startswith("Not a plan\n  plan.json: steps.0: the step 'drop_everything' is not known.")
     assert said.endswith(MEND)
 
 

@@ -491,7 +491,7 @@ MISTAKES = {
     ),
     "source by name": (
         "class G(FeatureGroup, entity=user, source='rows'):\n    x = Feature(int)",
-        "Invalid declaration\n  FeatureGroup 'g': source: 'rows' is no Source\n  features/bank.py:1",
+        "Invalid declaration\n  FeatureGroup 'g': source: 'rows' is not a Source\n  features/bank.py:1",
     ),
     "feature name twice in one body": (
         (
@@ -529,7 +529,7 @@ MISTAKES = {
     ),
     "listed feature that is none": (
         "class G(FeatureGroup, entity=user, source=rows, features={'x': 'profile.age'}):\n    pass",
-        "Invalid declaration\n  FeatureGroup 'g': features: 'profile.age' is no Feature\n  features/bank.py:1",
+        "Invalid declaration\n  FeatureGroup 'g': features: 'profile.age' is not a Feature\n  features/bank.py:1",
     ),
     "feature of another group": (
         "class G(FeatureGroup, entity=user, source=rows):\n    x = Profile.age",
@@ -571,14 +571,11 @@ MISTAKES = {
     ),
     "version zero": (
         "FeatureSet('s', version=0, features=[Profile.age])",
-        (
-            "Invalid declaration\n  FeatureSet 's': version: Input should be greater than or equal to 1\n"
-            "  features/bank.py:1"
-        ),
+        ("Invalid declaration\n  FeatureSet 's': version: 0 is not at least 1\n  features/bank.py:1"),
     ),
     "version as text": (
         "FeatureSet('s', version='1', features=[Profile.age])",
-        "Invalid declaration\n  FeatureSet 's': version: Input should be a valid integer\n  features/bank.py:1",
+        "Invalid declaration\n  FeatureSet 's': version: '1' is not a whole number\n  features/bank.py:1",
     ),
     "evolve without a feature that is not there": (
         "\nrisk.evolve(version=2, remove=['incom'])",
@@ -596,7 +593,7 @@ MISTAKES = {
     ),
     "model of a group": (
         "Model('m', features=Profile)",
-        "Invalid declaration\n  Model 'm': features: <FeatureGroup profile> is no FeatureSet\n  features/bank.py:1",
+        "Invalid declaration\n  Model 'm': features: <FeatureGroup profile> is not a FeatureSet\n  features/bank.py:1",
     ),
     "alias that is no name": (
         "Profile.age.alias('Age There')",

@@ -361,7 +361,7 @@ def test_mistakes_of_several_modules_are_shown_together(declared: Workspace, edi
         "Unknown option\n  Feature has no option 'sqll'.\n  features/accounts/__init__.py:13\n  Did you mean \"sql\"?",
         (
             "Invalid declaration\n"
-            "  FeatureSet 'credit_risk': version: Input should be greater than or equal to 1\n"
+            "  FeatureSet 'credit_risk': version: 0 is not at least 1\n"
             "  features/lending/__init__.py:12"
         ),
     ]
@@ -397,6 +397,31 @@ RAISED = {
         '\n  Did you mean "income"?',
     ),
 }  # fmt: skip
+
+
+MISCALLED = {
+    "Entity('e')": "Missing option\n  Entity needs keys=.",
+    "Entity('e', {'id': int})": "Option without its name\n  Entity takes its options by name.",
+    "Source()": "Missing option\n  Source needs name=.",
+    "Expect('a > 1', severty='warn')": "Unknown option\n  Expect has no option 'severty'.",
+    "MaxAge(days=3)": "Unknown option\n  MaxAge has no option 'days'.",
+    "Deprecated()": "Missing option\n  Deprecated needs since=.",
+    "FeatureSet('s')": "Missing option\n  FeatureSet needs version= and features=.",
+    "Model('m')": "Missing option\n  Model needs features=.",
+    "FeatureSet('s', version=1, features=['a.b']).evolve()": "Missing option\n  FeatureSet.evolve needs version=.",
+    "class G(FeatureGroup): pass": "Missing option\n  FeatureGroup needs entity=.",
+    "Feature()": "Missing option\n  Feature needs dtype=.",
+}
+
+
+@pytest.mark.parametrize("call", MISCALLED)
+def test_a_call_that_does_not_fit_is_told_in_our_words(call: str, declared: Workspace) -> None:
+    """Python's own words name methods that nobody writes."""
+    declared.write({"features/risk.py": f"from featdsl import *\n{call}\n"})
+
+    (problem,) = said(declared)
+
+    assert problem.startswith(f"{MISCALLED[call]}\n  features/risk.py:2")
 
 
 @pytest.mark.parametrize("name", RAISED)

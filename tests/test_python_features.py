@@ -447,10 +447,10 @@ DECLARED_WRONGLY: Mapping[str, tuple[Callable[[], object], str]] = {
         decorated(lambda x: x),
         "python_feature 'made': function: a lambda cannot be told apart from another; write a def",
     ),
-    "no function": (decorated(5), "python_feature 'made': function: 5 is no function; write a def"),
+    "no function": (decorated(5), "python_feature 'made': function: 5 is not a function; write a def"),
     "a builtin": (
         decorated(len),
-        "python_feature 'made': function: <built-in function len> is no function; write a def",
+        "python_feature 'made': function: the function len is not a function; write a def",
     ),
     "no column": (
         decorated(none),

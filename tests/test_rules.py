@@ -103,7 +103,7 @@ def test_a_set_of_rules_has_an_order() -> None:
     ("make", "said"),
     [
         (lambda: Expect(" "), "Expect: condition: it is empty; write a condition in SQL, such as 'age >= 0'"),
-        (lambda: Expect("a", severity="fatal"), "Expect: severity: Input should be 'warn' or 'error'"),
+        (lambda: Expect("a", severity="fatal"), "Expect: severity: 'fatal' is not 'warn' or 'error'"),
         (lambda: Expect("a", name="No Name"), "Expect 'No Name': name: 'No Name' is not a name"),
         (Unique, "Unique: columns: name the columns, such as Unique('email')"),
         (lambda: Unique("a", "a"), "Unique: columns: 'a' is listed twice"),
@@ -111,8 +111,8 @@ def test_a_set_of_rules_has_an_order() -> None:
         (lambda: MaxAge("soon"), "MaxAge: age: 'soon' is not a length of time"),
         (Rows, "Rows: give the least rows, the most, or both: (1, None)"),
         (lambda: Rows(3, 2), "Rows: the least, 3, is more than the most, 2"),
-        (lambda: Rows(-1), "Rows: min: Input should be greater than or equal to 0"),
-        (lambda: Rows(min=True), "Rows: min: Input should be a valid integer"),
+        (lambda: Rows(-1), "Rows: min: -1 is not at least 0"),
+        (lambda: Rows(min=True), "Rows: min: True is not a whole number"),
     ],
 )
 def test_what_does_not_fit_is_told_where_it_is_written(make: Callable[[], object], said: str) -> None:
@@ -128,15 +128,15 @@ def test_what_does_not_fit_is_told_where_it_is_written(make: Callable[[], object
 @pytest.mark.parametrize(
     ("options", "expect", "said"),
     [
-        ("unique=5", AGE, "Unique: columns.0: Input should be a valid string"),
-        ("max_age=5", AGE, "MaxAge: age: Input should be a valid string"),
+        ("unique=5", AGE, "Unique: columns.0: 5 is not a text"),
+        ("max_age=5", AGE, "MaxAge: age: 5 is not a length of time, such as '30 days' or timedelta(days=30)"),
         ("max_age='2 dys'", AGE, "MaxAge: age: '2 dys' is not a length of time, such as '30 days' or '1 hour'"),
-        ("rows=5", AGE, "FeatureGroup 'user_profile': rows: 5 is no pair of the least and the most rows; write (1, None), or Rows(min=1)"),
+        ("rows=5", AGE, "FeatureGroup 'user_profile': rows: 5 is not a pair of the least and the most rows; write (1, None), or Rows(min=1)"),
         ("rows=(9, 1)", AGE, "Rows: the least, 9, is more than the most, 1"),
         ("unique='agee'", AGE, 'group user_profile has the check unique agee, but no column \'agee\'.\n  features/accounts/__init__.py:8\n  Did you mean "age"?'),
         ("unique=['age', 'user_id']", AGE, "group user_profile has the check unique age, user_id, which no data can break: it names the whole key of user."),
         ("unique=[Unique('age', name='x'), Unique('income', name='x')]", AGE, "unique: two rules are called 'x'"),
-        ("tags='a'", "expect=5", "Expect: condition: Input should be a valid string"),
+        ("tags='a'", "expect=5", "Expect: condition: 5 is not a text"),
         ("tags='a'", "expect=Expect('age +')", "feature user_profile.age: "),
         ("tags='a'", "expect=Expect('agee > 0', severity='warn')", "expect of user_profile.age reads the column 'agee', which does not exist."),
     ],
