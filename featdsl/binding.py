@@ -218,6 +218,21 @@ def _check_reading(check: _Check, source: SourceDefinition, found: Mapping[str, 
         listed = " and ".join(f"{time.name} is {time.dtype}" for time in times)
         what = f'source {source.name}: time_unit="{source.time_unit}" is for times that are numbers, but {listed}.'
         check.refuse("Unused time unit", what, source.origin, "Leave time_unit= out.")
+    if source.timezone:
+        _check_zone(check, source, source.timezone, times)
+
+
+def _check_zone(check: _Check, source: SourceDefinition, zone: str, times: Sequence[Column]) -> None:
+    """Refuse a zone that there is not, and one that none of the source's times needs."""
+    known = engine.zones(check.connection)
+    if zone not in known:
+        what = f'source {source.name}: there is no time zone "{zone}".'
+        mend = did_you_mean(zone, known) or 'Zones have names such as "Europe/Berlin" and "America/New_York".'
+        check.refuse("Unknown time zone", what, source.origin, mend)
+    elif times and not any(source.reading.is_local(time.dtype) for time in times):
+        listed = " and ".join(f"{time.name} is {time.dtype}" for time in times)
+        what = f'source {source.name}: timezone="{zone}" is for times without a zone, but {listed}.'
+        check.refuse("Unused time zone", what, source.origin, "Leave timezone= out.")
 
 
 def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:

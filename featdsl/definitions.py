@@ -14,6 +14,7 @@ from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
 from featdsl.rules import Expectation, GroupRule
 from featdsl.timereading import TimeReading
 from featdsl.timeunits import TimeUnit
+from featdsl.zones import Ambiguous
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -68,7 +69,7 @@ class SourceDefinition:
     other sources as `source.<name>`. `columns` is the schema that was found when it was last planned, and `lineage`
     tells for each column of a query which columns of its inputs it is made of. `function` makes the rows of a Python
     source, whose `columns` are declared. Rows may come up to `lookback` seconds late. Times that are numbers count
-    `time_unit`s since 1970.
+    `time_unit`s since 1970; those without a zone are of `timezone`, where `ambiguous` decides what comes twice.
     """
 
     kind: Literal["source"] = "source"
@@ -87,6 +88,8 @@ class SourceDefinition:
     tie_break: str | None
     lookback: int | None = None
     time_unit: TimeUnit | None = None
+    timezone: str | None = None
+    ambiguous: Ambiguous = "refuse"
     fingerprint: str
     columns: tuple[Column, ...] = ()
     lineage: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -105,7 +108,7 @@ class SourceDefinition:
     @property
     def reading(self) -> TimeReading:
         """How its times are read."""
-        return TimeReading(unit=self.time_unit)
+        return TimeReading(unit=self.time_unit, zone=self.timezone, ambiguous=self.ambiguous)
 
     @property
     def clock(self) -> Clock:

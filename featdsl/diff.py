@@ -141,6 +141,8 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
         *_if_other("options", "definition", _pairs(old.options), _pairs(new.options)),
         *_if_other("timestamp", "definition", old.timestamp or "none", new.timestamp or "none"),
         *_if_other("time_unit", "definition", old.time_unit or "none", new.time_unit or "none"),
+        *_if_other("timezone", "definition", old.timezone or "none", new.timezone or "none"),
+        *_if_other("ambiguous", "definition", old.ambiguous, new.ambiguous),
         *_if_other("available_at", "definition", old.available_at or "none", new.available_at or "none"),
         *_if_other("tie_break", "definition", old.tie_break or "none", new.tie_break or "none"),
     ]

@@ -280,7 +280,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
             return {
                 "format": definition.format, "location": list(definition.location), "sql": definition.sql,
                 "timestamp": definition.timestamp, "available_at": definition.available_at, "tie_break": definition.tie_break,
-                **({"time_unit": definition.time_unit} if definition.time_unit else {}),
+                **_reading(definition),
                 "columns": _columns(definition.columns), **_function(definition.function),
             }  # fmt: skip
         case EntityDefinition():
@@ -295,6 +295,12 @@ def _view(snapshot: Snapshot, name: str) -> str | None:
 
 def _function(function: FunctionDefinition | None) -> dict[str, Any]:
     return {"function": function.name, "code": function.text} if function else {}
+
+
+def _reading(source: SourceDefinition) -> dict[str, Any]:
+    """Return what a source says of how its times are read."""
+    zone = {"timezone": source.timezone, "ambiguous": source.ambiguous} if source.timezone else {}
+    return {**({"time_unit": source.time_unit} if source.time_unit else {}), **zone}
 
 
 def _columns(columns: Iterable[Any]) -> dict[str, str]:

@@ -84,6 +84,8 @@ def _add_source(
         tie_break=source.tie_break,
         lookback=seconds(source.lookback) if source.lookback else None,
         time_unit=source.time_unit,
+        timezone=source.timezone,
+        ambiguous=source.ambiguous or "refuse",
         fingerprint=fingerprints.source(
             format=place[0],
             location=place[1],
@@ -92,12 +94,21 @@ def _add_source(
             inputs={name: draft.sources[name].fingerprint for name in inputs},
             time=(source.timestamp, source.tie_break),
             available_at=source.available_at,
-            reading={"time_unit": source.time_unit} if source.time_unit else {},
+            reading=_reading(source),
             function=function.fingerprint if function else "",
             columns=columns,
         ),
         **draft.common(source),
     )
+
+
+def _reading(source: Source) -> dict[str, str]:
+    """Return what a source says of how its times are read."""
+    said = {"time_unit": source.time_unit, "timezone": source.timezone}
+    # What is refused has no value, so only the two that choose one change values.
+    if source.ambiguous != "refuse":
+        said["ambiguous"] = source.ambiguous
+    return {name: value for name, value in said.items() if value}
 
 
 def _place(draft: Draft, source: Source) -> tuple[SourceFormat, tuple[str, ...]]:

@@ -60,6 +60,11 @@ def is_alive(connection: DuckDBPyConnection) -> bool:
     return True
 
 
+def zones(connection: DuckDBPyConnection) -> list[str]:
+    """Return the names of the time zones that there are."""
+    return [name for (name,) in connection.execute("SELECT name FROM pg_timezone_names()").fetchall()]
+
+
 def version() -> str:
     """Return the version of the engine, which is kept with each table that it builds."""
     import duckdb

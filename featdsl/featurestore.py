@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from featdsl import (
     deprecations,
@@ -30,6 +30,7 @@ from featdsl.selection import Selectable, select
 from featdsl.snapshot import PROD, Snapshot
 from featdsl.stores import Store, open_store
 from featdsl.timereading import TimeReading
+from featdsl.zones import Ambiguous
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -78,6 +79,8 @@ class FeatureStore:
         *,
         timestamp: str | None = None,
         time_unit: str | None = None,
+        timezone: str | None = None,
+        ambiguous: Ambiguous = "refuse",
         ordered: bool = True,
         explain: bool = False,
         as_of_snapshot: int | Mapping[str, Any] | None = None,
@@ -87,7 +90,8 @@ class FeatureStore:
         `features` is a feature set, or features by object or name. `spine` holds the key columns, and the time
         column that `timestamp` names: pandas, polars, pyarrow, a DuckDB relation, SQL text, or the path of a Parquet
         or CSV file. A time column of numbers counts the `time_unit` of the features' sources, or the one given here ("day",
-        "s", ...). All its rows and columns come back, in any order if `ordered` is False: what sorting them would take is
+        "s", ...). Times without a zone are UTC, or of the clocks of `timezone`; `ambiguous` says what one is that comes twice,
+        as in a Source. All its rows and columns come back, in any order if `ordered` is False: what sorting them would take is
         saved. A feature that was not known yet is NULL. `explain` prints how the values will be computed, and why so.
         `as_of_snapshot` is the lock of an earlier training set, or the number of a snapshot: values are what they were then,
         which a team store keeps. Raises FeatureNotFoundError for an unknown feature, RequestError for a spine that does not
@@ -103,7 +107,7 @@ class FeatureStore:
         selection = select(opened.snapshot, features)
         deprecations.warn(opened.snapshot, selection)
         table = spines.load(cursor, spine)
-        times = spines.Times(timestamp, _reading(time_unit), opened.snapshot.versions)
+        times = spines.Times(timestamp, _reading(time_unit, timezone, ambiguous), opened.snapshot.versions)
         fitted = replace(spines.fit(cursor, table, selection, times), ordered=ordered)
         self._open_tables(opened, selection.wants)
         choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
@@ -336,9 +340,13 @@ class FeatureStore:
         return opened.connection.cursor()
 
 
-def _reading(time_unit: str | None) -> TimeReading:
+def _reading(time_unit: str | None, timezone: str | None, ambiguous: Ambiguous) -> TimeReading:
     """Return how a spine's times are to be read. Raises RequestError."""
+    if ambiguous not in get_args(Ambiguous):
+        mend = f"Give one of: {', '.join(get_args(Ambiguous))}."
+        raise RequestError(Problem("Invalid argument", f"ambiguous={ambiguous!r} is no rule.", mend=mend))
     try:
-        return TimeReading(unit=timeunits.checked(time_unit) if time_unit else None)
+        unit = timeunits.checked(time_unit) if time_unit else None
     except ValueError as error:
         raise RequestError(Problem("Invalid time unit", f"time_unit: {error}.")) from None
+    return TimeReading(unit=unit, zone=timezone, ambiguous=ambiguous)

@@ -143,19 +143,26 @@ def _answers(source: SourceDefinition, keys: Sequence[str], times: Sequence[str]
     rank() keeps rows that tie to the end: which of them counts is the data's error to mend, not ours to choose.
     """
     present = [*keys, *(quote(name) for name in source.times)]
-    rows = [f"FROM {SOURCE_SCHEMA}.{quote(source.name)}"]
-    rows += [f"WHERE {' AND '.join(f'{column} IS NOT NULL' for column in present)}"] if present else []
+    relation = f"{SOURCE_SCHEMA}.{quote(source.name)}"
+    where = [f"WHERE {' AND '.join(f'{column} IS NOT NULL' for column in present)}"] if present else []
+    rows, told = [f"FROM {relation}", *where], present
+    if source.timezone and (source.available_at or source.tie_break):
+        # Local times are not in the order of their instants: one that never comes counts on from before the gap.
+        told = [*keys, *(quote(f"#at {number}") for number in range(len(times)))]
+        instants_of = ", ".join(f"{time} AS {at}" for time, at in zip(times, told[len(keys) :], strict=True))
+        inside = "\n".join(f"  {line}" for line in [f"SELECT *, {instants_of}", *rows])
+        rows, times = [f"FROM (\n{inside}\n) AS {quote(source.name)}"], told[len(keys) :]
     if source.available_at:
         # A row is the answer from when it is known, unless one of a greater place is known by then.
         known = f"greatest({', '.join(times)}) AS {_KNOWN}"
         last = [f"{quote(source.tie_break)} NULLS FIRST"] if source.tie_break else []
-        place = f"rank() OVER ({_window(keys, [*present[len(keys) :], *last])}) AS {_PLACE}"
+        place = f"rank() OVER ({_window(keys, [*told[len(keys) :], *last])}) AS {_PLACE}"
         inside = "\n".join(f"  {line}" for line in [f"SELECT *, {known}, {place}", *rows])
         kept = f"QUALIFY {_PLACE} = max({_PLACE}) OVER ({_window(keys, [_KNOWN])})"
         return [f"FROM (\n{inside}\n) AS {quote(source.name)}", kept]
     if source.tie_break:
         last = [f"{quote(source.tie_break)} DESC NULLS LAST"]
-        return [*rows, f"QUALIFY rank() OVER ({_window(present, last)}) = 1"]
+        return [*rows, f"QUALIFY rank() OVER ({_window(told, last)}) = 1"]
     return rows
 
 

@@ -16,6 +16,7 @@ from featdsl.declaration import ColumnName, Declaration, DType, Duration, Name, 
 from featdsl.reasons import shown
 from featdsl.timeunits import TimeUnit
 from featdsl.timeunits import checked as unit
+from featdsl.zones import Ambiguous
 
 Format = Literal["parquet", "csv", "json", "iceberg", "delta"]
 
@@ -29,6 +30,15 @@ _ENDINGS: dict[str, Format] = {
     ".ndjson": "json",
     ".jsonl.gz": "json",
 }
+
+_OF_TIMES = {
+    "available_at": "tells when the row of a timestamp became known",
+    "lookback": "tells how late the row of a timestamp may come",
+    "time_unit": "says what the numbers of a timestamp count",
+    "timezone": "says whose clocks show a timestamp",
+    "tie_break": "chooses between rows of one timestamp",
+}
+"""Options that mean something only where rows have times, and what they do."""
 
 
 def _path(value: Any) -> Any:
@@ -81,7 +91,9 @@ class Source(Declaration):
     `timestamp` names the column that tells when a row became true: a DATE or TIMESTAMP, read as UTC when it has no
     zone. Without one the rows hold at all times. Where it is a number, `time_unit` says what it counts since the start of
     1970 in UTC: "ns", "us", "ms", "s", "minute", "hour", "day" or "week". So `time_unit="day"` reads relative days, with
-    day 0 at that start and days before it negative, and `time_unit="s"` epoch seconds. `available_at` names the column that tells when a row became known:
+    day 0 at that start and days before it negative, and `time_unit="s"` epoch seconds. Where times without a zone are local ones, `timezone="Europe/Berlin"` says of which
+    zone; when clocks are set back a time comes twice, and `ambiguous="earlier"` or `"later"` says which one it is: without it
+    such a time is a data error, as is one that never comes. `available_at` names the column that tells when a row became known:
     before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
     one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; rows that
     nothing tells apart are a data error. Rows may come up to a `lookback`, such as "2 days", after rows of later times:
@@ -105,6 +117,8 @@ class Source(Declaration):
     tie_break: ColumnName | None = None
     lookback: Duration | None = None
     time_unit: Annotated[TimeUnit | None, BeforeValidator(_unit)] = None
+    timezone: str | None = None
+    ambiguous: Ambiguous | None = None
     description: str = ""
 
     def __init__(  # noqa: PLR0913 - one flat call is what people type
@@ -125,6 +139,8 @@ class Source(Declaration):
         tie_break: str | None = None,
         lookback: str | timedelta | None = None,
         time_unit: str | None = None,
+        timezone: str | None = None,
+        ambiguous: Ambiguous | None = None,
         description: str = "",
         **unknown: Never,
     ) -> None:
@@ -132,7 +148,8 @@ class Source(Declaration):
             "name": name, "path": path, "format": format, "options": mapping(options), "table": table,
             "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
             "available_at": available_at, "tie_break": tie_break,
-            "lookback": lookback, "time_unit": time_unit, "description": description,
+            "lookback": lookback, "time_unit": time_unit, "timezone": timezone,
+            "ambiguous": ambiguous, "description": description,
         }  # fmt: skip
         super().__init__({**given, **unknown})
 
@@ -151,14 +168,15 @@ class Source(Declaration):
             raise ValueError(told[0])
         if self.path is not None and self.file_format() in {"iceberg", "delta"} and len(self.path) > 1:
             raise ValueError(f"format={self.format!r} reads one table: give one path")
-        if self.available_at and not self.timestamp:
-            raise ValueError("available_at= tells when the row of a timestamp became known, so it needs timestamp=")
-        if self.lookback and not self.timestamp:
-            raise ValueError("lookback= tells how late the row of a timestamp may come, so it needs timestamp=")
-        if self.time_unit and not self.timestamp:
-            raise ValueError("time_unit= says what the numbers of a timestamp count, so it needs timestamp=")
-        if self.tie_break and not self.timestamp:
-            raise ValueError("tie_break= chooses between rows of one timestamp, so it needs timestamp=")
+        return self
+
+    @model_validator(mode="after")
+    def _times(self) -> Self:
+        for option, told in _OF_TIMES.items():
+            if getattr(self, option) and not self.timestamp:
+                raise ValueError(f"{option}= {told}, so it needs timestamp=")
+        if self.ambiguous and not self.timezone:
+            raise ValueError("ambiguous= tells what a local time is that comes twice, so it needs timezone=")
         return self
 
     def file_format(self) -> Format:

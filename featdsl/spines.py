@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import datafaults, frames, instants, pointintime, requested, timeunits
+from featdsl import datafaults, engine, frames, instants, pointintime, requested, timeunits
 from featdsl.dtypes import family, is_instant
 from featdsl.errors import Problem, RequestError
 from featdsl.names import did_you_mean, literal, quote
@@ -103,6 +103,8 @@ def fit(connection: DuckDBPyConnection, table: str, selection: Selection, times:
     columns = dict(zip(relation.columns, map(str, relation.types), strict=True))
     names = {name.lower(): name for name in columns}
     keys = {key: _key(key, dtype, columns, names) for key, dtype in selection.keys.items()}
+    if times.reading.zone:
+        _refuse_unknown_zone(connection, times.reading.zone)
     time, time_ns = _time(times, columns, names, selection)
     if time and datafaults.may_raise(time):
         _refuse_faults(connection, table, time)
@@ -158,10 +160,13 @@ def _time(
 def _reading(times: Times, column: str, dtype: str, selection: Selection) -> TimeReading:
     """Return how a column of times is read. Raises RequestError where it is none, or where it may count several units."""
     what, mend = f"The spine's timestamp {column!r} is {dtype}", "Parse it to timestamps first."
+    if times.reading.unit and is_instant(dtype):
+        given = f'{what}, but time_unit="{times.reading.unit}" is for numbers.'
+        raise RequestError(Problem("Unused time unit", given, mend="Leave time_unit= out."))
+    if times.reading.zone and not times.reading.is_local(dtype):
+        given = f'{what}, but timezone="{times.reading.zone}" is for times without a zone.'
+        raise RequestError(Problem("Unused time zone", given, mend="Leave timezone= out."))
     if is_instant(dtype):
-        if times.reading.unit:
-            given = f'{what}, but time_unit="{times.reading.unit}" is for numbers.'
-            raise RequestError(Problem("Unused time unit", given, mend="Leave time_unit= out."))
         return times.reading
     if not timeunits.is_number(dtype):
         raise RequestError(Problem("Wrong type of timestamp", f"{what}, not a DATE or TIMESTAMP.", mend=mend))
@@ -176,6 +181,13 @@ def _reading(times: Times, column: str, dtype: str, selection: Selection) -> Tim
     )
     mend = f'Say what it counts since 1970: time_unit="{units[0] if units else "s"}", of: {timeunits.LISTED}.'
     raise RequestError(Problem("Unknown time unit", f"{what}, and {of_sources} what it counts.", mend=mend))
+
+
+def _refuse_unknown_zone(connection: DuckDBPyConnection, zone: str) -> None:
+    known = engine.zones(connection)
+    if zone not in known:
+        mend = did_you_mean(zone, known) or 'Zones have names such as "Europe/Berlin" and "America/New_York".'
+        raise RequestError(Problem("Unknown time zone", f'There is no time zone "{zone}".', mend=mend))
 
 
 def _refuse_faults(connection: DuckDBPyConnection, table: str, time: str) -> None:

@@ -36,6 +36,7 @@ LAYERS = {
         "timereading",
         "timeunits",
         "urls",
+        "zones",
     },
     "what teams write": {
         "declaration",
