@@ -11,6 +11,7 @@ from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
+from featdsl import sqlmistakes
 from featdsl.errors import SqlProblem
 from featdsl.names import SOURCE_SCHEMA
 
@@ -151,22 +152,15 @@ def source_inputs(tree: exp.Query) -> tuple[str, ...]:
 def _one_statement(text: str) -> exp.Expr:
     try:
         statements = [tree for tree in sqlglot.parse(text, read=DIALECT) if tree is not None]
-    except SqlglotError as error:
-        raise SqlProblem(f"It does not parse: {_first_error(error)}", "Correct it; the dialect is DuckDB's.") from None
+    except (SqlglotError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        details: list[dict[str, object]] = getattr(error, "errors", [])
+        said = sqlmistakes.mistake(text, details[0] if details else None)
+        raise SqlProblem(f"It does not parse: {said}.", "Correct it; the dialect is DuckDB's.") from None
     if len(statements) > 1:
         raise SqlProblem("It holds several statements.", "Write one expression, without a semicolon.")
     if not statements:
         raise SqlProblem("It is empty.", "Write what could stand between SELECT and FROM.")
     return statements[0]
-
-
-def _first_error(error: SqlglotError) -> str:
-    details: list[dict[str, object]] = getattr(error, "errors", [])
-    if not details:
-        return str(error).splitlines()[0]
-    first = details[0]
-    near = f"{first['start_context'] or ''}{first['highlight'] or ''}"[-40:]
-    return f"{str(first['description']).rstrip('.')}, after {near!r}."
 
 
 def _any(nodes: Iterable[exp.Expr], kind: type) -> bool:

@@ -32,6 +32,7 @@ LAYERS = {
         "reasons",
         "rules",
         "resources",
+        "sqlmistakes",
         "stopping",
         "timereading",
         "timeunits",

@@ -91,7 +91,7 @@ Unknown function
         (TEAM, 'sql="annual_income"', 'sql="(annual_income"'),
         """\
 Invalid SQL
-  feature user_profile.income: It does not parse: Expecting ), after '(annual_income'.
+  feature user_profile.income: It does not parse: ) is missing after '(annual_income'.
   features/accounts/__init__.py:13
   Correct it; the dialect is DuckDB's.""",
     ),

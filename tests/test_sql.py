@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from featdsl import sql, tracing
 from featdsl.errors import SqlProblem
+from featdsl.memory import Memory
 from tests.conftest import Workspace
 
 
@@ -138,7 +141,7 @@ def test_the_columns_of_an_expression_are_known(text: str, columns: tuple[str, .
         ("COLUMNS(*)", "A star is not one value.", ""),
         ("DROP TABLE a", "It is no expression.", "Write what could stand between SELECT and FROM."),
         ("COPY a TO 'b'", "It is no expression.", "Write what could stand between SELECT and FROM."),
-        ("(a", "It does not parse: Expecting ), after '(a'.", "Correct it; the dialect is DuckDB's."),
+        ("(a", "It does not parse: ) is missing after '(a'.", "Correct it; the dialect is DuckDB's."),
         (
             "SELECT a",
             "It holds a query; a feature is an expression over the columns of its source.",
@@ -309,3 +312,30 @@ class Share(FeatureGroup, entity=user, inputs=[Wealth.once, "user_profile.age"])
     assert catalog.features["share.by_age"].roots == (
         "accounts.annual_income", "accounts.birth_date", "accounts.updated_at",
     )  # fmt: skip
+
+
+STATEMENTS = [
+    "CASE WHEN a > 1 THEN coalesce(b, 'it''s') ELSE CAST(c AS DECIMAL(10, 2)) END",
+    'list_transform(xs, x -> x + 1)[1] /* a comment */ || "two words"',
+    "sum(amount) FILTER (WHERE status = 'paid') / nullif(count(*), 0)",
+    "EXTRACT(year FROM at) BETWEEN 2020 AND $$2021$$::INT AND a IN (1, 2) AND NOT b IS NULL",
+    "WITH t AS (SELECT a, {'b': 1} AS s FROM source.rows) SELECT a, s.b FROM t WHERE a LIKE 'x%' ORDER BY a",
+]
+RAW = re.compile(r"sqlglot|Expect(ing|ed)|Required keyword|Invalid expression|token|Line \d|Col\b|class|\x1b|Error")
+
+
+@pytest.mark.parametrize("text", STATEMENTS)
+def test_sql_that_is_cut_off_is_refused_in_plain_words(text: str) -> None:
+    """Wherever it is cut, and whatever stands there instead: the parser's own words never reach people."""
+    told = []
+    for at in range(len(text)):
+        for rest in ("", ")", "'", " +", ", ,", " ->"):
+            for read in (sql.read, sql.query, lambda each: expressions.windowed(each, Memory())):
+                try:
+                    read(text[:at] + rest)
+                except SqlProblem as problem:
+                    told.append(f"{problem} {problem.mend}")
+    assert [each for each in told if RAW.search(each)] == []
+    assert any("is missing after" in each for each in told)
+    assert any("has no end" in each for each in told)
+    assert any("does not belong" in each for each in told)
