@@ -8,8 +8,9 @@ from collections.abc import Mapping
 _NEAR = 40
 _WHOLE = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$""", re.DOTALL)
 _OPENS = re.compile(r"""'|"|/\*|\$\w*\$""")
-_MISSING = re.compile(r"Expect(?:ing|ed) (?P<token>.+?)(?: after .+)?\.?")
-_WORDS = {"type": "a type", "TYPE": "a type", "FROM or comma": "FROM or a comma"}
+_MISSING = re.compile(r"Expect(?:ing|ed) (?P<token>.+?)(?: (?:after|but got) .+)?\.?", re.DOTALL)
+_PLAIN = re.compile(r"\W|[A-Z]+")
+_WORDS = {"type": "a type", "TYPE": "a type", "FROM or comma": "FROM or a comma", "table name": "the name of a table"}
 
 
 def unended(text: str) -> str:
@@ -33,7 +34,9 @@ def mistake(text: str, detail: Mapping[str, object] | None) -> str:
     description = str(detail.get("description") or "")
     after = _shown(f"{before}{token}"[-_NEAR:])
     if missing := _MISSING.fullmatch(description):
-        return f"{_WORDS.get(missing['token'], missing['token'])} is missing after {after}"
+        token = missing["token"]
+        wanted = token if _PLAIN.fullmatch(token) and token not in _WORDS else _WORDS.get(token, "something")
+        return f"{wanted} is missing after {after}"
     if description.startswith("Required keyword"):
         return f"an expression is missing after {after}"
     place = f" after {_shown(before[-_NEAR:])}" if before.strip() else " at its beginning"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featdsl import sql, tracing
+from featdsl import expressions, sql, tracing
 from featdsl.errors import SqlProblem
 from featdsl.memory import Memory
 from tests.conftest import Workspace
