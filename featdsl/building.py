@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +13,11 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from featdsl import calls, datafaults, engine, places, recipes, resources
+from featdsl import calls, datafaults, engine, places, recipes, resources, urls
 from featdsl.definitions import GroupDefinition, SourceDefinition
+from featdsl.engine import A_MOMENT, FileState
 from featdsl.errors import DataError, Problem, UnreachableError
+from featdsl.listings import Listing
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
@@ -64,13 +67,15 @@ class Run:
     """When it began, in UTC."""
     rows: dict[SourceDefinition, int] = field(default_factory=dict)
     """How many rows sources have."""
-    _files: dict[SourceDefinition, list[engine.FileState] | None] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of files by path what they hold, as it was looked up before they were read."""
+    _files: dict[SourceDefinition, list[FileState] | None] = field(default_factory=dict)
 
     def open(self, source: SourceDefinition) -> None:
         """Let SQL read a source. Raises DataError."""
         connection, root = self.writer.connection, self.project.root
         # What is read must be at least what is noted, so that nothing new is taken for old the next time.
-        self.listing([source])
+        self._sign(source)
         earlier = self.sources.get(source.name)
         if earlier is not None:
             kind = "TABLE" if earlier.function is not None else "VIEW"
@@ -81,7 +86,24 @@ class Run:
             return
         in_words(source, lambda: self._define(source))
 
-    def _list(self, source: SourceDefinition) -> list[engine.FileState] | None:
+    def _sign(self, source: SourceDefinition) -> None:
+        """Look up what the files of a source hold, for those that can be told apart by that."""
+        if source.format not in _PATTERNS:
+            return
+        moment = time.time_ns() - A_MOMENT * 10**9
+        for state in self.listing([source]).files:
+            # To read all of a file that is far away takes too long, but for one that its time of writing may not tell.
+            if not urls.scheme(state.path) or state.modified >= moment:
+                in_words(source, partial(self.digest, state))
+
+    def digest(self, state: FileState) -> str:
+        """Return the digest of what a file holds, nothing where it is gone or a database; it is looked up once."""
+        if state.path not in self.digests:
+            with contextlib.suppress(OSError):
+                self.digests[state.path] = engine.digest(self.writer.connection, state.path)
+        return self.digests.get(state.path, "")
+
+    def _list(self, source: SourceDefinition) -> list[FileState] | None:
         if source.format in _PATTERNS:
             places.open_urls(self.writer.connection, source.location, self.project.settings.engine.s3)
         return engine.listing(self.writer.connection, source, self.project.root, self.store.frames)
@@ -93,7 +115,9 @@ class Run:
 
     def _as_listed(self, source: SourceDefinition) -> SourceDefinition:
         """Return a source of a file pattern as the files of its listing: all tables of a run are made of the same files."""
-        if source.format not in _PATTERNS or len(source.location) > 1 or not (states := self.listing([source])):
+        if source.format not in _PATTERNS or len(source.location) > 1:
+            return source
+        if not (states := self.listing([source]).files):
             return source
         return replace(source, location=tuple(engine.escaped(path) for path, *_ in states))
 
@@ -106,7 +130,7 @@ class Run:
         import duckdb
 
         read = {self.sources[step.source] for step in self.builds.values() if step.source}
-        files = {source: self.listing([source]) or [] for source in read if source.format == "parquet"}
+        files = {source: self.listing([source]).files for source in read if source.format == "parquet"}
         paths = [engine.escaped(path) for states in files.values() for path, *_ in states]
         query = "SELECT file_name, num_rows FROM parquet_file_metadata($1)"
         try:
@@ -119,15 +143,14 @@ class Run:
             if states and all(path in rows for path, *_ in states)
         }
 
-    def listing(self, sources: Sequence[SourceDefinition]) -> list[engine.FileState] | None:
-        """Return the state that the files of sources had when they were first looked at; None where there is more than files."""
+    def listing(self, sources: Sequence[SourceDefinition]) -> Listing:
+        """Return the state that the files of sources had when they were first looked at."""
         for source in sources:
             if source not in self._files:
                 self._files[source] = in_words(source, partial(self._list, source))
         states = [self._files[each] for each in sources]
-        if any(state is None for state in states):
-            return None
-        return sorted({file for state in states for file in state or ()})
+        files = sorted({file for state in states for file in state or ()})
+        return Listing(tuple(files), whole=all(state is not None for state in states))
 
 
 def in_words(what: Made, run: Callable[[], T]) -> T:
@@ -174,9 +197,10 @@ def _problem(what: Made, error: Exception) -> Problem:
     return Problem(summary, f"{_name(what)}: {said}", what.origin, mend)
 
 
-def reading(files: Sequence[engine.FileState] | None, at: str) -> Reading:
-    """Return what is noted of sources that were read, not before a time."""
-    return Reading(at, json.dumps(files) if files is not None else "")
+def reading(listing: Listing, run: Run) -> Reading:
+    """Return what is noted of sources that were read in a run."""
+    signed = tuple(state._replace(digest=run.digests.get(state.path, "")) for state in listing.files)
+    return Reading(run.begun, replace(listing, files=signed).to_json(run.project.root))
 
 
 def build(step: BuildTable, run: Run, progress: Progress) -> int:
@@ -243,8 +267,9 @@ def _digest(parts: Sequence[str]) -> str:
 def _from_source(recipe: Recipe, run: Run, progress: Progress) -> int:
     """Build a table from its source; each batch is kept before the next one is begun."""
     step, writer = recipe.build, run.writer
-    read = reading(run.listing(recipe.sources), run.begun)
-    made_of = _digest([step.sql, read.files]) if read.files else ""
+    listing = run.listing(recipe.sources)
+    read = reading(listing, run)
+    made_of = _digest([step.sql, read.files]) if listing.whole else ""
     kept = recipes.to_json(recipe)
     run.made[step.table] = made_of
     left = writer.left(step.table, made_of)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
 from datetime import date
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from featdsl import places, urls
 from featdsl.definitions import SourceDefinition
@@ -23,7 +24,7 @@ _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
 _SCANS = {"iceberg": "iceberg_scan", "delta": "delta_scan"}
 _PATTERN = re.compile(r"[*?\[{]")
 """What a path has that may stand for several files."""
-_A_MOMENT = 2
+A_MOMENT = 2
 """Seconds that the clocks of file systems are coarse by, at most."""
 
 
@@ -102,8 +103,19 @@ def files(source: SourceDefinition, root: Path, frames: Path | str) -> list[str]
     return [places.path_of(path, root) for path in source.location]
 
 
-FileState = tuple[str, int, int]
-"""The path of a file, its size, and when it was written, in nanoseconds."""
+class FileState(NamedTuple):
+    """The path of a file, its size in bytes, and when it was written, in nanoseconds.
+
+    Of a file of this machine also when anything of it changed, and which it is on its disk. `digest` is that of what it
+    holds, where that was looked at.
+    """
+
+    path: str
+    size: int
+    modified: int
+    changed: int = 0
+    inode: int = 0
+    digest: str = ""
 
 
 def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[tuple[str, int, int, int]]:
@@ -121,7 +133,7 @@ def state(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) 
                 stat = Path(path).stat()
             except OSError:
                 return []
-            if not S_ISREG(stat.st_mode) or time.time() - max(stat.st_mtime, stat.st_ctime) < _A_MOMENT:
+            if not S_ISREG(stat.st_mode) or time.time() - max(stat.st_mtime, stat.st_ctime) < A_MOMENT:
                 return []
             found.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     return found
@@ -137,7 +149,7 @@ def listing(
     if source.format in {"parquet", "csv", "json"} and {urls.scheme(path) for path in source.location} == {"s3"}:
         # Nothing of a file is read for what is not asked for of it.
         query = "SELECT filename, size, epoch_ns(last_modified) FROM read_blob($1) ORDER BY filename"
-        return connection.execute(query, [list(source.location)]).fetchall()
+        return [FileState(*row) for row in connection.execute(query, [list(source.location)]).fetchall()]
     if any(urls.is_elsewhere(path) for path in source.location):
         return None
     match source.format:
@@ -156,7 +168,19 @@ def listing(
         found = {path: Path(path).stat() for path in paths}
     except OSError:
         return None
-    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in sorted(found.items())]
+    return [
+        FileState(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        for path, stat in sorted(found.items())
+    ]
+
+
+def digest(connection: DuckDBPyConnection, path: str) -> str:
+    """Return the digest of what a file holds; of one on S3 the session must have the credentials. Raises OSError."""
+    if urls.scheme(path):
+        ((found,),) = connection.execute("SELECT sha256(content) FROM read_blob($1)", [escaped(path)]).fetchall()
+        return str(found)
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _matching(connection: DuckDBPyConnection, pattern: str) -> list[str]:

@@ -76,7 +76,10 @@ class Warned:
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """What a refresh did to a group's table, and why; `rows` were written, those from the event time `since` on, if not all."""
+    """What a refresh did to a group's table, and why; `rows` were written, those from the event time `since` on, if not all.
+
+    Rows of a database or a function before that time are `unread`: whether they have changed is not known.
+    """
 
     group: str
     table: str
@@ -85,6 +88,7 @@ class Refreshed:
     since: str | None = None
     rows: int = 0
     seconds: float = 0.0
+    unread: bool = False
 
 
 @dataclass(frozen=True)

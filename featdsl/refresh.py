@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from featdsl import building, calls, engine, environments, graph, newrows, recipes, selects, steps, subset
+from featdsl import building, calls, engine, environments, graph, listings, newrows, recipes, selects, steps, subset
 from featdsl.apply import check, commit
 from featdsl.building import Run
 from featdsl.definitions import FeatureDefinition, GroupDefinition, SetDefinition
@@ -26,6 +26,7 @@ from featdsl.events import (
 )
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.newrows import New
+from featdsl.plan import BuildTable
 from featdsl.recipes import Recipe
 from featdsl.snapshot import PROD, HistoryEntry, Reading, StoredTable, Touched
 from featdsl.stores.lock import user
@@ -52,6 +53,16 @@ class Result:
 
     tables: tuple[Refreshed, ...]
     summary: Summary
+
+    @property
+    def unread(self) -> list[Refreshed]:
+        """The tables of databases and functions whose rows before a time were not read again."""
+        return [each for each in self.tables if each.unread]
+
+    @property
+    def left(self) -> list[Refreshed]:
+        """The tables that could not be refreshed."""
+        return [each for each in self.tables if each.how == "not refreshed"]
 
     @property
     def changed(self) -> list[Refreshed]:
@@ -195,26 +206,38 @@ class _Work:
         return self._over_source(name, recipe)
 
     def _report(self, name: str, new: New, rows: int = 0) -> Refreshed:
-        return Refreshed(group=self.group_of(name), table=name, how=new.how, why=new.why, since=new.since, rows=rows)
+        group = self.group_of(name)
+        return Refreshed(
+            group=group, table=name, how=new.how, why=new.why, since=new.since, rows=rows, unread=new.unread
+        )
 
     # Over a source
 
     def _over_source(self, name: str, recipe: Recipe) -> Refreshed:
-        files = self.run.listing(recipe.sources)
-        looked = newrows.Looked(recipe, self._readings.get(name, Reading("")), files)
+        looked = self._look(name, recipe)
         new = self._new(self._snapshot.tables[name], looked)
         if new.how not in newrows.WRITTEN:
-            self.noted |= new.notes
-            if new.notes:
-                self._keep(name, looked)
+            self._keep(name, looked)
             return self._report(name, new)
         upto = self._upto(recipe, new)
         rows = self._write(recipe, new, upto)
-        self._keep(name, looked, None if upto is None else newrows.in_part(looked, new, self.run.begun))
+        self._keep(name, looked, new, upto)
         if rows is None:
-            return self._report(name, New("nothing new", f"{new.why}, and no row is other"))
+            return self._report(name, replace(new, how="nothing new", why=f"{new.why}, and no row is other"))
         self._check(name, since=recipe.time(new.since) if new.since else "")
         return self._report(name, new, rows)
+
+    def _look(self, name: str, recipe: Recipe) -> newrows.Looked:
+        """Return how the sources of a table are now, beside how they were when it was made."""
+        run, before = self.run, self._readings.get(name, Reading(""))
+        root, listing = run.project.root, run.listing(recipe.sources)
+        had = listings.from_json(before.files, root)
+        changes = listings.compare(had, before.at, listing.files, run.digest) if had else None
+        if had and changes is not None:
+            changed = {*changes.edited, *changes.added, *(now for _, now in changes.renamed)}
+            known = {each.path: each.digest for each in had.files if each.digest and each.path not in changed}
+            run.digests.update(known)
+        return newrows.Looked(recipe, before, had, listing, changes, root)
 
     def _broken(self, name: str, recipe: Recipe) -> str:
         """Return why a table that only old definitions read can be computed no more, for columns that a plan saw go."""
@@ -235,27 +258,44 @@ class _Work:
             return f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone; it stays as it is"
         return ""
 
-    def _keep(self, name: str, looked: newrows.Looked, read: Reading | None = None) -> None:
-        """Note what was read of a table's sources: all that there is, if nothing else."""
-        read = read or building.reading(looked.files, self.run.begun)
+    def _keep(self, name: str, looked: newrows.Looked, new: New | None = None, upto: str | None = None) -> None:
+        """Note what was read of a table's sources: all that there is, or rows before an event time alone."""
+        if looked.unchanged and new is None:
+            return
+        if new is not None and (new.unread or upto is not None):
+            read = self._in_part(looked, new, upto)
+        else:
+            read = building.reading(looked.listing, self.run)
+            self.noted |= looked.is_other
         self.run.writer.keep(name, recipes.to_json(looked.recipe), read)
+
+    def _in_part(self, looked: newrows.Looked, new: New, upto: str | None) -> Reading:
+        """Return what is noted of sources of which some rows were not read, so that the next refresh looks for these."""
+        if new.unread:
+            files = replace(looked.had, whole=False).to_json(looked.root) if looked.had else ""
+            return Reading(looked.before.at if upto else self.run.begun, files)
+        if new.since is not None:
+            return looked.before
+        return building.reading(replace(looked.listing, upto=upto), self.run)
 
     def _new(self, table: StoredTable, looked: newrows.Looked) -> New:
         """Return which rows of a source are new."""
         if self._asked.full or table.name in self._lost:
             return New("rebuilt", "asked for" if self._asked.full else "it was lost from the store")
-        if self._asked.since is None and looked.unchanged:
-            return New("nothing new", "its files are as they were" if looked.files else "its rows came from memory")
+        since = self._asked.since if looked.recipe.in_parts else None
+        if looked.unchanged and since is None:
+            files = looked.listing.files
+            return New("nothing new", "its files are as they were" if files else "its rows came from memory")
         if not looked.recipe.in_parts:
-            return New("rebuilt", "its files have changed" if looked.files is not None else "its rows have no times")
-        asked = New("extended", "asked for", since=self._asked.since)
+            return New("rebuilt", looked.why)
+        asked = New("extended", "asked for", since=since, unread=not looked.unchanged and not looked.only_added)
         if looked.unchanged:
             return asked
         self.run.writer.open([table.name])
         first_of = partial(self._first, looked.recipe)
         found = newrows.find(looked, table, self.run.writer.connection, first_of)
-        # New rows before the time that is asked for would be taken for known the next time.
-        if asked.since is None or found.how == "rebuilt" or (found.since and found.since < asked.since):
+        # Files tell of every row that is new; of those before the time that is asked for none is left out.
+        if since is None or (found.how == "rebuilt" and looked.of_files) or (found.since and found.since < since):
             return found
         return asked
 
@@ -291,11 +331,15 @@ class _Work:
         sql = recipe.sql(new.since, upto)
         with calls.opened(writer.connection, build.functions, self.run.functions, self.run.project.root):
             if new.since is None:
-                return building.in_words(
-                    build, lambda: writer.build(build.table, sql, build.columns, build.reads, build.keys)
-                )
+                return building.in_words(build, lambda: self._anew(build, sql))
             since = new.since
             return building.in_words(build, lambda: writer.extend(build.table, sql, since=since))
+
+    def _anew(self, build: BuildTable, sql: str) -> int | None:
+        """Compute all rows of a table; return how many, or None where they are those that there were."""
+        if self._asked.full or build.table in self._lost:
+            return self.run.writer.build(build.table, sql, build.columns, build.reads, build.keys)
+        return self.run.writer.replace(build.table, sql, build.reads)
 
     # Over other features
 

@@ -150,10 +150,22 @@ def refreshed(result: Result, width: int) -> str:
     listed = table(("group", "", "rows", "from", "because"), rows, width) if rows else ""
     done = result.summary
     if not done.built:
-        return f"{listed}Everything is up to date.\n"
+        return f"{listed}{_nothing_new(result)}\n"
     counts = f"{counted(done.built, 'table')}, {sizes.rows(done.rows)}, {sizes.size(done.bytes)}, {done.seconds:.1f} s"
     warned = f"; {counted(done.warnings, 'warning')}" if done.warnings else ""
-    return f"{listed}Refreshed {counts}{warned}. The store is at state {done.serial}.\n"
+    said = f"{listed}Refreshed {counts}{warned}. The store is at state {done.serial}.\n"
+    return f"{said}{_UNREAD}\n" if result.unread else said
+
+
+_UNREAD = "Rows before the times above were not read again; edits of them need: featdsl refresh --full"
+
+
+def _nothing_new(result: Result) -> str:
+    """Return what there is to say where no row was written."""
+    left = f"{counted(len(result.left), 'table')} could not be refreshed." if result.left else ""
+    if result.unread:
+        return "\n".join(filter(None, ("No new rows.", left, _UNREAD)))
+    return left or "Everything is up to date."
 
 
 def checks(checked: Sequence[Checked]) -> str:

@@ -146,6 +146,13 @@ class Writer(Protocol):
         The query gives all rows from then on, and may read the table itself as it was before then.
         """
 
+    def replace(self, table: str, sql: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of all those of a table that was there before this apply.
+
+        Returns how many rows there are now, or None where they are those that there were. Readers of the table are told of
+        rows from the first event time on at which they differ, as after `extend`.
+        """
+
     def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
         """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
 

@@ -17,6 +17,7 @@ from featdsl.definitions import Column
 from featdsl.errors import Problem, StalePlanError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import Head, HistoryEntry, Left, Reading, Snapshot, StoredTable, Written
+from featdsl.stores import differing
 from featdsl.stores.ducklake_extending import query, statements, time_of
 from featdsl.stores.ducklake_session import (
     APPLY,
@@ -103,9 +104,7 @@ class DuckLakeWriter(Recording):
         begun = time.monotonic()
         self.open(reads)
         found = columns_of(self.connection, f"SELECT * FROM (\n{sql}\n)")
-        # A table that readers see, under the name that its rows have there, is replaced when all is published.
-        listed = {each.file.rpartition("@")[0] for each in self.snapshot.tables.values()}
-        file = f"{table}~{uuid.uuid4().hex[:8]}" if table in listed else table
+        file = self._new_file(table)
         stored = f"{LAKE}.{kept_table(file)}"
         with self._told_of_lake(), self._building(f"table {table}"):
             self.connection.execute(f"CREATE OR REPLACE TABLE {stored} AS\n{_kept(found, sql)}")
@@ -121,6 +120,39 @@ class DuckLakeWriter(Recording):
                 seconds=round(time.monotonic() - begun, 3),
                 keys=tuple(keys),
                 written=(Written(serial=self.serial),),
+            )
+            self._note_unfinished(made, columns=_read_back(found))
+        self._take(made, _read_back(found))
+        return int(rows)
+
+    def _new_file(self, table: str) -> str:
+        """Return under which name a table is kept that is built anew."""
+        # A table that readers see, under the name that its rows have there, is replaced when all is published.
+        listed = {each.file.rpartition("@")[0] for each in self.snapshot.tables.values()}
+        return f"{table}~{uuid.uuid4().hex[:8]}" if table in listed else table
+
+    def replace(self, table: str, sql: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of all those of a table; return how many, or None where they are the same."""
+        self.open([table, *reads])
+        old, file = _listed(self.snapshot.tables[table]), self._new_file(table)
+        there, stored = f"{LAKE}.{kept_table(old.file)}", f"{LAKE}.{kept_table(file)}"
+        found = columns_of(self.connection, f"SELECT * FROM (\n{sql}\n)")
+        with self._told_of_lake(), self._building(f"table {table}"):
+            self.connection.execute(f"CREATE TABLE {stored} AS\n{_kept(found, sql)}")
+            ((differs, since),) = self.connection.execute(differing.query(old, there, stored)).fetchall()
+            if not differs:
+                self.connection.execute(f"DROP TABLE {stored}")
+                return None
+            later = f" WHERE {EVENT_TIMESTAMP} >= {time_of(old, since)}" if since else ""
+            changed = self._has_changed(f"FROM {there}{later}", f"(FROM {stored}{later})")
+            ((rows,),) = self.connection.execute(f"SELECT count(*) FROM {stored}").fetchall()
+            made = replace(
+                old,
+                file=file,
+                rows=rows,
+                engine=f"duckdb {engine.version()}",
+                entity_rows=self._entity_rows(stored, old.keys),
+                written=(*old.written, Written(serial=self.serial, since=since, changed=changed))[-_REMEMBERED:],
             )
             self._note_unfinished(made, columns=_read_back(found))
         self._take(made, _read_back(found))

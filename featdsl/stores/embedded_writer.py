@@ -29,6 +29,7 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
+from featdsl.stores import differing
 from featdsl.stores.ahead import Ahead, New, make
 from featdsl.stores.journal import Journal, Noted
 from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
@@ -168,6 +169,30 @@ class EmbeddedWriter(Recording):
             return self._extend_own(known, sql, since)
         return self._add_part(known or self.snapshot.tables[table], sql, since)
 
+    def replace(self, table: str, sql: str, reads: Iterable[str] = ()) -> int | None:
+        """Put the rows of a query in the place of all those of a table; return how many, or None where they are the same."""
+        self.open([table, *reads])
+        old, (file, stored) = self.snapshot.tables[table], self._stored(table)
+        ((rows,),) = self.connection.execute(f"CREATE TABLE {stored} AS\n{sql}").fetchall()
+        query = differing.query(old, f"tables.{quote(table)}", stored)
+        ((differs, since),) = self.connection.execute(query).fetchall()
+        if not differs:
+            self.connection.execute(f"DROP TABLE {stored}")
+            return None
+        changed = self._has_changed(old, stored, since)
+        written = (*old.written, Written(serial=self.serial, since=since, changed=changed))[-_REMEMBERED:]
+        self._edits.tables[table] = replace(
+            old,
+            file=file,
+            rows=int(rows),
+            engine=f"duckdb {engine.version()}",
+            entity_rows=None,
+            parts=(),
+            written=written,
+        )
+        open_tables(self.connection, self._folder, [self._built[table]])
+        return int(rows)
+
     def _extend_own(self, table: StoredTable, sql: str, since: str) -> int:
         """Extend a table that nobody else has seen, in its place."""
         stored, time = _in_file(table.file, table.name), in_clock(table, since)
@@ -208,12 +233,13 @@ class EmbeddedWriter(Recording):
         open_tables(self.connection, self._folder, [self._built[table.name]])
         return int(rows)
 
-    def _has_changed(self, table: StoredTable, stored: str, since: str) -> bool:
-        """Return whether a row that a table has from a time on is not among the new ones."""
+    def _has_changed(self, table: StoredTable, stored: str, since: str | None) -> bool:
+        """Return whether a row that a table has, from a time on if there is one, is not among the new ones."""
         # Until when a row holds is told by the rows after it.
         listed = ", ".join(quote(column.name) for column in table.columns if column.name != UNTIL)
-        there = f"SELECT {listed} FROM tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {in_clock(table, since)}"
-        query = f"{there} EXCEPT ALL SELECT {listed} FROM {stored} LIMIT 1"
+        later = f" WHERE {EVENT_TIMESTAMP} >= {in_clock(table, since)}" if since else ""
+        there, now = (f"SELECT {listed} FROM {rows}{later}" for rows in (f"tables.{quote(table.name)}", stored))
+        query = f"{there} EXCEPT ALL {now} LIMIT 1"
         return bool(self.connection.execute(query).fetchall())
 
     def _merged(self, table: StoredTable) -> StoredTable:
