@@ -19,7 +19,7 @@ from featdsl import Entity, Feature, FeatureGroup, Source
 
 user = Entity("user", keys={"user_id": int})
 one = Source("one", path="data/*.csv", timestamp="ts", tie_break="i", lookback="1 second")
-two = Source("two", path=["data/a.parquet", "data/[b-c].parquet"], timestamp="ts", available_at="seen", tie_break="i")
+two = Source("two", path="data/*.parquet", timestamp="ts", available_at="seen", tie_break="i")
 three = Source("three", path="data/*.jsonl", timestamp="ts", tie_break="i")
 both = Source("both", sql="SELECT one.*, (SELECT max(v) FROM {{ three }}) AS most FROM {{ one }} AS one", timestamp="ts",
               tie_break="i", lookback="1 day")
@@ -100,7 +100,7 @@ class Files:
             path.touch()
         elif what in {"remove", "rename"} and name[0] != "a":
             target = self.data / f"{more}{path.suffix}"
-            path.unlink() if what == "remove" or target.exists() else path.rename(target)
+            path.unlink() if what == "remove" else path.replace(target)
 
     def _put_value(self, path: Path, value: str) -> None:
         """Put another value into the first row, and leave the file as long, and its time of writing as it was."""

@@ -291,10 +291,10 @@ def test_a_span_of_time_is_computed_again_or_left_out(growing: Workspace) -> Non
     """By --from and --to; a file that was edited counts whole, but for the rows that --to leaves out."""
     day(growing, 0, income="5.0::DOUBLE")
     day(growing, 1)
-    said = growing.run("refresh", "--to", "2026-01-02T12:00", COLUMNS="120").stdout
+    said = growing.run("refresh", "--to", "2026-01-02T12:00", COLUMNS="200").stdout
     assert "data/accounts/0.parquet was edited, data/accounts/1.parquet was added" in said
     assert incomes(growing) == [(36, 24 * 5.0 + 1000.0 * sum(range(24, 36)))]
-    said = growing.run("refresh", "--from", "2026-01-01T12:00", COLUMNS="120").stdout
+    said = growing.run("refresh", "--from", "2026-01-01T12:00", COLUMNS="200").stdout
     assert "extended  36    2026-01-01 12:00:00  asked for" in said
     assert incomes(growing) == [(48, 24 * 5.0 + 1000.0 * sum(range(24, 48)))]
 
