@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from featdsl import calls, datafaults, engine, places, recipes, resources, urls
 from featdsl.definitions import GroupDefinition, SourceDefinition
-from featdsl.engine import A_MOMENT, FileState
+from featdsl.engine import FileState
 from featdsl.errors import DataError, Problem, UnreachableError
-from featdsl.listings import Listing
+from featdsl.listings import Listing, settled_before
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
@@ -87,17 +86,16 @@ class Run:
         in_words(source, lambda: self._define(source))
 
     def _sign(self, source: SourceDefinition) -> None:
-        """Look up what the files of a source hold, for those that can be told apart by that."""
-        if source.format not in _PATTERNS:
-            return
-        moment = time.time_ns() - A_MOMENT * 10**9
+        """Look up what the files of a source hold."""
+        settled = settled_before(self.begun)
         for state in self.listing([source]).files:
-            # To read all of a file that is far away takes too long, but for one that its time of writing may not tell.
-            if not urls.scheme(state.path) or state.modified >= moment:
+            # A database, or a file that is far away, takes too long to read whole, but where its times do not tell.
+            is_near = source.format in _PATTERNS and not urls.scheme(state.path)
+            if is_near or max(state.modified, state.changed) >= settled:
                 in_words(source, partial(self.digest, state))
 
     def digest(self, state: FileState) -> str:
-        """Return the digest of what a file holds, nothing where it is gone or a database; it is looked up once."""
+        """Return the digest of what a file holds, nothing where it is gone; it is looked up once."""
         if state.path not in self.digests:
             with contextlib.suppress(OSError):
                 self.digests[state.path] = engine.digest(self.writer.connection, state.path)

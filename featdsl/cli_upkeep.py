@@ -47,9 +47,10 @@ def refresh(
 ) -> None:
     """Bring what is applied up to date with its sources, computing only what is new.
 
-    New rows are those of new files; where files have changed, or there are none, those from the last event time on, less
-    the source's lookback. Versions that a set pins are refreshed too. With --format json each event is a line of JSON, and
-    the last one tells what was done, or what failed.
+    New rows are those of new files. A table whose files were edited, removed or renamed is computed anew, and so is one
+    over a database or a Python function, unless its source has a lookback: then rows are read from the last event time
+    on, less the lookback. Versions that a set pins are refreshed too. With --format json each event is a line of JSON,
+    and the last one tells what was done, or what failed.
 
     \b
     featdsl refresh

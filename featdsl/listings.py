@@ -95,8 +95,8 @@ def compare(was: Listing, at: str, now: Iterable[FileState], digest: Digest) -> 
     before, after = {each.path: each for each in was.files}, {each.path: each for each in now}
     added = [path for path in after if path not in before]
     removed = [path for path in before if path not in after]
-    moment = _nanoseconds(at) - A_MOMENT * 10**9
-    edited = [path for path, each in after.items() if path in before and not _same(before[path], each, moment, digest)]
+    settled = settled_before(at)
+    edited = [path for path, each in after.items() if path in before and not _same(before[path], each, settled, digest)]
     renamed: list[tuple[str, str]] = []
     for old in list(removed):
         found = next((path for path in added if _is_copy(before[old], after[path], digest)), None)
@@ -107,13 +107,13 @@ def compare(was: Listing, at: str, now: Iterable[FileState], digest: Digest) -> 
     return Changes(tuple(added), tuple(edited), tuple(removed), tuple(renamed))
 
 
-def _same(was: FileState, now: FileState, moment: int, digest: Digest) -> bool:
+def _same(was: FileState, now: FileState, settled: int, digest: Digest) -> bool:
     if was.size != now.size:
         return False
     # Stores of before noted neither the time of change nor the digest.
     # Files elsewhere have no time of change, and those that older versions noted have none either.
     is_known = was.modified == now.modified and (not was.changed or was[3:5] == now[3:5])
-    is_settled = max(was.modified, was.changed) < moment if was.changed else not was.digest
+    is_settled = max(was.modified, was.changed) < settled if was.changed else not was.digest
     return (is_known and is_settled) or (bool(was.digest) and digest(now) == was.digest)
 
 
@@ -121,7 +121,8 @@ def _is_copy(was: FileState, now: FileState, digest: Digest) -> bool:
     return bool(was.digest) and was.size == now.size and digest(now) == was.digest
 
 
-def _nanoseconds(at: str) -> int:
+def settled_before(at: str) -> int:
+    """Return before when a file must have been written for its state to tell what it held at a time, in nanoseconds."""
     if not at:
         return 0
-    return int(datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()) * 10**9
+    return int(datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() - A_MOMENT) * 10**9

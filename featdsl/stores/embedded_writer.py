@@ -353,6 +353,7 @@ class EmbeddedWriter(Recording):
         for file in self._files:
             self._count_entities(file)
         self._compact()
+        self._drop_unused()
         databases = [Path(file).stem for file in self._files]
         for database in databases:
             self.connection.execute(f"CHECKPOINT {quote(database)}")
@@ -385,6 +386,14 @@ class EmbeddedWriter(Recording):
                 table = self._built.get(name.removesuffix(NEXT))
                 if table is None or file not in {piece.file for piece in table.pieces}:
                     self.connection.execute(f"DROP TABLE {_in_file(file, name)}")
+
+    def _drop_unused(self) -> None:
+        """Remove the files that no table is in: what came into them was what there was already."""
+        used = {piece.file for table in self._built.values() for piece in table.pieces}
+        for file in [each for each in self._files if each not in used]:
+            self.connection.execute(f"DETACH {quote(Path(file).stem)}")
+            (self._folder / file).unlink(missing_ok=True)
+            self._files.remove(file)
 
     def _compact(self) -> None:
         """Copy what stays out of the files that hold released tables, so that those files can go whole."""
