@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,8 +145,14 @@ def _call(text: str, tokens: Sequence[Token], at: int) -> _Call:
 
 def _total(argument: str, where: str) -> str:
     """Return what is counted or summed, as the same text however it is written; nothing where that is every row."""
-    counted = sql.canonical(sql.expression(argument)) if argument else ""
-    return f"{counted or '*'} WHERE {sql.canonical(sql.expression(where))}" if where else counted
+    counted = _short(argument) if argument else ""
+    return f"{counted or '*'} WHERE {_short(where)}" if where else counted
+
+
+def _short(text: str) -> str:
+    """Return the one text of an expression, fit for the name of a column."""
+    printed, seal, tree = sql.canonical(text).partition("\n")
+    return f"{printed} #{hashlib.sha256(tree.encode()).hexdigest()[:16]}" if seal else printed
 
 
 def _in_order(text: str, call: str, inside: Sequence[Token]) -> str:

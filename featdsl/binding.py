@@ -36,7 +36,7 @@ from featdsl.definitions import (
     SourceDefinition,
     revised,
 )
-from featdsl.dtypes import family, gives
+from featdsl.dtypes import creatable, family, gives
 from featdsl.errors import DeclarationError, Origin, Problem, UnreachableError
 from featdsl.instants import Clock
 from featdsl.memory import Memory
@@ -333,14 +333,9 @@ def _declared_schema(check: _Check, source: SourceDefinition) -> tuple[Column, .
 
 
 def _define_stub(connection: DuckDBPyConnection, name: str, columns: Sequence[Column]) -> None:
-    listed = ", ".join(f"{quote(column.name)} {_creatable(column.dtype)}" for column in columns)
+    listed = ", ".join(f"{quote(column.name)} {creatable(column.dtype)}" for column in columns)
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
     connection.execute(f"CREATE TABLE {SOURCE_SCHEMA}.{quote(name)} ({listed})")
-
-
-def _creatable(dtype: str) -> str:
-    """Return a type that a table may have: what holds only NULLs, inside a list or a struct too, has none of its own."""
-    return dtype.replace('"NULL"', "INTEGER")
 
 
 def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -> Problem:

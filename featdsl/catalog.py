@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from featdsl import macros, requested
+from featdsl.applied import Applied
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog, EntityDefinition, Member, ModelDefinition, PolicyDefinition, SetDefinition
 from featdsl.draft import Draft, key_columns
@@ -34,17 +35,25 @@ def build(  # noqa: PLR0913 - what declarations alone do not tell
     macro_files: Mapping[str, str] | None = None,
     foreign: Foreign | None = None,
     memory: Memory | None = None,
+    applied: Applied | None = None,
 ) -> Catalog:
     """Return the catalogue of `declarations`, and in it what they pulled from other projects, under those names.
 
     `problems` are mistakes found before, told together with those found here; `frames` maps each source that is
     rows in memory to the hash of its rows, `macro_files` the path of each macro file to its text, `foreign` is what
-    the registry holds of what was pulled, `memory` what is known of SQL texts. Raises DeclarationError with all mistakes.
+    the registry holds of what was pulled, `memory` what is known of SQL texts, `applied` what the registry holds, whose
+    fingerprints stay for what means the same. Raises DeclarationError with all mistakes.
     """
     library = macros.library(macro_files or {}, _places(declarations, project))
     found = [*problems, *library.problems]
     draft = Draft(
-        project, frames or {}, library, foreign=foreign or Foreign(), memory=memory or Memory(), problems=found
+        project,
+        frames or {},
+        library,
+        foreign=foreign or Foreign(),
+        applied=applied or Applied(),
+        memory=memory or Memory(),
+        problems=found,
     )
     _add_entities(draft, _unique(draft, declarations, Entity, "entities"))
     add_sources(draft, _unique(draft, declarations, Source, "sources"))

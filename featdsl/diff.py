@@ -232,9 +232,9 @@ def _upstream_reasons(
 def _meaning(text: str, *, query: bool = False) -> str:
     if not text:
         return ""
-    from featdsl import sql
+    from featdsl import syntax
 
-    return sql.canonical(sql.query(text) if query else sql.expression(text))
+    return syntax.form(text if query else syntax.whole(text))
 
 
 def _keys(definition: EntityDefinition | FeatureDefinition) -> str:

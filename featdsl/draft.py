@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featdsl import graph, macros, templates
+from featdsl.applied import Applied
 from featdsl.declaration import Declaration
 from featdsl.definitions import (
     Column,
@@ -47,6 +48,7 @@ class Draft:
     deprecated: dict[str, Deprecated] = field(default_factory=dict)
     """What is deprecated, by kind and address: what takes its place is looked up when all is known."""
     foreign: Foreign = field(default_factory=Foreign)
+    applied: Applied = field(default_factory=Applied)
     memory: Memory = field(default_factory=Memory)
     problems: list[Problem] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from featdsl import expressions, fingerprints
+from featdsl.applied import Keys
 from featdsl.definitions import (
     Column,
     FeatureDefinition,
@@ -62,7 +63,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         ttl=seconds(group.ttl) if group.ttl else None,
     )
     found = [_feature(draft, group, name, scope) for name in sorted(group.features)]
-    features = [feature for feature in found if feature is not None]
+    features = draft.applied.totals_of([feature for feature in found if feature is not None])
     stored = [feature for feature in features if not feature.request]
     timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, stored))
     late = bool(source and source.available_at)
@@ -235,7 +236,10 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         **draft.guards(address, feature.protect, feature.deprecated),
         **draft.common(feature),
     )
-    found = revised(found, fingerprint=_fingerprint(found, said.canonical, scope, draft.memory))
+    found = _fingerprinted(draft, found, scope, _former_addresses(group, feature))
+    if found.sql != text:
+        said = (expressions.windowed if feature.is_windowed else expressions.expression)(found.sql, draft.memory)
+        found = revised(found, reads=said.columns, aggregates=said.aggregates, formula=said.formula)
     return revised(found, request=needed(draft, found, feature.origin)) if found.computed else found
 
 
@@ -250,18 +254,41 @@ def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any]
     return former
 
 
-def _fingerprint(feature: FeatureDefinition, canonical: str, scope: _Scope, memory: Memory) -> str:
+def _former_addresses(group: GroupDeclaration, feature: Feature[Any]) -> list[str]:
+    """Return the addresses that a feature may have been applied under before it or its group was renamed."""
+    groups = filter(None, (group.name, group.renamed_from))
+    names = [name for name in (feature.name, feature.renamed_from) if name]
+    return [f"{each}.{name}" for each in groups for name in names][1:]
+
+
+def _fingerprinted(draft: Draft, feature: FeatureDefinition, scope: _Scope, former: Sequence[str]) -> FeatureDefinition:
+    """Return a feature with its fingerprint: the applied one, and the applied SQL, as long as that means the same."""
     if scope.source is None:
-        # What an input is called means nothing, so that it may be renamed.
-        names = {item.column: fingerprints.input_name(item) for item in feature.inputs}
-        over = expressions.over(feature.sql, names, memory)
-        return fingerprints.derived_feature(dtype=feature.dtype, sql=over, keys=scope.keys, asks=feature.asks)
+        derived = partial(_derived_fingerprint, draft.memory)
+        return draft.applied.feature(feature, former, derived, derived)
+    source = scope.source.fingerprint
+    return draft.applied.feature(
+        feature,
+        former,
+        lambda each: _base_fingerprint(each, scope.key_sources, source, draft.memory),
+        lambda each: _base_fingerprint(each, *draft.applied.base_of(each), draft.memory),
+    )
+
+
+def _derived_fingerprint(memory: Memory, feature: FeatureDefinition) -> str:
+    # What an input is called means nothing, so that it may be renamed.
+    names = {item.column: fingerprints.input_name(item) for item in feature.inputs}
+    over = expressions.over(feature.sql, names, memory)
+    return fingerprints.derived_feature(dtype=feature.dtype, sql=over, keys=feature.keys, asks=feature.asks)
+
+
+def _base_fingerprint(feature: FeatureDefinition, keys: Keys, source: str, memory: Memory) -> str:
     return fingerprints.base_feature(
         dtype=feature.dtype,
-        sql=canonical,
-        keys=scope.key_sources,
-        source=scope.source.fingerprint,
-        ttl=None if feature.window else scope.ttl,
+        sql=expressions.expression(feature.sql, memory).canonical,
+        keys=keys,
+        source=source,
+        ttl=None if feature.window else feature.ttl,
         window=feature.window,
     )
 

@@ -69,7 +69,7 @@ def _add_source(
     place = _place(draft, source)
     columns = key_columns(source.columns or {})
     options = tuple(sorted((name, json.dumps(value)) for name, value in source.options.items()))
-    draft.sources[source.name] = SourceDefinition(
+    found = SourceDefinition(
         name=source.name,
         description=source.description,
         format=place[0],
@@ -86,23 +86,29 @@ def _add_source(
         time_unit=source.time_unit,
         timezone=source.timezone,
         ambiguous=source.ambiguous or "refuse",
-        fingerprint=fingerprints.source(
-            format=place[0],
-            location=place[1],
-            options=options,
-            sql=expressions.query(text, draft.memory).canonical if text else "",
-            inputs={name: draft.sources[name].fingerprint for name in inputs},
-            time=(source.timestamp, source.tie_break),
-            available_at=source.available_at,
-            reading=_reading(source),
-            function=function.fingerprint if function else "",
-            columns=columns,
-        ),
+        fingerprint="",
         **draft.common(source),
     )
 
+    def fingerprint(each: SourceDefinition, upstream: Mapping[str, str]) -> str:
+        return fingerprints.source(
+            format=each.format,
+            location=each.location,
+            options=each.options,
+            sql=expressions.query(each.sql, draft.memory).canonical if each.sql else "",
+            inputs=upstream,
+            time=(each.timestamp, each.tie_break),
+            available_at=each.available_at,
+            reading=_reading(each),
+            function=each.function.fingerprint if each.function else "",
+            columns=each.columns,
+        )
 
-def _reading(source: Source) -> dict[str, str]:
+    upstream = {name: draft.sources[name].fingerprint for name in inputs}
+    draft.sources[source.name] = draft.applied.source(found, fingerprint, upstream)
+
+
+def _reading(source: SourceDefinition) -> dict[str, str]:
     """Return what a source says of how its times are read."""
     said = {"time_unit": source.time_unit, "timezone": source.timezone}
     # What is refused has no value, so only the two that choose one change values.

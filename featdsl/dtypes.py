@@ -191,6 +191,11 @@ def _plain(field: str) -> str:
     return field.strip('"').replace('""', '"').lower()
 
 
+def creatable(dtype: str) -> str:
+    """Return a type that a table may have: what holds only NULLs, inside a list or a struct too, has none of its own."""
+    return dtype.replace('"NULL"', "INTEGER")
+
+
 def is_instant(dtype: str) -> bool:
     """Return whether a column of this type can be an event timestamp."""
     return family(dtype) == "instant"

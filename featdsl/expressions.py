@@ -61,8 +61,7 @@ def over(text: str, names: Mapping[str, str], memory: Memory) -> str:
     if found is None:
         from featdsl import sql
 
-        tree = sql.expression(text)
-        found = sql.canonical(sql.with_columns(tree, {column: f"#{column}#" for column in sql.columns(tree)}))
+        found = sql.over(text, {column: f"#{column}#" for column in expression(text, memory).columns})
         memory.keep("over", text, found)
     for column, name in names.items():
         found = found.replace(f'"#{column}#"', f'"{name}"')
@@ -77,7 +76,7 @@ def query(text: str, memory: Memory) -> Query:
     from featdsl import sql
 
     tree = sql.query(text)
-    read = Query(inputs=sql.source_inputs(tree), canonical=sql.canonical(tree))
+    read = Query(inputs=sql.source_inputs(tree), canonical=sql.canonical_query(text))
     memory.keep("query", text, [read.canonical, read.inputs])
     return read
 

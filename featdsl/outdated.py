@@ -147,12 +147,12 @@ def _moves(old: FeatureDefinition, new: FeatureDefinition) -> bool:
     """Return whether the SQL says something else, and not only the same with the new names of what it reads."""
     if not old.sql or not new.sql:
         return old.sql != new.sql
-    from featdsl import sql
+    from featdsl import sql, syntax
 
     text, columns = old.sql, {each.feature: each.column for each in new.inputs}
     for each in old.inputs:
         text = sql.renamed(text, each.column, columns.get(each.feature, each.column))
-    return sql.canonical(sql.expression(text)) != sql.canonical(sql.expression(new.sql))
+    return syntax.form(syntax.whole(text)) != syntax.form(syntax.whole(new.sql))
 
 
 def _difference(old: FeatureDefinition | None, new: FeatureDefinition | None) -> tuple[str, str]:

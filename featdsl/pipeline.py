@@ -24,6 +24,7 @@ from featdsl import (
     uses,
 )
 from featdsl import refresh as refreshing
+from featdsl.applied import Applied
 from featdsl.calls import Functions
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog
@@ -168,6 +169,7 @@ def _declared(project: Project, registry: foreign.Registry, memory: Memory) -> D
         macro_files=loaded.macro_files,
         foreign=known,
         memory=memory,
+        applied=Applied(registry.snapshot.catalog, registry.snapshot.versions),
     )
     foreign.refuse_outdated(desired, known, registry.snapshot, project.name)
     return Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))

@@ -202,10 +202,10 @@ def _as_applied(snapshot: Snapshot, catalog: Catalog) -> Catalog:
 def _same_or(applied: tuple[Expectation, ...], declared: tuple[Expectation, ...]) -> tuple[Expectation, ...]:
     if applied == declared:
         return applied
-    from featdsl import sql
+    from featdsl import syntax
 
     def meaning(rule: Expectation) -> Expectation:
-        return replace(rule, condition=sql.canonical(sql.expression(rule.condition)))
+        return replace(rule, condition=syntax.form(syntax.whole(rule.condition)))
 
     return applied if [*map(meaning, applied)] == [*map(meaning, declared)] else declared
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import sqlglot
-from sqlglot import TokenType, exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
-from featdsl import sqlmistakes
+from featdsl import sqlmistakes, stability, syntax
 from featdsl.errors import SqlProblem
 from featdsl.names import SOURCE_SCHEMA
 
@@ -20,16 +20,8 @@ Tree = exp.Expr
 """A syntax tree."""
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it cannot read is told in our words
 
-_CHANGING = frozenset({
-    "current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp",
-    "gen_random_uuid", "get_current_time", "get_current_timestamp", "localtime", "localtimestamp", "nextval", "now",
-    "random", "reservoir_quantile", "today", "transaction_timestamp", "uuid", "uuidv4", "uuidv7",
-})  # fmt: skip
-
-
-_OWN_NAMES = {"rand": "random"}
-"""What DuckDB calls functions to which the parser gives another name."""
 _NAMES = (TokenType.VAR, TokenType.IDENTIFIER)
+_LITERALS = (TokenType.STRING, TokenType.NUMBER)
 _VALUES = (
     exp.Condition, exp.Interval, exp.Tuple, exp.AtTimeZone, exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls,
 )  # fmt: skip
@@ -39,7 +31,13 @@ def read(text: str) -> tuple[str, tuple[str, ...]]:
     """Return the one text of an expression over the columns of a row, and the columns it reads. Raises SqlProblem."""
     tree = _expression(text)
     names = columns(tree)
-    return _canonical(tree), names  # of the tree itself: to copy it first would cost half of what parsing it does
+    printed = _printed(tree)  # of the tree itself: to copy it first would cost half of what parsing it does
+    if _is_print(text, printed):
+        return printed, names
+    found = syntax.tree(syntax.whole(text))
+    # The parser passes over arguments that it does not know a function to have.
+    names = tuple(sorted({*names, *(syntax.columns(found) if found else ())}))
+    return _sealed(syntax.whole(text), syntax.whole(printed), printed), names
 
 
 @lru_cache(maxsize=10_000)
@@ -67,7 +65,7 @@ def _expression(text: str) -> exp.Expr:
         )
     if _any(nodes, exp.Star) and not _any(nodes, exp.AggFunc):
         raise SqlProblem("A star is not one value.")
-    _refuse_changing(nodes)
+    stability.refuse(syntax.whole(text))
     return tree
 
 
@@ -77,16 +75,66 @@ def query(text: str) -> exp.Query:
     tree = _one_statement(text)
     if not isinstance(tree, exp.Query):
         raise SqlProblem("It is not a query.", "Write one SELECT.")
-    _refuse_changing(list(tree.walk()))
+    if any(isinstance(node, exp.TableSample) and node.args.get("seed") is None for node in tree.walk()):
+        raise SqlProblem("A sample has other rows at each run.", "Say which one: USING SAMPLE ... REPEATABLE (1).")
+    stability.refuse(text)
+    stability.refuse_tables(text)
     return tree
 
 
-def canonical(tree: exp.Expr) -> str:
-    """Return the one text of everything that means `tree`: formatting, comments, letter case and quotes are gone."""
-    return _canonical(tree.copy())
+def canonical(text: str) -> str:
+    """Return the one text of every expression that means what `text` means. Raises SqlProblem.
+
+    Formatting, comments, letter case and quotes are gone. Where the parser's print does not mean the same to DuckDB,
+    DuckDB's own tree stands after it.
+    """
+    return read(text)[0]
 
 
-def _canonical(tree: exp.Expr) -> str:
+def canonical_query(text: str) -> str:
+    """Return the one text of every query that means what `text` means. Raises SqlProblem."""
+    printed = _printed(query(text).copy())
+    return _sealed(text, printed, printed)
+
+
+def over(text: str, names: Mapping[str, str]) -> str:
+    """Return the one text of an expression in which the columns that it reads stand by other names."""
+    tree, printed = expression(text), canonical(text)
+    renamed = _printed(with_columns(tree, names))
+    if "\n" not in printed or printed == _printed(tree.copy()):
+        return renamed
+    return f"{renamed}\n{syntax.form(syntax.whole(text), names)}"
+
+
+def _sealed(text: str, reprinted: str, printed: str) -> str:
+    """Return a print of a query, with DuckDB's tree of the text where that of the print is another."""
+    form = syntax.form(text, tables=True)
+    return printed if form == syntax.form(reprinted, tables=True) else f"{printed}\n{form}"
+
+
+def _is_print(text: str, printed: str) -> bool:
+    """Return whether a print has the very tokens of a text, so that DuckDB reads both alike."""
+    if any(mark in text for mark in ("\\", "--", "/*", "$")):
+        return False
+    one, other = (sqlglot.tokenize(each, read=DIALECT) for each in (text, printed))
+    return len(one) == len(other) and all(
+        _is_token(was, now, one[at + 1] if at + 1 < len(one) else None, one[at - 1] if at else None)
+        for at, (was, now) in enumerate(zip(one, other, strict=True))
+    )
+
+
+def _is_token(was: Token, now: Token, following: Token | None, before: Token | None) -> bool:
+    """Return whether a token of a print says what that of the text says, to DuckDB too."""
+    if was.token_type == now.token_type and was.token_type not in _NAMES:
+        return was.text == now.text or (was.token_type not in _LITERALS and was.text.lower() == now.text.lower())
+    if was.token_type not in _NAMES or now.token_type not in _NAMES:
+        return False
+    called = following is not None and following.token_type == TokenType.L_PAREN
+    of_another = before is not None and before.token_type == TokenType.DOT
+    return was.text == now.text or (called and not of_another and was.text.lower() == now.text.lower())
+
+
+def _printed(tree: exp.Expr) -> str:
     plain = normalize_identifiers(tree, dialect=DIALECT)
     return plain.sql(dialect=DIALECT, copy=False, comments=False, normalize_functions="upper", identify=True)
 
@@ -116,8 +164,15 @@ def _variables(comprehension: exp.Expression) -> Iterator[exp.Expression]:
 
 def renamed(text: str, old: str, new: str) -> str:
     """Return a text in which the column `old` is called `new`."""
-    tokens = [token for token in sqlglot.tokenize(text, read=DIALECT) if token.token_type in _NAMES]
-    for token in reversed([token for token in tokens if token.text.lower() == old]):
+    tokens = sqlglot.tokenize(text, read=DIALECT)
+    after = [None, *(token.token_type for token in tokens)]
+    before = [*(token.token_type for token in tokens[1:]), None]
+    named = [
+        token
+        for token, last, following in zip(tokens, after, before, strict=False)
+        if token.token_type in _NAMES and last != TokenType.DOT and following != TokenType.L_PAREN
+    ]
+    for token in reversed([token for token in named if token.text.lower() == old]):
         text = f"{text[: token.start]}{new}{text[token.end + 1 :]}"
     return text
 
@@ -167,24 +222,6 @@ def _any(nodes: Iterable[exp.Expr], kind: type) -> bool:
     return any(isinstance(node, kind) for node in nodes)
 
 
-def _calls(nodes: Iterable[exp.Expr]) -> Iterator[str]:
-    for call in nodes:
-        if isinstance(call, exp.Func):
-            name = call.name if isinstance(call, exp.Anonymous) else call.sql_name()
-            yield _OWN_NAMES.get(name.lower(), name.lower())
-
-
-def _refuse_changing(nodes: Sequence[exp.Expr]) -> None:
-    if any(isinstance(node, exp.TableSample) and node.args.get("seed") is None for node in nodes):
-        raise SqlProblem("A sample has other rows at each run.", "Say which one: USING SAMPLE ... REPEATABLE (1).")
-    changing = sorted(_CHANGING.intersection(_calls(nodes)))
-    if changing:
-        raise SqlProblem(
-            f"{changing[0]}() gives another value at each run, so past values could not be told.",
-            "Use the row's own timestamp, or a variable: {{ var('name') }}.",
-        )
-
-
 def _stands_alone(table: exp.Table, names: set[str]) -> bool:
     """Return whether a table is a CTE of the query or made by a function from nothing."""
     if isinstance(table.this, exp.Func):
@@ -194,4 +231,4 @@ def _stands_alone(table: exp.Table, names: set[str]) -> bool:
 
 def _reads_files(call: exp.Expr) -> bool:
     name = call.name if isinstance(call, exp.Anonymous) else call.sql_name()  # type: ignore[attr-defined]
-    return name.lower().startswith(("read_", "parquet_", "glob", "sniff_", "query", "scan_", "sqlite_", "postgres_"))
+    return name.lower().startswith(stability.READERS)

@@ -52,7 +52,19 @@ LAYERS = {
     }
     | {"expect", "request", "shared"},
     "plain data": {"definitions", "snapshot"},
-    "tools": {"fingerprints", "frames", "graph", "pointintime", "progress", "project", "scaffold", "selects", "sql"}
+    "tools": {
+        "syntax",
+        "stability",
+        "fingerprints",
+        "frames",
+        "graph",
+        "pointintime",
+        "progress",
+        "project",
+        "scaffold",
+        "selects",
+        "sql",
+    }
     | {
         "aggregates",
         "expressions",
@@ -96,6 +108,7 @@ LAYERS = {
     },
     "from files to a plan": {
         "loader",
+        "applied",
         "draft",
         "draft_functions",
         "draft_sources",
