@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-import sqlglot
-
 from featdsl import dtypes
 from featdsl.names import quote
 
@@ -49,10 +47,6 @@ def _session() -> DuckDBPyConnection:
 @lru_cache(maxsize=2_000)
 def tree(text: str) -> Node | None:
     """Return DuckDB's syntax tree of a query as JSON, None where it does not read it or cannot write its tree."""
-    return _tree(text) or _tree(f"FROM (\n{text.rstrip('; ')}\n)")  # PIVOT has a tree only within another query
-
-
-def _tree(text: str) -> Node | None:
     with _LOCK:
         found = _session().execute(f"SELECT json_serialize_sql(?::VARCHAR, {_OPTIONS})", [text]).fetchone()
     read = json.loads(found[0]) if found else {"error": True}
@@ -88,6 +82,8 @@ def form(text: str, names: Mapping[str, str] | None = None, *, tables: bool = Fa
     """
     read = tree(text)
     if read is None:
+        import sqlglot  # here, as a plan whose texts are all known parses none
+
         tokens = sqlglot.tokenize(text, read="duckdb")
         return json.dumps([[token.token_type.value, token.text] for token in tokens])
     known = frozenset(_tables(read)) if tables else frozenset()
