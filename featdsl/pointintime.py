@@ -309,7 +309,7 @@ def _windowed(
     compiled = windows.compile_lookup(features, asked, ways.windows.get((features[0].table, roles), ()))
     query.after.setdefault(before, []).extend(compiled.ctes)
     names = [quote(query.name(feature, roles)) for feature in features]
-    values = [cast(compiled.values[feature.fingerprint], feature.dtype) for feature in features]
+    values = [cast(compiled.values[feature.address, feature.fingerprint], feature.dtype) for feature in features]
     columns = [f"{value} AS {name}" for value, name in zip(values, names, strict=True)]
     return columns, [f"  {join}" for join in compiled.joins]
 

@@ -24,11 +24,11 @@ _PLACED = re.compile(r'"#(\d+)"')
 
 @dataclass
 class Compiled:
-    """A windowed lookup as SQL: CTEs, joins to the layer that asks, and the value of each feature by fingerprint."""
+    """A windowed lookup as SQL: CTEs, joins to the layer that asks, and the value of each feature by address and fingerprint."""
 
     ctes: list[str] = field(default_factory=list)
     joins: list[str] = field(default_factory=list)
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def compile_lookup(features: Sequence[FeatureDefinition], asked: Asked, ways: Sequence[Way]) -> Compiled:
@@ -53,7 +53,8 @@ def compile_lookup(features: Sequence[FeatureDefinition], asked: Asked, ways: Se
                     f"coalesce({result}, {each.empty})" if each.empty else result
                     for result, each in zip(found, feature.aggregates, strict=True)
                 ]
-                compiled.values[feature.fingerprint] = _PLACED.sub(lambda m: filled[int(m[1])], feature.formula)  # noqa: B023 - used at once
+                value = _PLACED.sub(lambda m: filled[int(m[1])], feature.formula)  # noqa: B023 - used at once
+                compiled.values[feature.address, feature.fingerprint] = value
     return compiled
 
 
