@@ -183,8 +183,8 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
     if columns is None:
         return
     found = {column.name.lower(): column for column in columns}
-    roles = {"timestamp": source.timestamp, "available_at": source.available_at, "tie_break": source.tie_break}
-    for role, wanted in roles.items():
+    roles = [("timestamp", source.timestamp), ("available_at", source.available_at)]
+    for role, wanted in [*roles, *(("tie_break", column) for column in source.tie_breaks)]:
         if wanted is None:
             continue
         column = found.get(wanted.lower())

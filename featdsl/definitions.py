@@ -85,7 +85,7 @@ class SourceDefinition:
     function: FunctionDefinition | None = None
     timestamp: str | None
     available_at: str | None = None
-    tie_break: str | None
+    tie_break: str | tuple[str, ...] | None
     lookback: int | None = None
     time_unit: TimeUnit | None = None
     timezone: str | None = None
@@ -99,6 +99,11 @@ class SourceDefinition:
     def times(self) -> tuple[str, ...]:
         """The columns that tell when a row became true, and when it became known."""
         return tuple(column for column in (self.timestamp, self.available_at) if column)
+
+    @property
+    def tie_breaks(self) -> tuple[str, ...]:
+        """The columns that choose between rows of one time, the one that decides first in front."""
+        return (self.tie_break,) if isinstance(self.tie_break, str) else self.tie_break or ()
 
     def dtype(self, name: str) -> str:
         """Return the type of a column, or that of plain times as long as the schema was not looked at."""

@@ -224,7 +224,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         window=_window(feature),
         aggregates=said.aggregates,
         formula=said.formula,
-        order=(scope.source.tie_break.lower(),) if said.aggregates and scope.source and scope.source.tie_break else (),
+        order=tuple(name.lower() for name in scope.source.tie_breaks) if said.aggregates and scope.source else (),
         request=asked,
         entity=group.entity.name if group.entity else None,
         keys=scope.keys,

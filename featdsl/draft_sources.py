@@ -81,7 +81,7 @@ def _add_source(
         columns=columns,
         timestamp=source.timestamp,
         available_at=source.available_at,
-        tie_break=source.tie_break,
+        tie_break=_tie_break(source),
         lookback=seconds(source.lookback) if source.lookback else None,
         time_unit=source.time_unit,
         timezone=source.timezone,
@@ -106,6 +106,11 @@ def _add_source(
 
     upstream = {name: draft.sources[name].fingerprint for name in inputs}
     draft.sources[source.name] = draft.applied.source(found, fingerprint, upstream)
+
+
+def _tie_break(source: Source) -> str | tuple[str, ...] | None:
+    """Return the columns that choose between rows; one stays the text that it was before there could be several."""
+    return source.tie_break[0] if len(source.tie_break) == 1 else source.tie_break or None
 
 
 def _reading(source: SourceDefinition) -> dict[str, str]:

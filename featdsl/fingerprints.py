@@ -35,7 +35,7 @@ def source(  # noqa: PLR0913 - every part counts
     options: Iterable[tuple[str, str]],
     sql: str,
     inputs: Mapping[str, str],
-    time: tuple[str | None, str | None],
+    time: tuple[str | None, str | tuple[str, ...] | None],
     available_at: str | None,
     reading: Mapping[str, str] = _NOTHING,
     function: str = "",

@@ -155,13 +155,13 @@ def _answers(source: SourceDefinition, keys: Sequence[str], times: Sequence[str]
     if source.available_at:
         # A row is the answer from when it is known, unless one of a greater place is known by then.
         known = f"greatest({', '.join(times)}) AS {_KNOWN}"
-        last = [f"{quote(source.tie_break)} NULLS FIRST"] if source.tie_break else []
+        last = [f"{quote(column)} NULLS FIRST" for column in source.tie_breaks]
         place = f"rank() OVER ({_window(keys, [*told[len(keys) :], *last])}) AS {_PLACE}"
         inside = "\n".join(f"  {line}" for line in [f"SELECT *, {known}, {place}", *rows])
         kept = f"QUALIFY {_PLACE} = max({_PLACE}) OVER ({_window(keys, [_KNOWN])})"
         return [f"FROM (\n{inside}\n) AS {quote(source.name)}", kept]
     if source.tie_break:
-        last = [f"{quote(source.tie_break)} DESC NULLS LAST"]
+        last = [f"{quote(column)} DESC NULLS LAST" for column in source.tie_breaks]
         return [*rows, f"QUALIFY rank() OVER ({_window(told, last)}) = 1"]
     return rows
 

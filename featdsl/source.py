@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike, fspath
 from pathlib import PurePath
@@ -69,6 +69,17 @@ def _option(value: Any) -> Any:
     )
 
 
+def _ordered(value: Any) -> Any:
+    """Return the columns that choose between rows, in order. Raises ValueError for what has no order."""
+    if value is None or isinstance(value, str):
+        return () if value is None else (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{value!r} is no column and no list of columns, of which the first decides first")  # noqa: TRY004 - what pydantic passes on
+    if not value or len(set(map(str, value))) < len(value):
+        raise ValueError("the list names no column" if not value else f"{value!r} names a column twice")
+    return tuple(value)
+
+
 def _unit(value: Any) -> Any:
     return unit(value) if isinstance(value, str) else value
 
@@ -95,9 +106,10 @@ class Source(Declaration):
     zone; when clocks are set back a time comes twice, and `ambiguous="earlier"` or `"later"` says which one it is: without it
     such a time is a data error, as is one that never comes. `available_at` names the column that tells when a row became known:
     before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
-    one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; rows that
-    nothing tells apart are a data error. Rows of a database or a function may come up to a `lookback`, such as "2 days",
-    after rows of later times: `featdsl refresh` reads so far back again, and no further; without one it reads all rows.
+    one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; of several,
+    `tie_break=("version", "id")`, the first decides first. Rows that nothing tells apart are a data error. Rows of a database
+    or a function may come up to a `lookback`, such as "2 days", after rows of later times: `featdsl refresh` reads so far
+    back again, and no further; without one it reads all rows.
     """
 
     kind: ClassVar[str] = "source"
@@ -114,7 +126,7 @@ class Source(Declaration):
     columns: dict[ColumnName, DType] | None = None
     timestamp: ColumnName | None = None
     available_at: ColumnName | None = None
-    tie_break: ColumnName | None = None
+    tie_break: Annotated[tuple[ColumnName, ...], BeforeValidator(_ordered)] = ()
     lookback: Duration | None = None
     time_unit: Annotated[TimeUnit | None, BeforeValidator(_unit)] = None
     timezone: str | None = None
@@ -136,7 +148,7 @@ class Source(Declaration):
         columns: Mapping[str, type[Any] | str] | None = None,
         timestamp: str | None = None,
         available_at: str | None = None,
-        tie_break: str | None = None,
+        tie_break: str | Sequence[str] | None = None,
         lookback: str | timedelta | None = None,
         time_unit: str | None = None,
         timezone: str | None = None,

@@ -316,7 +316,7 @@ MISTAKES = {
     ),
     "unknown option of a source": (
         "Source('s', path='a.csv', time='at')",
-        "Unknown option\n  Source 's' has no option 'time'.\n  features/bank.py:1\n  Did you mean \"timestamp\"?",
+        'Unknown option\n  Source \'s\' has no option \'time\'.\n  features/bank.py:1\n  Did you mean "timezone" or "time_unit" or "timestamp"?',
     ),
     "unknown option of a model": (
         "Model('m', features=risk, set=risk)",

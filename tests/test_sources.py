@@ -5,11 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from featdsl import DeclarationError, Entity, Feature, FeatureGroup, Source
 from tests.conftest import Workspace
+from tests.declared import applied as in_memory
 
 PROJECT = {"featproject.toml": '[project]\nname = "shop"\n\n[variables]\nfactor = 3\n'}
 ROWS = "SELECT i AS user_id, TIMESTAMP '2026-01-01' AS ts, 10 * i AS size FROM range(1, 4) t(i)"
@@ -188,3 +194,82 @@ def test_paths_start_at_the_project(workspace: Workspace, tmp_path_factory: pyte
     below.mkdir()
     assert Workspace(Path(below)).run("apply", "--yes").returncode == 0
     assert workspace.published("SELECT user_id, size FROM prod.shoes ORDER BY ALL") == EXPECTED
+
+
+# Which of two rows at one time wins
+
+
+@pytest.mark.parametrize("more", [{}, {"available_at": "loaded"}])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_several_columns_choose_between_rows(
+    tmp_path_factory: pytest.TempPathFactory, more: dict[str, Any], data: st.DataObject
+) -> None:
+    """The first one that differs decides, the greatest wins, NULL is the least; windows take the rows in that order."""
+    some = st.none() | st.integers(0, 2)
+    cells = data.draw(st.lists(st.tuples(some, some, st.integers(0, 1)), min_size=1, max_size=8, unique=True))
+    drawn = [(*cell, number) for number, cell in enumerate(cells)]
+    rows = pa.table(
+        {
+            "user_id": [1] * len(drawn),
+            "ts": pa.array([day * 86_400_000_000 for *_, day, _ in drawn], pa.timestamp("us")),
+            "loaded": pa.array([0] * len(drawn), pa.timestamp("us")),
+            "a": pa.array([row[0] for row in drawn], pa.int64()),
+            "b": pa.array([row[1] for row in drawn], pa.int64()),
+            "v": [row[3] for row in drawn],
+        }
+    )
+
+    def declare() -> None:
+        user = Entity("user", keys={"user_id": int})
+        source = Source("rows", frame=rows, timestamp="ts", tie_break=("a", "b"), **more)
+
+        class Rows(FeatureGroup, entity=user, source=source):
+            v = Feature(int)
+
+        class Windows(FeatureGroup, entity=user, source=source):
+            last_v = Feature(int, sql="last(v)", window="lifetime")
+
+    store = in_memory(tmp_path_factory.mktemp("store"), declare)
+    spine = pa.table({"user_id": [1, 1], "t": pa.array([0, 86_400_000_000], pa.timestamp("us"))})
+    table = store.training_set(["v", "last_v"], spine, timestamp="t").arrow()
+
+    def rank(row: tuple[int | None, int | None, int, int]) -> tuple[int, int, int]:
+        a, b, day, _ = row
+        return (day, -1 if a is None else a, -1 if b is None else b)
+
+    expected = [max((row for row in drawn if row[2] <= day), key=rank, default=None) for day in (0, 1)]
+    assert table["v"].to_pylist() == [row and row[3] for row in expected]
+    before = max((row for row in drawn if row[2] < 1), key=rank, default=None)
+    assert table["last_v"].to_pylist()[1] == (before and before[3])
+
+
+def test_one_column_in_a_list_is_that_column(workspace: Workspace) -> None:
+    """It is the definition that it is alone; several are another one, with a diff that names them."""
+    workspace.parquet("data/rows.parquet", f"SELECT *, 1 AS a, 2 AS b FROM ({ROWS})")
+    source = 'shoes = Source("shoes", path="data/rows.parquet", timestamp="ts", tie_break={})'
+    declare(workspace, source.format('"a"')).apply()
+
+    declare(workspace, source.format('["a"]'))
+    assert workspace.run("plan", "--check").returncode == 0
+    declare(workspace, source.format('("b", "a")'))
+
+    assert "tie_break: a → b, a" in workspace.run("plan").stdout
+    workspace.apply()
+    declare(workspace, source.format('("b", "c")'))
+    assert "source shoes has no column 'c', its tie_break=." in workspace.run("plan").stderr
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"a", "b"}, "no list of columns"),
+        ([], "names no column"),
+        (("a", "a"), "names a column twice"),
+        ([1], "tie_break"),
+    ],
+)
+def test_what_chooses_between_rows_has_an_order(columns: Any, said: str) -> None:
+    """A set has none; an empty list and a column twice are mistakes."""
+    with pytest.raises(DeclarationError, match=said):
+        Source("rows", frame=pa.table({"a": [1]}), timestamp="a", tie_break=columns)
