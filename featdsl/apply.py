@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl import building, calls, checkrows, frames, guards, planfile, uses
+from featdsl import building, calls, checkrows, frames, guards, planfile, typed, uses
 from featdsl.building import Run
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
@@ -129,24 +129,26 @@ def _set_aside() -> Iterator[None]:
 def _refuse_unchecked(plan: Plan) -> None:
     unread = [notice.what for notice in plan.notices if notice.code == "not checked"]
     if unread:
-        mend = "Plan again where they can be read: featdsl plan --out plan.json"
+        mend = f"Plan again where they can be read: {typed.plan_again('featdsl plan --out plan.json')}"
         raise PlanFileError(Problem("Plan was not checked", "\n".join(unread), mend=mend))
 
 
 def _refuse_stale(plan: Plan, snapshot: Snapshot) -> None:
     if plan.base.lineage not in {"", snapshot.head.lineage}:
         what = f"The plan was made for state {plan.base.serial} of another store."
-        raise StalePlanError(Problem("Stale plan", what, mend="Plan again, for this store: featdsl plan"))
+        raise StalePlanError(Problem("Stale plan", what, mend=f"Plan again, for this store: {typed.plan_again()}"))
     if plan.base != snapshot.head:
         what = f"The plan was made for state {plan.base.serial} of the store, which is now at {snapshot.head.serial}"
         # Not how many: refreshes and other environments make states as well.
         what += ": there was an apply since." if snapshot.head.serial > plan.base.serial else "."
-        raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
+        raise StalePlanError(
+            Problem("Stale plan", what, mend=f"Plan again and review what has changed: {typed.plan_again()}")
+        )
     # An apply elsewhere does not touch this environment's state, but gc lets go of tables for all of them.
     gone = sorted({each.table for each in plan.reused} - snapshot.tables.keys())
     if gone:
         what = f"The plan goes on with {', '.join(gone)}, which the store has let go of since."
-        raise StalePlanError(Problem("Stale plan", what, mend="Plan again, to have it built: featdsl plan"))
+        raise StalePlanError(Problem("Stale plan", what, mend=f"Plan again, to have it built: {typed.plan_again()}"))
 
 
 def _refuse_other_functions(plan: Plan, functions: calls.Functions) -> None:
@@ -154,7 +156,9 @@ def _refuse_other_functions(plan: Plan, functions: calls.Functions) -> None:
     moved = [f"{user} calls {used.name}" for user, used in uses.functions(plan) if used.fingerprint not in functions]
     if moved:
         what = "\n".join([*moved, "The project no longer declares this code as it was when the plan was made."])
-        raise StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
+        raise StalePlanError(
+            Problem("Stale plan", what, mend=f"Plan again and review what has changed: {typed.plan_again()}")
+        )
 
 
 def _told(step: Step, number: int, run: Run, listen: Listener) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from featdsl import cli_projects, cli_shared, cli_state, cli_store, cli_upkeep
+from featdsl import cli_projects, cli_shared, cli_state, cli_store, cli_upkeep, typed
 from featdsl.stopping import MESSAGE, asked, is_interruption, leave
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 class _Group(click.Group):
     """A group whose usage errors exit with 1, because 2 means that changes are pending."""
 
-    def main(self, *args: Any, **extra: Any) -> NoReturn:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         from featdsl.errors import FeatdslError
 
+        words = list(sys.argv[1:] if args is None else args)
         try:
-            super().main(*args, **{**extra, "standalone_mode": False})
+            with typed.typing(words):
+                super().main(words, *rest, **{**extra, "standalone_mode": False})
         except click.ClickException as error:
             error.show()
             sys.exit(1)
@@ -122,7 +125,7 @@ def plan(
     else:
         click.echo(cli_shared.plan_text(planned.plan, sql=sql), nl=False)
         if out is not None:
-            click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
+            click.echo(f"Saved as {out}. Run it with: {cli_shared.apply_command(out)}")
     if codeowners is not None:
         _write_codeowners(project, codeowners)
     if planned.plan.blocks:
@@ -169,6 +172,7 @@ def apply(
 
     if plan_file and select:
         raise click.UsageError("A saved plan is run whole: --select belongs to the plan.")
+    typed.plans_by(*cli_shared.plan_words(out=plan_file))
     with cli_shared.failing(format_):
         project = cli_shared.project(directory)
         store = open_store(project)
@@ -185,7 +189,7 @@ def _saved(plan_file: Path, project: Project, env: str) -> Any:
     found = planfile.from_json(text, name=str(plan_file))
     if found.project != project.name:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
-        raise PlanFileError(Problem("Plan of another project", what, mend="Plan here: featdsl plan --out plan.json"))
+        raise PlanFileError(Problem("Plan of another project", what, mend=f"Plan here: {typed.plan_again()}"))
     cli_shared.refuse_other_environment("plan", plan_file, found.environment, env)
     return pipeline.saved(project, found)
 

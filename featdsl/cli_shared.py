@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
+
+from featdsl import typed
 
 if TYPE_CHECKING:
     from featdsl.events import Summary
@@ -47,13 +50,50 @@ def project(directory: Path | None) -> Project:
     return load(directory)
 
 
+def words_before() -> list[str]:
+    """Return the options that were typed before the command, as words."""
+    directory = click.get_current_context().find_root().params.get("directory")
+    return ["-C", str(directory)] if directory is not None else []
+
+
+def words_after() -> list[str]:
+    """Return the environment and the selection that were typed, as words."""
+    context = click.get_current_context()
+    words = [each for name in context.params.get("select") or () for each in ("--select", name)]
+    if context.get_parameter_source("env") is ParameterSource.COMMANDLINE:
+        words += ["--env", context.params["env"]]
+    return words
+
+
+def plan_words(*, out: Path | None = None) -> list[str]:
+    """Return the words of the command that makes the plan which the typed one runs, kept in a file if one was typed."""
+    return [*words_before(), "plan", *words_after(), *(["--out", str(out)] if out else [])]
+
+
+def apply_command(file: Path) -> str:
+    """Return the command that runs a saved plan."""
+    return typed.command(*words_before(), "apply", str(file))
+
+
 def plan_text(plan: Plan, *, sql: bool) -> str:
     """Return a plan as text: coloured and as wide as the terminal where there is one."""
     from featdsl import render
 
     if not sys.stdout.isatty():
-        return render.text(plan, sql=sql)
-    return render.text(plan, sql=sql, width=width(), paint=render.ansi)
+        return render.text(plan, sql=sql, whole=_whole())
+    return render.text(plan, sql=sql, width=width(), paint=render.ansi, whole=_whole())
+
+
+def _whole() -> str:
+    """Return the command, or the file, that has all of the plan which the typed command shows."""
+    context = click.get_current_context()
+    if plan_file := context.params.get("plan_file"):
+        return str(plan_file)
+    if context.info_name == "rollback":
+        return f"{typed.plan_again()} --out plan.json"
+    if context.info_name == "history":
+        return typed.again("--format", "json")
+    return typed.command(*plan_words(), "--format", "json")
 
 
 def carry_out(
@@ -63,9 +103,8 @@ def carry_out(
     yes: bool,
     approved_by: Sequence[str] = (),
     format_: str = "text",
-    command: str = "apply",
 ) -> None:
-    """Show a plan, ask unless it was said `yes`, and run it; `command` is what was asked for.
+    """Show a plan, ask unless it was said `yes`, and run it.
 
     Raises PolicyError for a plan that may not be run.
     """
@@ -73,7 +112,6 @@ def carry_out(
     from featdsl.apply import apply as run
     from featdsl.apply import summary
     from featdsl.progress import showing
-    from featdsl.snapshot import PROD
     from featdsl.stores import open_store
 
     store = open_store(project)
@@ -89,9 +127,10 @@ def carry_out(
             jsonlines.tell(summary(planned.plan, planned.plan.base.serial))
         return
     if not yes:
-        env = f" --env {planned.plan.environment}" if planned.plan.environment != PROD else ""
-        mend = f"Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl {command}{env} --yes)."
-        confirm("Apply this plan?", mend)
+        reviewed = (
+            f"Save the plan for review ({typed.plan_again()} --out plan.json), then: {apply_command(Path('plan.json'))}"
+        )
+        confirm("Apply this plan?", f"{reviewed}\nOr say yes: {typed.again('--yes')}")
     with stopping.soon(), nullcontext(jsonlines.tell) if format_ == "json" else showing() as listen:
         done = run(
             planned.plan,
@@ -161,9 +200,9 @@ def confirm(question: str, instead: str) -> None:
 
 
 _KINDS = {
-    "plan": "Make one: featdsl plan --out plan.json",
+    "plan": "Make one: {plan}",
     "lock": "Keep one when you train: json.dump(training.lock, file)",
-    "export": "Make one, with the store at hand: featdsl export registry.json",
+    "export": "Make one, with the store at hand: {export}",
     "module": "Move it away, then pull again.",
 }
 
@@ -176,21 +215,22 @@ def text_of(path: Path, kind: str) -> str:
         from featdsl.errors import LockFileError, PlanFileError, Problem
 
         said = error.strerror if isinstance(error, OSError) else "it is no text"
-        problem = Problem(f"{kind.capitalize()} cannot be read", f"{path}: {said}.", mend=_KINDS[kind])
+        export = typed.command(*words_before(), "export", str(path))
+        mend = _KINDS[kind].format(plan=typed.plan_again(), export=export)
+        problem = Problem(f"{kind.capitalize()} cannot be read", f"{path}: {said}.", mend=mend)
         raise (LockFileError if kind == "lock" else PlanFileError)(problem) from None
 
 
 def refuse_other_environment(kind: str, path: Path, of: str, asked: str) -> None:
     """Raise PlanFileError for a file of another environment than the one that was asked for, if one was."""
-    from click.core import ParameterSource
-
     if asked == of or click.get_current_context().get_parameter_source("env") is ParameterSource.DEFAULT:
         return
     from featdsl.errors import PlanFileError, Problem
 
     what = f"{path} is of the environment {of}, but {asked} was asked for."
-    made = "featdsl plan --env {} --out plan.json" if kind == "plan" else "featdsl export --env {} registry.json"
-    mend = f"Leave --env and FEATDSL_ENV out, or make another: {made.format(asked)}"
+    words = ("plan", "--out", str(path)) if kind == "plan" else ("export", str(path))
+    made = typed.command(*words_before(), *words, "--env", asked)
+    mend = f"Leave --env and FEATDSL_ENV out, or make another: {made}"
     raise PlanFileError(Problem(f"{kind.capitalize()} of another environment", what, mend=mend))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from featdsl import cli_shared
+from featdsl import cli_shared, typed
 
 
 @click.command()
@@ -80,14 +80,15 @@ def rollback(
     from featdsl import pipeline, planfile
     from featdsl.stores import open_store
 
+    typed.plans_by(*cli_shared.words_before(), "rollback", str(state), *cli_shared.words_after())
     project = cli_shared.project(directory)
     planned = pipeline.rollback(project, open_store(project), state, env)
     if out is not None:
         cli_shared.write(out, planfile.to_json(planned.plan))
         click.echo(cli_shared.plan_text(planned.plan, sql=False), nl=False)
-        click.echo(f"Saved as {out}. Run it with: featdsl apply {out}")
+        click.echo(f"Saved as {out}. Run it with: {cli_shared.apply_command(out)}")
         return
-    cli_shared.carry_out(planned, project, yes=yes, approved_by=approved_by, command=f"rollback {state}")
+    cli_shared.carry_out(planned, project, yes=yes, approved_by=approved_by)
 
 
 @click.command()
@@ -236,7 +237,7 @@ def gc_(directory: Path | None, yes: bool, keep: str | None, format_: str) -> No
     if not garbage:
         return
     if not yes:
-        cli_shared.confirm("Let go of these?", "Say yes: featdsl gc --yes")
+        cli_shared.confirm("Let go of these?", f"Say yes: {typed.again('--yes')}")
     serial = gc.collect(garbage, project, store, now=now)
     if format_ == "text":
         click.echo(f"Done. The store is at state {serial}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from featdsl import cli_shared
+from featdsl import cli_shared, typed
 
 
 @click.group("store")
@@ -35,7 +35,7 @@ def migrate(directory: Path | None, yes: bool, format_: str) -> None:
 
     project = cli_shared.project(directory)
     if not yes:
-        cli_shared.confirm(f"Move {project.store} to {project.place}?", "Say yes: featdsl store migrate --yes")
+        cli_shared.confirm(f"Move {project.store} to {project.place}?", f"Say yes: {typed.again('--yes')}")
     done = migration.migrate(project, lambda text: click.echo(text, err=True))
     if format_ == "json":
         cli_shared.print_json(asdict(done))

@@ -12,6 +12,7 @@ from datetime import date
 from functools import cached_property
 from typing import Literal
 
+from featdsl import typed
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -320,7 +321,8 @@ def permit(plan: Plan, approved_by: Iterable[str], known: Iterable[str]) -> None
     ]
     blocked = [Problem(_SUMMARIES[each.code], each.what, mend=each.mend) for each in plan.blocks]
     because: Mapping[str, tuple[str, ...]] = {each.team: each.because for each in plan.approvals}
-    missing = [_unapproved(team, because[team]) for team in plan.unapproved if team not in given]
+    unasked = [team for team in plan.unapproved if team not in given]
+    missing = [_unapproved(team, because[team], unasked, given - there) for team in unasked]
     if problems := [*unknown, *blocked, *missing]:
         raise PolicyError(problems)
 
@@ -329,6 +331,11 @@ def _teams_hint(name: str, known: set[str]) -> str:
     return did_you_mean(name, known) or f"The teams are: {', '.join(sorted(known))}."
 
 
-def _unapproved(team: str, because: Sequence[str]) -> Problem:
+def _unapproved(team: str, because: Sequence[str], missing: Sequence[str], unknown: Iterable[str]) -> Problem:
     what = f"{team} has not approved what becomes of: {', '.join(because)}."
-    return Problem("Approval missing", what, mend=f"Ask them. Once they agree: featdsl apply --approved-by {team}")
+    options = [word for each in missing for word in ("--approved-by", each)]
+    again = (
+        typed.again(*options, without=[("--approved-by", name) for name in unknown])
+        or f"declare it in code, and {typed.command('apply', *options)}"
+    )
+    return Problem("Approval missing", what, mend=f"Ask them. Once they agree: {again}")

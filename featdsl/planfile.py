@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from featdsl import typed
 from featdsl.errors import PlanFileError, Problem
 from featdsl.plan import FORMAT, Plan
 from featdsl.reasons import reason
@@ -67,7 +68,7 @@ def from_json(text: str, *, name: str) -> Plan:
     except (ValueError, RecursionError):
         found = None  # pydantic says below what is wrong with it
     _refuse_other_format(found, name)
-    mend = "Make it again: featdsl plan --out plan.json"
+    mend = f"Make it again: {typed.plan_again('featdsl plan --out plan.json')}"
     try:
         # What is read is what the digest is of, also where a name stands twice in one object.
         plan = _adapter().validate_json(text if found is None else json.dumps(found))
@@ -90,4 +91,5 @@ def _refuse_other_format(found: object, name: str) -> None:
         what = f"{name} has format {version}; this featdsl reads {FORMAT}."
         raise PlanFileError(Problem("Plan of a newer format", what, mend="Use the featdsl that wrote it."))
     what = f"{name} was made by an older featdsl: it has format {version}, and this one reads {FORMAT}."
-    raise PlanFileError(Problem("Plan of an older format", what, mend="Make it again: featdsl plan --out plan.json"))
+    again = typed.plan_again("featdsl plan --out plan.json")
+    raise PlanFileError(Problem("Plan of an older format", what, mend=f"Make it again: {again}"))

@@ -132,7 +132,8 @@ def test_a_policy_stops_what_is_not_approved(strict: Workspace) -> None:
     for arguments in (["apply", "--yes"], ["apply"], ["apply", "--yes", "--approved-by", "accounts"]):
         said = featdsl(strict, *arguments, code=3)
         assert said.endswith(
-            f"Approval missing\n  {REACHED}\n  Ask them. Once they agree: featdsl apply --approved-by lending\n"
+            f"Approval missing\n  {REACHED}\n"
+            f"  Ask them. Once they agree: featdsl -C {strict.root} {' '.join(arguments)} --approved-by lending\n"
         )
 
     assert registry(strict) == before
@@ -182,7 +183,7 @@ def test_an_unknown_team_cannot_approve(strict: Workspace) -> None:
     """A typing error is no approval; owners, and the teams of the settings, are known."""
     assert featdsl(strict, "apply", "--yes", "--approved-by", "lendin", code=3).endswith(
         'Unknown team\n  lendin cannot approve: there is no such team.\n  Did you mean "lending"?\n\n'
-        f"Approval missing\n  {REACHED}\n  Ask them. Once they agree: featdsl apply --approved-by lending\n\n"
+        f"Approval missing\n  {REACHED}\n  Ask them. Once they agree: featdsl -C {strict.root} apply --yes --approved-by lending\n\n"
         "2 problems found.\n"
     )
     said = featdsl(strict, "apply", "--yes", "--approved-by", "qqqqq", code=3)

@@ -34,6 +34,7 @@ LAYERS = {
         "resources",
         "sqlmistakes",
         "stopping",
+        "typed",
         "timereading",
         "timeunits",
         "urls",

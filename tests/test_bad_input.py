@@ -1130,7 +1130,8 @@ def test_apply_asks_for_a_yes_where_nobody_can_answer(bank: Workspace) -> None:
     assert refused(bank, "apply") == (
         "Not confirmed\n"
         "  This is no terminal, so nobody can be asked whether to go on.\n"
-        "  Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes)."
+        "  Save the plan for review (featdsl plan --out plan.json), then: featdsl apply plan.json\n"
+        "  Or say yes: featdsl apply --yes"
     )
 
 
@@ -1274,5 +1275,5 @@ def test_a_stale_plan_is_refused_with_4(planned: Workspace) -> None:
     assert refused(planned, "apply", "plan.json", exit_code=4) == (
         "Stale plan\n"
         "  The plan was made for state 0 of the store, which is now at 1: there was an apply since.\n"
-        "  Plan again and review what has changed: featdsl plan"
+        "  Plan again and review what has changed: featdsl plan --out plan.json"
     )

@@ -80,7 +80,8 @@ def test_apply_without_a_terminal_asks_for_a_plan_or_yes(bank: Workspace) -> Non
     assert done.stderr == (
         "Not confirmed\n"
         "  This is no terminal, so nobody can be asked whether to go on.\n"
-        "  Give a reviewed plan (featdsl apply plan.json), or say yes (featdsl apply --yes).\n"
+        "  Save the plan for review (featdsl plan --out plan.json), then: featdsl apply plan.json\n"
+        "  Or say yes: featdsl apply --yes\n"
     )
     assert not (bank.root / ".featdsl").exists()
 

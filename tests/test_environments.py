@@ -124,7 +124,7 @@ def test_a_file_of_another_environment_than_was_asked_for_is_refused(applied: Wo
     said = featdsl(applied, "apply", plan, "--env", "prod", code=1)
     assert said == (
         f"Plan of another environment\n  {plan} is of the environment pr_1, but prod was asked for.\n"
-        "  Leave --env and FEATDSL_ENV out, or make another: featdsl plan --env prod --out plan.json\n"
+        f"  Leave --env and FEATDSL_ENV out, or make another: featdsl -C {applied.root} plan --out {plan} --env prod\n"
     )
     assert "Plan of another environment" in applied.run("apply", plan, FEATDSL_ENV="pr_2").stderr
     said = featdsl(applied, "plan", "--against", export, "--env", "pr_1", code=1)
@@ -237,13 +237,15 @@ def test_going_back_is_a_plan(applied: Workspace, edit: Edit) -> None:
     assert json.loads(out.read_text(encoding="utf-8"))["back_to"] == 1
     assert "Nothing to do: the store holds what it did at state 2.\n" in featdsl(applied, "rollback", "2")
     assert values(applied) == NEW
-    assert "or say yes (featdsl rollback 1 --yes)." in featdsl(applied, "rollback", "1", code=1)
+    assert f"Or say yes: featdsl -C {applied.root} rollback 1 --yes\n" in featdsl(applied, "rollback", "1", code=1)
     featdsl(applied, "apply", "--env", "pr_1", "--yes")
     edit(ACCOUNTS, '"annual_income * 2"', '"annual_income * 3"')
-    assert "or say yes (featdsl apply --env pr_1 --yes)." in featdsl(applied, "apply", "--env", "pr_1", code=1)
+    assert f"Or say yes: featdsl -C {applied.root} apply --env pr_1 --yes\n" in featdsl(
+        applied, "apply", "--env", "pr_1", code=1
+    )
     featdsl(applied, "apply", "--env", "pr_1", "--yes")
     said = featdsl(applied, "rollback", "3", "--env", "pr_1", code=1)
-    assert "or say yes (featdsl rollback 3 --env pr_1 --yes)." in said
+    assert f"Or say yes: featdsl -C {applied.root} rollback 3 --env pr_1 --yes\n" in said
 
     featdsl(applied, "apply", str(out))
     assert values(applied) == OLD

@@ -193,7 +193,8 @@ def test_a_plan_of_another_store_is_refused(exported: Workspace, fork: Workspace
     said = featdsl(fork, "apply", str(fork.root / "plan.json"), code=4)
 
     assert said.endswith(
-        "Stale plan\n  The plan was made for state 1 of another store.\n  Plan again, for this store: featdsl plan\n"
+        "Stale plan\n  The plan was made for state 1 of another store.\n"
+        f"  Plan again, for this store: featdsl -C {fork.root} plan --out {fork.root / 'plan.json'}\n"
     )
 
 
@@ -260,7 +261,7 @@ def test_a_plan_that_was_not_checked_cannot_be_applied(late: Workspace, exported
     said = featdsl(exported, "apply", str(late.root / "plan.json"), code=1)
 
     assert "Plan was not checked\n  The columns of source doubled were not checked" in said
-    assert "Plan again where they can be read: featdsl plan --out plan.json" in said
+    assert f"Plan again where they can be read: featdsl -C {exported.root} plan --out {late.root / 'plan.json'}" in said
     assert "payments" not in registry(exported).catalog.groups
 
 
@@ -375,7 +376,7 @@ def test_files_that_cannot_be_read_are_refused(fork: Workspace) -> None:
         done = fork.run("plan", "--against", name)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
-            f"Export cannot be read\n  {name}: {reason}.\n  Make one, with the store at hand: featdsl export registry.json\n"
+            f"Export cannot be read\n  {name}: {reason}.\n  Make one, with the store at hand: featdsl export {name}\n"
         )
     assert not (fork.root / ".featdsl").exists()
 

@@ -301,7 +301,7 @@ def test_a_saved_plan_of_other_code_is_stale(shop: Workspace, edit: Edit) -> Non
     assert said == (
         "Stale plan\n  feature reviews.sentiment calls features.reviews:Reviews.sentiment\n"
         "  The project no longer declares this code as it was when the plan was made.\n"
-        "  Plan again and review what has changed: featdsl plan"
+        "  Plan again and review what has changed: featdsl plan --out plan.json"
     )
     assert shop.run("apply", "plan.json").returncode == 0
 

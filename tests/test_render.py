@@ -180,7 +180,7 @@ def test_what_stops_a_plan_stands_before_what_it_does() -> None:
         "  user_profile.income is pinned by credit_risk@1 (lending).",
         "    Keep it.",
         "",
-        "Must agree (apply --approved-by TEAM)",
+        "Must agree (--approved-by TEAM)",
         "  lending  feature affordability.monthly",
         "",
         "To know",

@@ -32,6 +32,8 @@ _VERBS: dict[Action, str] = {
 }
 LONG = frozenset({"sql", "description", "function"})
 """Reasons whose two sides are shown line by line."""
+WHOLE = "featdsl plan --format json"
+"""The command that shows what is left out."""
 _NAMES = 6
 """How many names a list has before the rest is counted."""
 
@@ -230,14 +232,14 @@ def _all(known: Sequence[tuple[str, list[Estimate]]]) -> Iterator[Estimate]:
     return (estimate for _, estimates in known for estimate in estimates)
 
 
-def kept_lines(plan: Plan, most: int) -> Iterator[Line]:
+def kept_lines(plan: Plan, most: int, whole: str = WHOLE) -> Iterator[Line]:
     """Yield the old versions of what changes that live on, each with who holds it, and what they take in the store."""
     changed = {each.change.address for each in plan.changes if each.change.kind == "feature"}
     here = [each for each in plan.kept if each.feature in changed]
     for each in here[:most]:
         yield Line(each.feature, f"for {some(_holders(each), _NAMES)}", is_thing=True)
     if len(here) > most:
-        yield Line(f"{len(here) - most:,} more", "featdsl plan --format json")
+        yield Line(f"{len(here) - most:,} more", whole)
     tables = {each.table: each for each in here if each.table}
     if tables:
         number, taken = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))

@@ -12,6 +12,7 @@ from featdsl.plan import Plan, PlannedChange
 from featdsl.render.fold import Rest, Shown, group_of, parts
 from featdsl.render.phrases import (
     LONG,
+    WHOLE,
     Line,
     approval_lines,
     block_lines,
@@ -64,9 +65,12 @@ def ansi(text: str, colour: str) -> str:
     return click.style(text, bold=True) if colour == "bold" else click.style(text, fg=colour)
 
 
-def text(plan: Plan, *, sql: bool = False, width: int = 100, paint: Paint = plain) -> str:
-    """Return the plan as text of at most `width` columns, many like things folded, SQL only on request."""
-    return "\n".join(_lines(plan, _Page(plan, max(40, width), paint, recorded(plan)), sql=sql)) + "\n"
+def text(plan: Plan, *, sql: bool = False, width: int = 100, paint: Paint = plain, whole: str = WHOLE) -> str:
+    """Return the plan as text of at most `width` columns, many like things folded, SQL only on request.
+
+    `whole` is the command that shows what is left out.
+    """
+    return "\n".join(_lines(plan, _Page(plan, max(40, width), paint, recorded(plan), whole), sql=sql)) + "\n"
 
 
 def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
@@ -76,14 +80,14 @@ def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
     colour = _VERDICTS.get(said.partition(" ")[0].rstrip(":"))
     yield from (paint(line, colour) if colour else line for line in textwrap.wrap(said, page.width))
     yield from _section("Blocked", page.told(block_lines(plan)), paint)
-    yield from _section("Must agree (apply --approved-by TEAM)", page.pairs(approval_lines(plan)), paint)
+    yield from _section("Must agree (--approved-by TEAM)", page.pairs(approval_lines(plan)), paint)
     yield from _section("To know", page.told(notice_lines(plan)), paint)
     yield from _section("What changes", page.changes(), paint)
     yield from shift_lines(plan.preview, width=page.width, paint=paint)
     yield from _section("Who is affected", page.affected(), paint)
     if not plan.empty:
         yield from _section("To compute", page.pairs(compute_lines(plan, _TABLES)), paint)
-        yield from _section("Old versions that live on", page.pairs(kept_lines(plan, _TABLES)), paint)
+        yield from _section("Old versions that live on", page.pairs(kept_lines(plan, _TABLES, page.whole)), paint)
     yield from _section("Data checks", page.checks(), paint)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
     yield from _section("Lost for good", page.told((said, "") for said in plan.lost), paint)
@@ -116,6 +120,7 @@ class _Page:
     width: int
     paint: Paint
     definitions: Mapping[tuple[str, str], Definition]
+    whole: str
 
     # Lists
 
@@ -158,7 +163,7 @@ class _Page:
             yield f"{self.paint(part.owner, 'bold')}{count}"
             yield from self._part(part.shown, max(4, min(_LINES, _ALL_LINES // shown)))
         if left:
-            yield from self.wrapped(f"{left}: featdsl plan --format json", "", "  ")
+            yield from self.wrapped(f"{left}: {self.whole}", "", "  ")
 
     def _part(self, shown: Sequence[Shown], most: int) -> Iterator[str]:
         changes = [each.change for each in shown if isinstance(each, PlannedChange)]
@@ -218,7 +223,7 @@ class _Page:
         for sign, line in lines[:most]:
             yield below + self.paint(f"  {sign} {line}".rstrip(), _SIGN_COLOURS.get(sign, "reset"))
         if len(lines) > most:
-            yield f"{below}  … {counted(len(lines) - most, 'more line')}: featdsl plan --format json"
+            yield f"{below}  … {counted(len(lines) - most, 'more line')}: {self.whole}"
 
     # Who is affected
 
@@ -252,7 +257,7 @@ class _Page:
         for rule, addresses in rules[:_RULES]:
             yield from self.wrapped(f"{rule}: {some(addresses, _ALIKE)}", "", "    ")
         if len(rules) > _RULES:
-            yield f"and {counted(len(rules) - _RULES, 'more rule')}: featdsl plan --format json"
+            yield f"and {counted(len(rules) - _RULES, 'more rule')}: {self.whole}"
 
 
 def _indent(change: Change) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from featdsl import engine
+from featdsl import engine, typed
 from featdsl.address import Place
 from featdsl.definitions import Column
 from featdsl.errors import Problem, StalePlanError
@@ -473,7 +473,9 @@ class DuckLakeWriter(Recording):
 
 def _overtaken(serial: int) -> StalePlanError:
     what = f"The store was at state {serial} when this apply began, and another one has been published since."
-    return StalePlanError(Problem("Stale plan", what, mend="Plan again and review what has changed: featdsl plan"))
+    return StalePlanError(
+        Problem("Stale plan", what, mend=f"Plan again and review what has changed: {typed.plan_again()}")
+    )
 
 
 def _listed(table: StoredTable) -> StoredTable:
