@@ -151,8 +151,8 @@ def test_what_a_plan_leaves_out_is_shown_by_the_command(
     typed: list[str], ending: str, applied: Workspace, edit: Edit
 ) -> None:
     """That of the same plan."""
-    long = " + ".join(f"annual_income * {number} / 1000" for number in range(400))
-    edit(TEAM, 'sql="annual_income"', f'sql="{long}"')
+    long = ", ".join(f"annual_income - {number} * 1000" for number in range(400))
+    edit(TEAM, 'sql="annual_income"', f'sql="greatest({long})"')
     assert applied.run("plan", "--out", "p.json").returncode == 0
 
     (line,) = [each for each in applied.run(*typed).stdout.splitlines() if "more line" in each]
