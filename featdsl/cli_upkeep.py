@@ -77,13 +77,18 @@ def refresh(
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Remove what writers have left, also what an apply could go on with.")
+@click.option("--deep", is_flag=True, help="Read every row, to find values that a hand has changed.")
 @cli_shared.formats
 @click.pass_obj
-def doctor(directory: Path | None, fix: bool, format_: str) -> None:
+def doctor(directory: Path | None, fix: bool, deep: bool, format_: str) -> None:
     """Look for what is wrong with the store, or was left by an apply that died; exit with 1 while there is anything.
+
+    With --deep the rows of every table are held against the digest that was kept when they were written. The next
+    apply builds a table anew whose rows have changed.
 
     \b
     featdsl doctor
+    featdsl doctor --deep
     featdsl doctor --fix
     """
     from featdsl import doctor as looking
@@ -95,12 +100,13 @@ def doctor(directory: Path | None, fix: bool, format_: str) -> None:
     project = cli_shared.project(directory)
     store = open_store(project)
     waiting = project.lock_timeout
-    found = looking.mend(store, lambda holder: say(Waiting(holder, waiting))) if fix else looking.examine(store)
+    mended = looking.mend(store, lambda holder: say(Waiting(holder, waiting))) if fix else []
+    found = [*mended, *looking.examine(store, deep=deep)]
     if format_ == "json":
         cli_shared.print_json([asdict(each) for each in found])
     else:
         click.echo(tell.findings(found), nl=False)
-    if any(not each.mended for each in found):
+    if any(each.is_left for each in found):
         sys.exit(1)
 
 

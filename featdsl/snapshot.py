@@ -44,12 +44,13 @@ class Environment:
 class Part:
     """A file's share of a table: all rows that it has in there, of which those from the next part's `since` on are void.
 
-    `since` is a time in UTC as SQL reads it; the first part has none.
+    `since` is a time in UTC as SQL reads it; the first part has none. `digest` is that of the rows as they were written.
     """
 
     file: str
     rows: int
     since: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class StoredTable:
 
     `entity_rows` are the rows that an entity has on average, and those of the entity of an average row: more, where few
     entities have most rows. One that was refreshed has `parts`, in order of time, of which the first is in `file`, and
-    tells what was `written` lately, the newest last.
+    tells what was `written` lately, the newest last. `digest` is that of the rows as they were written, or each part has one.
     """
 
     name: str
@@ -85,11 +86,12 @@ class StoredTable:
     keys: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     written: tuple[Written, ...] = ()
+    digest: str = ""
 
     @property
     def pieces(self) -> tuple[Part, ...]:
         """The parts of the table, also where there is only one."""
-        return self.parts or (Part(file=self.file, rows=self.rows),)
+        return self.parts or (Part(file=self.file, rows=self.rows, digest=self.digest),)
 
     def changed_since(self, serial: int) -> tuple[bool, str | None]:
         """Return whether it was written after a state, and from which event time on; all of it without a time."""
@@ -201,6 +203,14 @@ class Drift:
 
     tables: frozenset[str] = frozenset()
     views: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The tables whose rows are not those that were written, and those that nothing tells of."""
+
+    altered: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

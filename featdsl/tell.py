@@ -135,7 +135,7 @@ def findings(found: Sequence[Finding]) -> str:
         f"{'mended' if each.mended else each.code}: {each.what}{f'; {each.mend}' if each.mend else ''}"
         for each in found
     ]
-    left = sum(not each.mended for each in found)
+    left = sum(each.is_left for each in found)
     return "\n".join([*lines, f"{counted(left, 'finding')} left." if left else "All is well."]) + "\n"
 
 

@@ -89,6 +89,7 @@ LAYERS = {
         "stores",
         "stores.ahead",
         "stores.differing",
+        "stores.digests",
         "stores.ducklake",
         "stores.ducklake_extending",
         "stores.ducklake_lock",

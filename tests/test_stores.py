@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -15,7 +16,7 @@ from featdsl import engine
 from featdsl.definitions import Column, EntityDefinition, FeatureDefinition, GroupDefinition, Member
 from featdsl.errors import Origin, StoreError, StoreLockedError
 from featdsl.project import Project, ProjectTable, Settings, StoreTable
-from featdsl.snapshot import CheckResult, Drift, HistoryEntry, Snapshot, StoredTable, Touched
+from featdsl.snapshot import CheckResult, Drift, Examined, HistoryEntry, Snapshot, StoredTable, Touched, Written
 from featdsl.stores import Store, Writer, standins
 from featdsl.stores.embedded import EmbeddedStore
 
@@ -446,6 +447,7 @@ def test_views_whose_table_has_no_view_any_more_have_drifted(
     [
         "DELETE FROM scores_1",
         "INSERT INTO scores_1 VALUES (2, 1.5)",
+        "UPDATE scores_1 SET score = score + 1",
         "ALTER TABLE scores_1 DROP score",
         "DROP TABLE scores_1",
     ],
@@ -576,6 +578,69 @@ def test_tables_beside_a_released_one_stay_readable(store: Store, project: Proje
 
     assert rows(store, project, "second") == [(2, 1.5)]
     assert store.drift(store.read()) == Drift()
+
+
+def test_rows_are_held_against_what_was_written(kind: Implementation, store: Store, project: Project) -> None:
+    """After a build, an extension and a replacement alike; what no digest was kept of is told to be unknown."""
+    times = "SELECT range::INT AS user_id, TIMESTAMP '2026-01-01' + to_days(range::INT) AS event_timestamp, 1 AS score FROM range({})"
+    columns = (
+        Column(name="user_id", dtype="INTEGER"),
+        Column(name="event_timestamp", dtype="TIMESTAMP"),
+        Column(name="score", dtype="INTEGER"),
+    )
+    publish(store, *(partial(make, name, times.format(3), columns) for name in ("longer", "other")), build())
+    later = f"{times.format(5)} WHERE range >= 2"
+    publish(store, lambda w: w.extend("longer", later, since="2026-01-03 00:00:00"))
+    publish(
+        store,
+        lambda w: w.replace("other", times.format(4)),
+        lambda w: w.extend("longer", later.replace("5", "7"), since="2026-01-03 00:00:00"),
+    )
+    snapshot = store.read()
+    assert (snapshot.tables["longer"].rows, snapshot.tables["other"].rows) == (7, 4)
+    assert store.examine(snapshot) == Examined()
+    bare = {
+        name: replace(each, digest="", parts=tuple(replace(part, digest="") for part in each.parts))
+        for name, each in snapshot.tables.items()
+    }
+    assert store.examine(replace(snapshot, tables=bare)) == Examined(unknown=frozenset({"longer", "other", "scores_1"}))
+
+    kind.alter(project, snapshot.tables["scores_1"], "UPDATE scores_1 SET score = score + 1")
+    assert store.examine(snapshot) == Examined(altered=frozenset({"scores_1"}))
+    assert store.drift(snapshot) == Drift(tables=frozenset({"scores_1"}))
+
+
+def make(name: str, sql: str, columns: tuple[Column, ...], writer: Writer) -> int:
+    """Build a table of these columns, by user."""
+    return writer.build(name, sql, columns, (), ("user_id",))
+
+
+def test_a_query_in_the_place_of_all_rows_writes_only_what_is_other(store: Store) -> None:
+    """And tells from when on rows are others, and whether one that was there has gone."""
+    sql = "SELECT range::INT AS user_id, TIMESTAMP '2026-01-01' + to_days(range::INT) AS event_timestamp, {} AS score FROM range(3)"
+    columns = tuple(
+        Column(name=name, dtype=dtype)
+        for name, dtype in (("user_id", "INTEGER"), ("event_timestamp", "TIMESTAMP"), ("score", "INTEGER"))
+    )
+    publish(store, partial(make, "scores", sql.format(1), columns))
+    done: list[int | None] = []
+    publish(store, lambda w: done.append(w.replace("scores", sql.format(1))))
+    before = store.read().tables["scores"]
+    publish(store, lambda w: done.append(w.replace("scores", sql.format("CASE WHEN range = 1 THEN 9 ELSE 1 END"))))
+    after = store.read().tables["scores"]
+    publish(
+        store,
+        lambda w: done.append(
+            w.replace("scores", sql.format("CASE WHEN range = 1 THEN 9 ELSE 1 END").replace("(3)", "(4)"))
+        ),
+    )
+    longer = store.read().tables["scores"]
+
+    assert done == [None, 3, 4]
+    assert before.written == (Written(serial=1),)
+    assert after.written[1:] == (Written(serial=3, since="2026-01-02 00:00:00", changed=True),)
+    assert longer.written[2:] == (Written(serial=4, since="2026-01-04 00:00:00", changed=False),)
+    assert (after.built_at, after.rows, longer.rows) == (before.built_at, 3, 4)
 
 
 def test_a_table_tells_what_it_took(store: Store) -> None:

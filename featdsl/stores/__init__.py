@@ -12,6 +12,7 @@ from featdsl.snapshot import (
     CheckResult,
     Drift,
     Environment,
+    Examined,
     Head,
     HistoryEntry,
     Left,
@@ -78,6 +79,9 @@ class Store(Protocol):
 
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made."""
+
+    def examine(self, snapshot: Snapshot) -> Examined:
+        """Read every row of the tables, and return those that are not as they were written; `drift` tells of them from then on."""
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""

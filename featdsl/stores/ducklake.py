@@ -30,13 +30,14 @@ from featdsl.snapshot import (
     CheckResult,
     Drift,
     Environment,
+    Examined,
     HistoryEntry,
     Orphan,
     Reading,
     Snapshot,
     StoredTable,
 )
-from featdsl.stores import views
+from featdsl.stores import digests, views
 from featdsl.stores.ducklake_lock import exclusive
 from featdsl.stores.ducklake_session import (
     APPLY,
@@ -188,7 +189,7 @@ class DuckLakeStore:
     def drift(self, snapshot: Snapshot) -> Drift:
         """Return what should be there and is not, or is not as it was made, in the lake as it is now.
 
-        The rows of a table are counted only where the lake tells that a hand has changed it.
+        The rows of a table are looked at only where the lake tells that a hand has changed it.
         """
         if snapshot.head == NOTHING:
             return Drift()
@@ -205,6 +206,24 @@ class DuckLakeStore:
                 if gone or (file in by_hand and not _holds(connection, kept, table)):
                     lost.add(name)
             return Drift(frozenset(lost), frozenset(views.lost(connection, alias, snapshot)))
+
+    def examine(self, snapshot: Snapshot) -> Examined:
+        """Read every row of the tables, in the lake as it is now, and return those that are not as they were written."""
+        import duckdb
+
+        if snapshot.head == NOTHING:
+            return Examined()
+        altered = set()
+        with self._catalogue() as connection:
+            alias = self._attached(connection, self._newest(connection))
+            for name, table in snapshot.tables.items():
+                try:
+                    holds = _holds(connection, f"{alias}.{kept_table(table.file.rpartition('@')[0])}", table)
+                except duckdb.Error:
+                    holds = False
+                altered |= set() if holds else {name}
+        unknown = {name for name, table in snapshot.tables.items() if not digests.is_known(table.digest)}
+        return Examined(frozenset(altered), frozenset(unknown - altered))
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
@@ -409,5 +428,8 @@ def _relations(alias: str) -> str:
 def _holds(connection: DuckDBPyConnection, kept: str, table: StoredTable) -> bool:
     """Return whether what is kept has the rows and at least the columns that the registry says."""
     columns = {name for name, _ in columns_of(connection, f"FROM {kept}")}
-    rows = connection.execute(f"SELECT count(*) FROM {kept}").fetchall()
-    return rows == [(table.rows,)] and {column.name for column in table.columns} <= columns
+    if not {column.name for column in table.columns} <= columns:
+        return False
+    known = digests.sum_of(table.digest)
+    total = digests.total(digests.timeless(table)) if known is not None else "NULL"
+    return connection.execute(f"SELECT count(*), {total} FROM {kept}").fetchall() == [(table.rows, known)]

@@ -17,7 +17,7 @@ from featdsl.definitions import Column
 from featdsl.errors import Problem, StalePlanError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import Head, HistoryEntry, Left, Reading, Snapshot, StoredTable, Written
-from featdsl.stores import differing
+from featdsl.stores import differing, digests
 from featdsl.stores.ducklake_extending import query, statements, time_of
 from featdsl.stores.ducklake_session import (
     APPLY,
@@ -121,6 +121,7 @@ class DuckLakeWriter(Recording):
                 keys=tuple(keys),
                 written=(Written(serial=self.serial),),
             )
+            made = replace(made, digest=self._digest(made, f"FROM {stored}"))
             self._note_unfinished(made, columns=_read_back(found))
         self._take(made, _read_back(found))
         return int(rows)
@@ -153,6 +154,7 @@ class DuckLakeWriter(Recording):
                 engine=f"duckdb {engine.version()}",
                 entity_rows=self._entity_rows(stored, old.keys),
                 written=(*old.written, Written(serial=self.serial, since=since, changed=changed))[-_REMEMBERED:],
+                digest=self._digest(old, f"FROM {stored}"),
             )
             self._note_unfinished(made, columns=_read_back(found))
         self._take(made, _read_back(found))
@@ -185,6 +187,20 @@ class DuckLakeWriter(Recording):
         query = f"SELECT coalesce(avg(n), 0), coalesce(sum(n * n) / nullif(sum(n), 0), 0) FROM ({counts})"
         ((mean, crowd),) = self.connection.execute(query).fetchall()
         return mean, crowd
+
+    def _digest(self, table: StoredTable, rows: str) -> str:
+        """Return the digest of rows of a table, as they are kept."""
+        query = f"SELECT {digests.total(digests.timeless(table))} FROM ({rows})"
+        ((total,),) = self.connection.execute(query).fetchall()
+        return digests.written(total)
+
+    def _moved(self, table: StoredTable, gone: str, new: str) -> str:
+        """Return the digest of a table without the rows that go, and with the new ones; nothing where it had none."""
+        had = digests.sum_of(table.digest)
+        if had is None:
+            return ""
+        less, more = (digests.sum_of(self._digest(table, rows)) or 0 for rows in (gone, f"FROM {new}"))
+        return digests.written(had - less + more)
 
     def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
         """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
@@ -257,7 +273,8 @@ class DuckLakeWriter(Recording):
         with self._told_of_lake(), self._building(f"table {made.name}"):
             self._run(statements(made, target, latest, since))
             ((rows,),) = self.connection.execute(f"SELECT count(*) FROM {target}").fetchall()
-            longer = replace(made, rows=rows, entity_rows=self._entity_rows(target, made.keys))
+            digest = self._digest(made, f"FROM {target}")
+            longer = replace(made, rows=rows, entity_rows=self._entity_rows(target, made.keys), digest=digest)
             self._note_unfinished(longer)
         self._edits.tables[made.name] = longer
 
@@ -272,6 +289,7 @@ class DuckLakeWriter(Recording):
             changed = self._has_changed(there, latest)
             if not changed and self.connection.execute(counted).fetchall() == [(True,)]:
                 return False
+            digest = self._moved(stored, there, latest)
             if table in self._extended and since >= self._extended[table]:
                 self._run(statements(stored, new, latest, since))
             else:
@@ -286,6 +304,7 @@ class DuckLakeWriter(Recording):
                 rows=rows,
                 entity_rows=self._entity_rows(whole, stored.keys),
                 written=(*stored.written, Written(serial=self.serial, since=since, changed=changed))[-_REMEMBERED:],
+                digest=digest,
             )
             self._show(table, f"SELECT {columns} FROM {whole}")
         return True

@@ -12,16 +12,17 @@ A crash leaves a data file that no catalogue names.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from featdsl import engine
 from featdsl.attach import attach_once
-from featdsl.definitions import Column
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
+from featdsl.memory import Memory
 from featdsl.names import literal, quote
 from featdsl.resources import needed
 from featdsl.snapshot import (
@@ -30,13 +31,15 @@ from featdsl.snapshot import (
     CheckResult,
     Drift,
     Environment,
+    Examined,
     HistoryEntry,
     Orphan,
+    Part,
     Reading,
     Snapshot,
     StoredTable,
 )
-from featdsl.stores import views
+from featdsl.stores import digests, views
 from featdsl.stores.embedded_writer import (
     NO_STORE,
     RETIRED_SECONDS,
@@ -54,6 +57,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from featdsl.project import Project
+
+_LOOKED = "looked.json"
+"""The file that tells what was found in data files that a hand has written."""
 
 
 class EmbeddedStore:
@@ -169,32 +175,61 @@ class EmbeddedStore:
             return self._drift(connection, snapshot)
 
     def _drift(self, connection: DuckDBPyConnection, snapshot: Snapshot) -> Drift:
-        altered = self._altered(connection)
-        lost = {
-            name
-            for name, table in snapshot.tables.items()
-            for piece in table.pieces
-            if piece.file in altered and not _holds(altered[piece.file], table, piece.rows)
-        }
+        lost = self._altered(connection, snapshot)
         if Registry(connection).meta().get("folder") != str(self._folder):
             return Drift(frozenset(lost), frozenset(snapshot.views))
         return Drift(frozenset(lost), frozenset(views.lost(connection, "store", snapshot)))
 
-    def _altered(self, connection: DuckDBPyConnection) -> dict[str, dict[str, tuple[int, tuple[Column, ...]]]]:
-        """Return the data files that are not as they were written, with the rows and columns of their tables now."""
-        import duckdb
+    def _altered(self, connection: DuckDBPyConnection, snapshot: Snapshot) -> set[str]:
+        """Return the tables that are not as they were written, among those of files that were written since.
 
-        altered = {}
-        for file, size, modified in connection.execute("SELECT name, bytes, modified FROM registry.files").fetchall():
-            path = self._folder / file
-            found = path.stat() if path.exists() else None
-            if found and (found.st_size, found.st_mtime_ns) == (size, modified):
+        What was found in such a file is remembered for as long as it stays so: to look takes as long as to read it whole.
+        """
+        files = connection.execute("SELECT name, bytes, modified FROM registry.files").fetchall()
+        written = [file for file, *state in files if self._state(file) != state]
+        if not written:
+            return set()
+        memory, found = Memory(self._folder / _LOOKED), set()
+        for file in written:
+            if not (pieces := _pieces(snapshot, file)):
                 continue
-            try:
-                altered[file] = _contents(connection, path) if found else {}
-            except duckdb.Error:
-                altered[file] = {}
-        return altered
+            key = f"{file} {self._state(file)}"
+            known = memory.recall("altered", key)
+            if known is None:
+                known = sorted(_not_as_written(connection, self._folder / file, pieces))
+                memory.keep("altered", key, known)
+            found |= {table.name for table, _ in pieces} & set(known)
+        memory.save()
+        return found
+
+    def _state(self, file: str) -> list[int]:
+        """Return the size of a data file and when it was written; nothing where it is gone."""
+        try:
+            found = (self._folder / file).stat()
+        except FileNotFoundError:
+            return []
+        return [found.st_size, found.st_mtime_ns]
+
+    def examine(self, snapshot: Snapshot) -> Examined:
+        """Read every row of the tables, and return those that are not as they were written.
+
+        The file of such a table is marked as written now, so that plans, which look at the times of files, know of it.
+        """
+        if snapshot.head == NOTHING:
+            return Examined()
+        altered: set[str] = set()
+        with self._catalogue() as connection:
+            for file in sorted({piece.file for table in snapshot.tables.values() for piece in table.pieces}):
+                found = _not_as_written(connection, self._folder / file, _pieces(snapshot, file))
+                altered |= found
+                if found and self._state(file):
+                    os.utime(self._folder / file)
+        unknown = {
+            name
+            for name, table in snapshot.tables.items()
+            if not all(digests.is_known(piece.digest) for piece in table.pieces)
+        }
+        return Examined(frozenset(altered), frozenset(unknown - altered))
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
@@ -322,27 +357,38 @@ def _lost(how: str, what: str) -> StoreError:
     return StoreError(Problem(f"Store is {how}", what, mend=mend))
 
 
-def _contents(connection: DuckDBPyConnection, path: Path) -> dict[str, tuple[int, tuple[Column, ...]]]:
-    """Return the rows and the columns of each table in a data file."""
-    connection.execute(f"ATTACH {literal(str(path))} AS looked_at (READ_ONLY)")
+def _pieces(snapshot: Snapshot, file: str) -> list[tuple[StoredTable, Part]]:
+    """Return the tables that have rows in a data file, with their share of it."""
+    return [(table, piece) for table in snapshot.tables.values() for piece in table.pieces if piece.file == file]
+
+
+def _not_as_written(connection: DuckDBPyConnection, path: Path, pieces: Sequence[tuple[StoredTable, Part]]) -> set[str]:
+    """Return the tables of a data file that lack a column, or do not have the rows that were written."""
+    import duckdb
+
+    if not path.exists():
+        return {table.name for table, _ in pieces}
     try:
-        columns: dict[str, list[Column]] = {}
-        query = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'looked_at'"
-        for table, name, dtype in connection.execute(f"{query} ORDER BY table_name, column_index").fetchall():
-            columns.setdefault(table, []).append(Column(name=name, dtype=dtype))
-        counted = {}
-        for table, listed in columns.items():
-            (rows,) = connection.execute(f"SELECT count(*) FROM looked_at.main.{quote(table)}").fetchone() or (0,)
-            counted[table] = (rows, tuple(listed))
-        return counted
-    finally:
-        connection.execute("DETACH looked_at")
+        connection.execute(f"ATTACH {literal(str(path))} AS looked_at (READ_ONLY)")
+        try:
+            return {table.name for table, piece in pieces if not _holds(connection, table, piece)}
+        finally:
+            connection.execute("DETACH looked_at")
+    except duckdb.Error:
+        return {table.name for table, _ in pieces}
 
 
-def _holds(found: dict[str, tuple[int, tuple[Column, ...]]], table: StoredTable, expected: int) -> bool:
-    """Return whether a file has a table with the rows and at least the columns that the registry says."""
-    rows, columns = found.get(table.name, (-1, ()))
-    return rows == expected and {column.name for column in table.columns} <= {column.name for column in columns}
+def _holds(connection: DuckDBPyConnection, table: StoredTable, piece: Part) -> bool:
+    """Return whether the file that is looked at has the rows of a table and at least its columns."""
+    query = "SELECT column_name FROM duckdb_columns() WHERE database_name = 'looked_at' AND table_name = ?"
+    names = {name for (name,) in connection.execute(query, [table.name]).fetchall()}
+    columns = [column.name for column in table.columns]
+    if not names.issuperset(columns):
+        return False
+    known = digests.sum_of(piece.digest)
+    total = digests.total(columns) if known is not None else "NULL"
+    rows = connection.execute(f"SELECT count(*), {total} FROM looked_at.main.{quote(table.name)}")
+    return rows.fetchall() == [(piece.rows, known)]
 
 
 def _refuse_foreign_file(connection: DuckDBPyConnection, path: Path) -> None:

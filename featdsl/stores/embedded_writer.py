@@ -29,7 +29,7 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
-from featdsl.stores import differing
+from featdsl.stores import differing, digests
 from featdsl.stores.ahead import Ahead, New, make
 from featdsl.stores.journal import Journal, Noted
 from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
@@ -276,22 +276,31 @@ class EmbeddedWriter(Recording):
         # Not into one that was taken over: there may be a table of that name which nobody has noted.
         return file, _in_file(file, table)
 
-    def _count_entities(self, file: str) -> None:
-        """Note how many rows an entity has on average, and the entity of an average row, in the tables of a file.
+    def _measure_rows(self, file: str) -> None:
+        """Note the digest of the tables of a file, and how many rows an entity has on average, and that of an average row.
 
         All of a file in one query: with many small tables, a query for each would cost a fifth of building them.
         """
-        uncounted = [each for each in self._built.values() if each.file == file and each.entity_rows is None]
-        names = {each.name: each.keys for each in uncounted if not each.parts}
+        here = [each for each in self._built.values() if file in {piece.file for piece in each.pieces}]
         counts = [
-            f"SELECT {number} AS place, count(*) AS n FROM {_in_file(file, name)} GROUP BY {_listed(keys)}"
-            for number, (name, keys) in enumerate(names.items())
+            f"SELECT {number} AS place, count(*) AS n, {digests.total(each.name for each in table.columns)} AS digest "
+            f"FROM {_in_file(file, table.name)} GROUP BY {_listed(table.keys)}"
+            for number, table in enumerate(here)
         ]
-        query = "SELECT place, avg(n), coalesce(sum(n * n) / nullif(sum(n), 0), 0) FROM ({}) GROUP BY place"
+        query = (
+            "SELECT place, avg(n), coalesce(sum(n * n) / nullif(sum(n), 0), 0), sum(digest) FROM ({}) GROUP BY place"
+        )
         found = self.connection.execute(query.format("\nUNION ALL ".join(counts))).fetchall() if counts else []
-        known = {place: (mean, crowd) for place, mean, crowd in found}
-        for number, name in enumerate(names):
-            self._edits.tables[name] = replace(self._built[name], entity_rows=known.get(number, (0.0, 0.0)))
+        known = {place: measured for place, *measured in found}
+        for number, table in enumerate(here):
+            mean, crowd, total = known.get(number, (0.0, 0.0, 0))
+            digest = digests.written(total)
+            if table.parts:
+                parts = (replace(each, digest=digest) if each.file == file else each for each in table.parts)
+                self._edits.tables[table.name] = replace(table, parts=tuple(parts))
+            else:
+                entity_rows = table.entity_rows or (mean, crowd)
+                self._edits.tables[table.name] = replace(table, digest=digest, entity_rows=entity_rows)
 
     def _start_file(self, layout: str) -> str:
         (self._folder / "data").mkdir(exist_ok=True)
@@ -350,10 +359,10 @@ class EmbeddedWriter(Recording):
         self._edits.plan = plan
         self._ahead.close()
         self._drop_leavings()
-        for file in self._files:
-            self._count_entities(file)
         self._compact()
         self._drop_unused()
+        for file in self._files:
+            self._measure_rows(file)
         databases = [Path(file).stem for file in self._files]
         for database in databases:
             self.connection.execute(f"CHECKPOINT {quote(database)}")

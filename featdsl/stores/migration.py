@@ -88,7 +88,7 @@ def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> Non
     digests = [frames.digest(writer.connection, each) for each in (rows, f"SELECT * FROM tables.{quote(table.name)}")]
     if digests[0] != digests[1]:
         raise _differs(f"the table {table.name}")
-    writer.take(replace(table, file=copy.file, parts=()))
+    writer.take(replace(table, file=copy.file, parts=(), digest=copy.digest))
 
 
 @contextmanager
