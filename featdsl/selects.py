@@ -133,14 +133,39 @@ def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], so
     if source.timestamp:
         order = _window([quote(key.name) for key in features[0].keys], [EVENT_TIMESTAMP])
         until = f"coalesce(lead({EVENT_TIMESTAMP}) OVER ({order}), {features[0].clock} 'infinity')"
-        rows = f"SELECT *, {until} AS {quote(UNTIL)}\nFROM (\n{rows}\n)"
+        kept = _unless_next(_compared(features), order)
+        rows = f"SELECT *, {until} AS {quote(UNTIL)}\nFROM (\n{rows}\n)\nQUALIFY {kept}"
+    else:
+        by = ", ".join([*(quote(key.name) for key in features[0].keys), *_compared(features)])
+        rows = f"SELECT DISTINCT ON ({by}) *\nFROM (\n{rows}\n)"
     return "\n".join([rows, *_sorted(features)])
+
+
+def _compared(features: Sequence[FeatureDefinition]) -> list[str]:
+    """Return the columns in which rows of one entity and time are compared: equal in all, they are one row."""
+    values = [
+        # Equal to DuckDB are also a month and 30 days, and one instant in two zones.
+        f"CAST({quote(each.column)} AS VARCHAR)"
+        if any(name in each.dtype for name in ("INTERVAL", "TIME WITH TIME ZONE"))
+        else quote(each.column)
+        for each in features
+    ]
+    return [*([SOURCE_TIMESTAMP] if features[0].late else []), *values]
+
+
+def _unless_next(columns: Iterable[str], order: str) -> str:
+    """Return the condition that a row is not the same as the next one: of rows that are the same the last is kept."""
+    values = f"row({', '.join(columns)})"
+    return (
+        f"lead({EVENT_TIMESTAMP}) OVER ({order}) IS DISTINCT FROM {EVENT_TIMESTAMP}\n"
+        f"  OR lead({values}) OVER ({order}) IS DISTINCT FROM {values}"
+    )
 
 
 def _answers(source: SourceDefinition, keys: Sequence[str], times: Sequence[str]) -> list[str]:
     """Return what stands after SELECT: the rows of a source that are the answer at some time.
 
-    rank() keeps rows that tie to the end: which of them counts is the data's error to mend, not ours to choose.
+    rank() keeps rows that tie to the end: where they differ, which of them counts is the data's error to mend, not ours to choose.
     """
     present = [*keys, *(quote(name) for name in source.times)]
     relation = f"{SOURCE_SCHEMA}.{quote(source.name)}"

@@ -107,7 +107,8 @@ class Source(Declaration):
     such a time is a data error, as is one that never comes. `available_at` names the column that tells when a row became known:
     before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
     one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; of several,
-    `tie_break=("version", "id")`, the first decides first. Rows that nothing tells apart are a data error. Rows of a database
+    `tie_break=("version", "id")`, the first decides first. Rows that nothing tells apart are a data error unless
+    they are equal in every feature, for then they are one row. Rows of a database
     or a function may come up to a `lookback`, such as "2 days", after rows of later times: `featdsl refresh` reads so far
     back again, and no further; without one it reads all rows.
     """

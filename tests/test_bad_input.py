@@ -463,7 +463,8 @@ Missing column
 Wrong type
   source accounts: its timestamp 'annual_income' is DECIMAL(24,1), not a DATE or TIMESTAMP.
   features/accounts/__init__.py:5
-  Cast it in a Source(sql=...), such as: SELECT * REPLACE (annual_income::TIMESTAMP AS annual_income) FROM ...""",
+  Say what it counts since 1970: time_unit="day" for relative days, "s" for epoch seconds, or another of: ns, us, ms, s, \
+minute, hour, day, week.""",
     ),
     "a missing key column": (
         (TEAM, '{"user_id": int}', '{"usr_id": int}'),
