@@ -253,6 +253,12 @@ def length_of(value: Any) -> Any:
     return value
 
 
+def _checked_source_column(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"{text!r} is not the name of a column")
+    return text
+
+
 def _many(value: object) -> object:
     return (value,) if isinstance(value, str) else listed(value)
 
@@ -261,6 +267,8 @@ Name = Annotated[str, AfterValidator(_checked_name)]
 """The name of an entity, source, group, feature, set or model."""
 ColumnName = Annotated[str, AfterValidator(_checked_column)]
 """The name of a key column."""
+SourceColumn = Annotated[str, AfterValidator(_checked_source_column)]
+"""The name of a column of a source, which may have spaces, dots and whatever else files have in theirs."""
 DType = Annotated[str, BeforeValidator(duckdb_type)]
 """A Python type or a DuckDB type's text, kept as the latter."""
 Texts = Annotated[tuple[str, ...], BeforeValidator(_many)]

@@ -19,7 +19,19 @@ from pydantic import (
     model_validator,
 )
 
-from featdsl.declaration import ColumnName, Declaration, Duration, Name, Texts, listed, mapping, place, recall, refuse
+from featdsl.declaration import (
+    ColumnName,
+    Declaration,
+    Duration,
+    Name,
+    SourceColumn,
+    Texts,
+    listed,
+    mapping,
+    place,
+    recall,
+    refuse,
+)
 from featdsl.deprecated import Deprecated
 from featdsl.entity import Entity
 from featdsl.errors import DeprecatedWarning, FeatureNotFoundError, Problem
@@ -249,7 +261,7 @@ class GroupDeclaration(Declaration):
     entity: InstanceOf[Entity] | None
     source: InstanceOf[Source] | None = None
     inputs: Annotated[tuple[Reference | Request, ...] | None, SkipValidation, AfterValidator(_inputs)] = None
-    keys: dict[ColumnName, ColumnName] = Field(default_factory=dict)
+    keys: dict[ColumnName, SourceColumn] = Field(default_factory=dict)
     ttl: Duration | None = None
     description: str = ""
     tags: Texts = ()

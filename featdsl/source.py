@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from featdsl import urls
 from featdsl.callables import Function
-from featdsl.declaration import ColumnName, Declaration, DType, Duration, Name, listed, mapping
+from featdsl.declaration import Declaration, DType, Duration, Name, SourceColumn, listed, mapping
 from featdsl.reasons import shown
 from featdsl.timeunits import TimeUnit
 from featdsl.timeunits import checked as unit
@@ -74,7 +74,7 @@ def _ordered(value: Any) -> Any:
     if value is None or isinstance(value, str):
         return () if value is None else (value,)
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{value!r} is no column and no list of columns, of which the first decides first")  # noqa: TRY004 - what pydantic passes on
+        raise ValueError(f"{shown(value)} is not a column or a list of columns, of which the first decides first")  # noqa: TRY004 - what pydantic passes on
     if not value or len(set(map(str, value))) < len(value):
         raise ValueError("the list names no column" if not value else f"{value!r} names a column twice")
     return tuple(value)
@@ -124,10 +124,10 @@ class Source(Declaration):
     sql: str | None = None
     frame: Any = None
     function: Function = None
-    columns: dict[ColumnName, DType] | None = None
-    timestamp: ColumnName | None = None
-    available_at: ColumnName | None = None
-    tie_break: Annotated[tuple[ColumnName, ...], BeforeValidator(_ordered)] = ()
+    columns: dict[SourceColumn, DType] | None = None
+    timestamp: SourceColumn | None = None
+    available_at: SourceColumn | None = None
+    tie_break: Annotated[tuple[SourceColumn, ...], BeforeValidator(_ordered)] = ()
     lookback: Duration | None = None
     time_unit: Annotated[TimeUnit | None, BeforeValidator(_unit)] = None
     timezone: str | None = None

@@ -158,3 +158,34 @@ def test_what_a_plan_leaves_out_is_shown_by_the_command(
     (line,) = [each for each in applied.run(*typed).stdout.splitlines() if "more line" in each]
 
     assert line.endswith((f": {ending}", f": featdsl {ending}"))
+
+
+ODD = """
+from featdsl import *
+user = Entity("user", keys={{"user_id": int}})
+s = Source("s", path="data/*.csv", timestamp={time!r}, available_at={known!r}, tie_break={tie!r})
+class G(FeatureGroup, entity=user, source=s{keys}):
+    amount = Feature(float)
+    total = Feature(float, sql="sum(amount)", windows=["1 day", "7 days"])
+"""
+
+
+@pytest.mark.parametrize("odd", ["Customer No.", "a.b", 'a "quoted" name', "naïve", "1st", "select", "it's"])
+def test_columns_of_sources_have_whatever_names_files_have(odd: str, workspace: Workspace) -> None:
+    """As keys, times and tie breaks; a key that is not there is found by the option that the message shows."""
+    names = {"key": odd, "time": f"{odd} at", "known": f"{odd} known", "tie": f"{odd} #"}
+    head = ",".join('"' + name.replace('"', '""') + '"' for name in names.values())
+    rows = "1,2026-01-01,2026-01-02,1,1.5\n1,2026-01-01,2026-01-02,2,2.5\n2,2026-01-01,2026-01-02,1,4.5\n"
+    workspace.write({"featproject.toml": '[project]\nname = "p"\n', "data/a.csv": f"{head},amount\n{rows}"})
+    workspace.write({"features/__init__.py": ODD.format(**names, keys="")})
+    done = workspace.run("plan")
+    assert (done.returncode, 'keys={"user_id": ' in done.stderr) == (1, True)
+
+    workspace.write({"features/__init__.py": ODD.format(**names, keys=f', keys={{"user_id": {odd!r}}}')})
+    workspace.apply()
+
+    assert workspace.store.get_features(["amount"], rows=[{"user_id": 1}, {"user_id": 2}]) == [
+        {"amount": 2.5}, {"amount": 4.5},
+    ]  # fmt: skip
+    assert workspace.run("check", "--parity").returncode == 0
+    assert "Nothing to do" in workspace.run("plan").stdout

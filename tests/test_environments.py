@@ -129,7 +129,7 @@ def test_a_file_of_another_environment_than_was_asked_for_is_refused(applied: Wo
     assert "Plan of another environment" in applied.run("apply", plan, FEATDSL_ENV="pr_2").stderr
     said = featdsl(applied, "plan", "--against", export, "--env", "pr_1", code=1)
     assert said.startswith("Export of another environment\n")
-    assert "featdsl export --env pr_1 registry.json" in said
+    assert f"featdsl -C {applied.root} export {export} --env pr_1" in said
     assert "pr_1" not in featdsl(applied, "env", "list")
 
     featdsl(applied, "apply", plan, "--env", "pr_1")
