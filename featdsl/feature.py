@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Feature(Declaration, Generic[T]):
-    """One value of a group: `age = Feature(int, sql="date_diff('year', birth_date, updated_at)")`.
+    """One value of a group: `age = Feature(int, sql="date_sub('year', birth_date, updated_at)")`.
 
     `dtype` is a Python type, or the text of a DuckDB type where Python has none (`"DECIMAL(18, 2)"`, `"FLOAT[384]"`,
     `"STRUCT(a INTEGER, b VARCHAR)"`). `sql` is an expression in DuckDB's dialect over the columns of the group's source,

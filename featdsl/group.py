@@ -131,7 +131,7 @@ class FeatureGroup(metaclass=_Metaclass):
         class UserProfile(FeatureGroup, entity=user, source=accounts):
             '''Who the account holder is.'''
 
-            age = Feature(int, sql="date_diff('year', birth_date, updated_at)")
+            age = Feature(int, sql="date_sub('year', birth_date, updated_at)")
 
     - `entity`: what they describe, or None for values that belong to no entity;
     - `source`: the rows they are computed from, or `inputs`: the features that they are derived from, and in a

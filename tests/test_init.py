@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+
 from tests.conftest import Workspace
 
 
@@ -13,10 +15,25 @@ def test_a_new_project_plans_and_applies_at_once(workspace: Workspace) -> None:
     shop.apply()
     assert shop.run("plan", "--check").returncode == 0
     assert shop.store.get_features("credit_risk@1", user_id=1) == {
-        "age": 36,
+        "age": 35,
         "income": 50000,
         "monthly_income": 50000 / 12,
     }
+
+
+def test_the_age_is_in_whole_years(workspace: Workspace) -> None:
+    """As people count it: the years since birth whose birthday has been by the time of the row."""
+    workspace.run("init")
+    file = workspace.root / "data" / "accounts.csv"
+    people = [(10 + number, date(1990, 3, 1 + number), datetime(2026, 3, 15, 9)) for number in range(28)]
+    file.write_text("user_id,birth_date,annual_income,updated_at\n" + "".join(f"{i},{b},1,{t}\n" for i, b, t in people))
+    workspace.apply()
+
+    found = workspace.store.get_features("age", rows=[{"user_id": each} for each, _, _ in people])
+
+    by_hand = [t.year - b.year - ((t.month, t.day) < (b.month, b.day)) for _, b, t in people]
+    assert [each["age"] for each in found] == by_hand
+    assert {*by_hand} == {35, 36}
 
 
 def test_the_folder_gives_the_project_its_name(workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ class UserProfile(FeatureGroup, entity=user, source=accounts):
 
     age = Feature(
         int,
-        sql="date_diff('year', birth_date, updated_at)",
+        sql="date_sub('year', birth_date, updated_at)",
         description="Age in whole years.",
         expect="age BETWEEN 0 AND 120",
     )
