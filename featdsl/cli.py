@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -223,59 +223,84 @@ def _planned(
 
 
 @main.command("list")
-@click.option("--owner", help="Only features of this team.")
-@click.option("--tag", help="Only features with this tag.")
+@cli_shared.filtered
 @cli_shared.formats
 @cli_shared.environment
 @click.pass_obj
-def list_(directory: Path | None, owner: str | None, tag: str | None, format_: str, env: str) -> None:
-    """List the features that are applied.
+def list_(directory: Path | None, /, kind: str | None, format_: str, env: str, **given: str | None) -> None:
+    """List the features that are applied, or the groups, sets, models, sources, entities or teams.
 
     \b
     featdsl list
-    featdsl list --owner accounts --format json
+    featdsl list --owner accounts --type int --format json
+    featdsl list --kind set
     """
     from dataclasses import asdict
 
     from featdsl import tell
 
-    found = [
-        each
-        for each in cli_shared.store(directory, env).features()
-        if (owner is None or each.owner == owner) and (tag is None or tag in each.tags)
-    ]
+    store = cli_shared.store(directory, env)
+    wanted = _filters(given, kind or "feature")
+    found: Sequence[Any] = store.catalogue(**wanted)
+    listing: Callable[[Any, int], str] = tell.entries
+    if wanted["kind"] == "feature":
+        del wanted["kind"]
+        found, listing = store.features(**wanted), tell.listing
+    said = listing(found, cli_shared.width()) if found else store.no_match(**wanted)
+    _found([asdict(each) for each in found], said, format_)
+
+
+def _filters(given: Mapping[str, str | None], kind: str | None) -> Any:
+    """Return the filters that were typed, by their names in Python."""
+    return {**{name.removesuffix("_"): value for name, value in given.items()}, "kind": kind}
+
+
+def _found(found: Sequence[object], said: str, format_: str) -> None:
+    """Print what was found; where that is nothing, machines get an empty list, and people still read why."""
     if format_ == "json":
-        cli_shared.print_json([asdict(each) for each in found])
-    else:
-        click.echo(
-            tell.listing(found, cli_shared.width()) if found else "No features here yet. Run: featdsl apply\n", nl=False
-        )
+        cli_shared.print_json(found)
+    if format_ != "json" or not found:
+        click.echo(said, nl=False, err=format_ == "json")
 
 
 @main.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(min=1), help="Show so many at most.")
+@cli_shared.filtered
 @cli_shared.formats
 @cli_shared.environment
 @click.pass_obj
-def search(directory: Path | None, words: tuple[str, ...], limit: int, format_: str, env: str) -> None:
-    """Find features by names, descriptions, tags, owners and columns; typing errors are forgiven.
+def search(
+    directory: Path | None,
+    /,
+    words: tuple[str, ...],
+    limit: int,
+    kind: str | None,
+    format_: str,
+    env: str,
+    **given: str | None,
+) -> None:
+    """Find features by names, descriptions, tags, owners and columns; typos are tolerated.
 
     \b
     featdsl search income
     featdsl search departure dealy
+    featdsl search delay --kind feature --entity flight
     """
     from dataclasses import asdict
 
     from featdsl import tell
 
-    found = cli_shared.store(directory, env).search(" ".join(words), limit=limit)
-    if format_ == "json":
-        cli_shared.print_json([asdict(each) for each in found])
+    store, text = cli_shared.store(directory, env), " ".join(words)
+    wanted = _filters(given, kind)
+    found = store.search(text, limit=limit, **wanted)
+    if found:
+        said = tell.results(found, cli_shared.width())
+    elif store.catalogue(**wanted):
+        said = f"Nothing {'that matches the filters ' if any(wanted.values()) else ''}is like: {text}\n"
     else:
-        click.echo(
-            tell.results(found, cli_shared.width()) if found else f"Nothing is like: {' '.join(words)}\n", nl=False
-        )
+        said = store.no_match(**wanted)
+    _found([asdict(each) for each in found], said, format_)
 
 
 @main.command()

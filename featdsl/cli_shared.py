@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,27 @@ environment = click.option(
 select = click.option(
     "--select", multiple=True, metavar="NAME", help="Only this group, set, model or team and what it needs; repeatable."
 )
+
+
+_FILTERS = (
+    click.option("--owner", metavar="TEAM", help="Only what this team owns."),
+    click.option("--entity", metavar="NAME", help="Only what describes this entity."),
+    click.option("--tag", metavar="TAG", help="Only what has this tag."),
+    click.option("--type", "type_", metavar="TYPE", help="Only features of this type: int, float, VARCHAR."),
+    click.option("--set", "set_", metavar="SET", help="Only what this set has: credit_risk, or credit_risk@1."),
+    click.option(
+        "--kind",
+        type=click.Choice(["feature", "group", "set", "model", "source", "entity", "team"]),
+        help="Only things of this kind.",
+    ),
+)
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose among what is applied."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
 
 
 def store(directory: Path | None, env: str) -> FeatureStore:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from featdsl import checkrows, durations, impact, selects
+from featdsl import checkrows, durations, filters, impact, selects
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -24,6 +24,8 @@ from featdsl.definitions import (
     SourceDefinition,
     address,
 )
+from featdsl.dtypes import family
+from featdsl.filters import Filter
 from featdsl.lineage import neighbours
 from featdsl.names import EVENT_TIMESTAMP, quote
 from featdsl.plan import Kept
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 Session = Callable[[set[str]], "DuckDBPyConnection"]
 """Opens stored tables and returns a session that reads them as `tables.<name>`."""
+
+
+_ALL = Filter()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +54,13 @@ class Listed:
     tags: tuple[str, ...]
     adhoc: bool
     deprecated: Deprecation | None
+    private: bool = False
 
 
-def listed(snapshot: Snapshot) -> list[Listed]:
-    """Return every current feature, in order of address."""
-    features = snapshot.catalog.features
-    return [_listed(snapshot.catalog, features[name]) for name in sorted(features)]
+def listed(snapshot: Snapshot, wanted: Filter = _ALL) -> list[Listed]:
+    """Return the current features that have all that is wanted, in order of address."""
+    features, keeps = snapshot.catalog.features, filters.keeping(snapshot, wanted)
+    return [_listed(snapshot.catalog, features[name]) for name in sorted(features) if keeps(("feature", name))]
 
 
 def _listed(catalog: Catalog, feature: FeatureDefinition) -> Listed:
@@ -67,7 +73,16 @@ def _listed(catalog: Catalog, feature: FeatureDefinition) -> Listed:
         tags=feature.tags,
         adhoc=feature.adhoc,
         deprecated=catalog.deprecation_of(feature),
+        private=_is_private(catalog, feature),
     )
+
+
+def _is_private(catalog: Catalog, definition: Definition) -> bool:
+    """Return whether only the own team may use a feature or a group."""
+    group = definition if isinstance(definition, GroupDefinition) else None
+    if isinstance(definition, FeatureDefinition):
+        group = catalog.groups.get(definition.group)
+    return group is not None and group.access == "private"
 
 
 # Search
@@ -87,10 +102,11 @@ class Found:
     description: str
     score: float
     deprecated: Deprecation | None
+    private: bool = False
 
 
-def search(snapshot: Snapshot, words: str, *, limit: int) -> list[Found]:
-    """Return what `words` may mean, the best first.
+def search(snapshot: Snapshot, words: str, *, limit: int, wanted: Filter = _ALL) -> list[Found]:
+    """Return what `words` may mean and has all that is wanted, the best first.
 
     A word counts by where it is found (a name more than a description) and by how well (whole, as a beginning, or
     mistyped). What matches more of the words comes first.
@@ -103,7 +119,9 @@ def search(snapshot: Snapshot, words: str, *, limit: int) -> list[Found]:
             for key, weight in index[token].items():
                 scores[key][word] = max(scores[key].get(word, 0.0), likeness * weight)
     definitions: dict[tuple[str, str], Definition] = {(d.kind, address(d)): d for d in snapshot.catalog}
-    ranked = sorted(scores.items(), key=lambda item: (-len(item[1]), -sum(item[1].values()), item[0][1], item[0][0]))
+    keeps = filters.keeping(snapshot, wanted)
+    kept = [item for item in scores.items() if keeps(item[0])]
+    ranked = sorted(kept, key=lambda item: (-len(item[1]), -sum(item[1].values()), item[0][1], item[0][0]))
     return [_found(snapshot.catalog, definitions[key], sum(parts.values())) for key, parts in ranked[:limit]]
 
 
@@ -115,6 +133,7 @@ def _found(catalog: Catalog, definition: Definition, score: float) -> Found:
         description=definition.description,
         score=round(score, 2),
         deprecated=catalog.deprecation_of(definition),
+        private=_is_private(catalog, definition),
     )
 
 
@@ -172,6 +191,10 @@ def _alike(word: str, tokens: Iterable[str]) -> dict[str, float]:
 
 # Description
 
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Which of many values stand for all."""
+_FEW = 10
+"""So many values or fewer are told by how often they come, also where they are numbers."""
 _MEASURED = 10_000
 """How many times the values of a window are computed at, for a look at them."""
 
@@ -261,6 +284,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
                 "window": str(definition.window) if definition.window else None,
                 "fingerprint": definition.fingerprint, "renamed_from": definition.renamed_from,
                 "protect": snapshot.catalog.protects(definition), **_function(definition.function),
+                **({"access": "private"} if _is_private(snapshot.catalog, definition) else {}),
             }  # fmt: skip
         case GroupDefinition():
             features = snapshot.catalog.members_of(definition.name)
@@ -272,7 +296,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
             }  # fmt: skip
         case SetDefinition():
             return {"members": [_member(snapshot, member) for member in definition.members],
-                    "view": _view(snapshot, definition.view), "protect": definition.protect,
+                    **_needs(snapshot, definition), "view": _view(snapshot, definition.view), "protect": definition.protect,
                     "renamed_from": definition.renamed_from}  # fmt: skip
         case ModelDefinition():
             return {"features": definition.features}
@@ -318,6 +342,17 @@ def _member(snapshot: Snapshot, member: Member) -> dict[str, Any]:
     }
 
 
+def _needs(snapshot: Snapshot, definition: SetDefinition) -> dict[str, dict[str, str]]:
+    """Return what a spine or a call brings for a set: the columns of its keys, by role, and of its requests."""
+    keys: dict[str, str] = {}
+    requests: dict[str, str] = {}
+    for member in definition.members:
+        feature, roles = snapshot.versions[member.feature, member.fingerprint], dict(member.keys)
+        keys |= {roles.get(key.name, key.name): key.dtype for key in feature.keys}
+        requests |= _columns(feature.request)
+    return {"keys": keys, "request": requests}
+
+
 def _data(snapshot: Snapshot, definition: Definition, session: Session) -> dict[str, Any]:
     if isinstance(definition, FeatureDefinition) and definition.table:
         return _figures(snapshot, definition, session)
@@ -348,13 +383,21 @@ def _figures(snapshot: Snapshot, feature: FeatureDefinition, session: Session) -
         0,
         0,
     )
-    sample = (
-        f"SELECT DISTINCT {column} FROM (SELECT {column} FROM {values} WHERE {column} IS NOT NULL LIMIT {_MEASURED})"
-    )
-    samples = connection.execute(f"SELECT * FROM ({sample}) ORDER BY 1 LIMIT 5").fetchall()
     return {
         **_table(snapshot, feature.table),
         **_newest(feature, session),
         "null_share": nulls / rows if rows else None,
-        "samples": [value for (value,) in samples],
+        "samples": _typical(connection, f"SELECT {column} AS value FROM {values} LIMIT {_MEASURED}", feature.dtype),
     }
+
+
+def _typical(connection: DuckDBPyConnection, query: str, dtype: str) -> list[Any]:
+    """Return typical values: of numbers and times that are many the quantiles, of others the most frequent ones."""
+    present = "value IS NOT NULL" + (" AND isfinite(value)" if family(dtype) == "real" else "")
+    rows = f"(SELECT value FROM ({query}) WHERE {present})"
+    ((distinct,),) = connection.execute(f"SELECT count(DISTINCT value) FROM {rows}").fetchall()
+    if distinct > _FEW and family(dtype) in {"integer", "decimal", "real", "instant"}:
+        ((found,),) = connection.execute(f"SELECT quantile_disc(value, {list(_QUANTILES)}) FROM {rows}").fetchall()
+        return list(found)
+    frequent = f"SELECT value FROM {rows} GROUP BY value ORDER BY count(*) DESC, value LIMIT {len(_QUANTILES)}"
+    return [value for (value,) in connection.execute(frequent).fetchall()]

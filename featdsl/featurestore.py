@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 from featdsl import (
     deprecations,
@@ -37,8 +37,25 @@ if TYPE_CHECKING:
 
     from featdsl.checks import Checked, Parity
     from featdsl.discovery import Described, Found, Listed
+    from featdsl.filters import Entry
     from featdsl.snapshot import CheckResult
     from featdsl.trainingset import TrainingSet
+
+
+class FeatureFilters(TypedDict, total=False):
+    """What a feature can be chosen by."""
+
+    owner: str | None
+    entity: str | None
+    tag: str | None
+    type: str | None
+    set: str | None
+
+
+class Filters(FeatureFilters, total=False):
+    """What anything that is applied can be chosen by."""
+
+    kind: str | None
 
 
 @dataclass(frozen=True)
@@ -169,17 +186,40 @@ class FeatureStore:
 
     # Finding features
 
-    def features(self) -> list[Listed]:
-        """Return every applied feature, in order of address."""
+    def features(self, **filters: Unpack[FeatureFilters]) -> list[Listed]:
+        """Return the applied features, in order of address: all, or those with an owner, entity, tag, type and set.
+
+        `store.features(owner="accounts", type="int", set="credit_risk@1")`; a type is a Python type's name or DuckDB's.
+        """
         from featdsl import discovery
+        from featdsl.filters import Filter
 
-        return discovery.listed(self._open().snapshot)
+        return discovery.listed(self._open().snapshot, Filter(**filters))
 
-    def search(self, words: str, *, limit: int = 20) -> list[Found]:
-        """Return what `words` may mean, the best first: names, descriptions, tags, owners and columns are searched."""
+    def catalogue(self, **filters: Unpack[Filters]) -> list[Entry]:
+        """Return what is applied, by kind and address: all, or what matches the filters of `features`, and `kind`.
+
+        A kind is "feature", "group", "set", "model", "source", "entity" or "team".
+        """
+        from featdsl.filters import Filter, chosen
+
+        return chosen(self._open().snapshot, Filter(**filters))
+
+    def no_match(self, **filters: Unpack[Filters]) -> str:
+        """Return that nothing matches these filters, and for each the values that there are."""
+        from featdsl.filters import Filter, nothing
+
+        return nothing(self._open().snapshot, Filter(**filters))
+
+    def search(self, words: str, *, limit: int = 20, **filters: Unpack[Filters]) -> list[Found]:
+        """Return what `words` may mean, the best first: names, descriptions, tags, owners and columns are searched.
+
+        Filters are those of `catalogue`: `store.search("income", owner="accounts", kind="feature")`.
+        """
         from featdsl import discovery
+        from featdsl.filters import Filter
 
-        return discovery.search(self._open().snapshot, words, limit=limit)
+        return discovery.search(self._open().snapshot, words, limit=limit, wanted=Filter(**filters))
 
     def describe(self, name: str) -> Described:
         """Return all that is known of a feature, group, set, model, source or entity, with figures from its data.

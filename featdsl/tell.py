@@ -10,6 +10,7 @@ from typing import Any
 from featdsl.checks import Checked, Parity
 from featdsl.discovery import Described, Found, Listed
 from featdsl.doctor import Finding
+from featdsl.filters import Entry
 from featdsl.gc import Garbage
 from featdsl.outdated import Moved, Outdated
 from featdsl.plan import Kept
@@ -38,12 +39,20 @@ def results(found: Sequence[Found], width: int) -> str:
     return table(("what", "owner", "description"), rows, width)
 
 
-def _warned(each: Listed | Found) -> str:
-    """Return what a thing is, after a warning when it is deprecated."""
-    if each.deprecated is None:
-        return each.description
-    use = f", use {each.deprecated.use}" if each.deprecated.use else ""
-    return f"(deprecated{use}) {each.description}".rstrip()
+def entries(found: Sequence[Entry], width: int) -> str:
+    """Return things of one kind as a table of at most `width` columns."""
+    of = any(each.entities for each in found) and found[0].kind != "entity"
+    titles = (found[0].kind, *(["of"] if of else []), "owner", "description")
+    rows = [(each.address, *([", ".join(each.entities)] if of else []), each.owner, _warned(each)) for each in found]
+    return table(titles, rows, width)
+
+
+def _warned(each: Listed | Found | Entry) -> str:
+    """Return what a thing is, after a mark where it is for its own team alone, or deprecated."""
+    marks = ["(private)"] if each.private else []
+    if each.deprecated is not None:
+        marks.append(f"(deprecated{f', use {each.deprecated.use}' if each.deprecated.use else ''})")
+    return " ".join([*marks, each.description]).rstrip()
 
 
 def history(entries: Sequence[tuple[HistoryEntry, str]], width: int) -> str:

@@ -161,6 +161,7 @@ LAYERS = {
     "reading": {
         "clients",
         "deprecations",
+        "filters",
         "selection",
         "spines",
         "strategies",

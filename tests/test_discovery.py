@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from datetime import datetime
 
 import pytest
@@ -45,7 +47,131 @@ def test_list_filters_by_owner_and_by_tag(applied: Workspace) -> None:
         "tags": ["kyc", "money"],
         "adhoc": False,
         "deprecated": None,
+        "private": False,
     }
+
+
+# filters
+
+MORE = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+from features.accounts import accounts, user
+
+shop = Entity("shop", keys={"user_id": int})
+
+
+class Sales(FeatureGroup, entity=shop, source=accounts, tags={"money"}, access="private"):
+    sold = Feature(int, sql="1")
+"""
+FILTERS = {
+    "owner": ("accounts", "lending", "risk", "nobody"), "entity": ("user", "shop"), "tag": ("money", "kyc", "x"),
+    "type": ("int", "DOUBLE", "bigint", "float", "VARCHAR"), "set": ("credit_risk", "credit_risk@1", "credit_risk@2"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def several(bank: Workspace) -> Workspace:
+    """The small project with a private group of another entity, applied."""
+    bank.write({"features/risk/__init__.py": MORE}).apply()
+    return bank
+
+
+def facts() -> dict[str, dict[str, set[str]]]:
+    """Return what each feature has, written by hand."""
+    one, both = {"credit_risk", "credit_risk@1", "credit_risk@2"}, {"credit_risk", "credit_risk@2"}
+    real, whole = {"DOUBLE", "float"}, {"BIGINT", "bigint", "int"}
+    return {
+        "affordability.monthly": {"owner": {"lending"}, "entity": {"user"}, "tag": set(), "type": real, "set": both},
+        "sales.sold": {"owner": {"risk"}, "entity": {"shop"}, "tag": {"money"}, "type": whole, "set": set()},
+        "user_profile.age": {"owner": {"accounts"}, "entity": {"user"}, "tag": set(), "type": whole, "set": one},
+        "user_profile.income": {
+            "owner": {"accounts"}, "entity": {"user"}, "tag": {"money", "kyc"}, "type": real, "set": one,
+        },
+    }  # fmt: skip
+
+
+def test_filters_choose_what_has_them_all(several: Workspace) -> None:
+    """One at a time and two together, in the list and in a search, against what is written by hand."""
+    store, known = several.store, facts()
+    single = [{name: value} for name, values in FILTERS.items() for value in values]
+    for given in [*single, *(one | other for one in single for other in single)]:
+        right = [name for name, has in known.items() if all(value in has[key] for key, value in given.items())]
+        assert [each.address for each in store.features(**given)] == right, given
+        found = store.search("gross income age month sold", kind="feature", **given)
+        assert sorted(each.address for each in found) == right, given
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed"),
+    [
+        ("group", "group          of    owner     description\n"
+                  "affordability  user  lending   What an account holder can pay.\n"
+                  "sales          shop  risk      (private)\n"
+                  "user_profile   user  accounts  Who the account holder is.\n"),
+        ("set", "set            of    owner    description\ncredit_risk@1  user  lending\ncredit_risk@2  user  lending\n"),
+        ("model", "model         of    owner    description\nloan_default  user  lending\n"),
+        ("source", "source    of          owner     description\naccounts  shop, user  accounts\n"),
+        ("entity", "entity  owner     description\nshop    risk\nuser    accounts\n"),
+        ("team", "team      owner     description\n"
+                 "accounts  accounts  2 features, 1 group, 1 source, 1 entity\n"
+                 "lending   lending   1 feature, 1 group, 2 sets, 1 model\n"
+                 "risk      risk      1 feature, 1 group, 1 entity\n"),
+    ],
+)  # fmt: skip
+def test_each_kind_can_be_listed(kind: str, listed: str, several: Workspace) -> None:
+    """As a table, and as JSON with the same things."""
+    assert several.run("list", "--kind", kind).stdout == listed
+    found = json.loads(several.run("list", "--kind", kind, "--format", "json").stdout)
+    assert [(each["kind"], each["address"]) for each in found] == [
+        (kind, line.split()[0]) for line in listed.splitlines()[1:]
+    ]
+
+
+def test_other_kinds_have_the_same_filters(several: Workspace) -> None:
+    """A group by what its features are in, a model by the set that it trains on."""
+    assert [each.address for each in several.store.catalogue(kind="group", set="credit_risk@1")] == ["user_profile"]
+    assert [each.address for each in several.store.catalogue(kind="model", set="credit_risk")] == ["loan_default"]
+    assert several.store.catalogue(kind="model", set="credit_risk@2") == []
+    assert [each.address for each in several.store.catalogue(kind="set", entity="user")] == [
+        "credit_risk@1",
+        "credit_risk@2",
+    ]
+
+
+def test_private_features_are_marked(several: Workspace) -> None:
+    """Wherever others find them."""
+    line = "sales.sold             BIGINT  shop  risk      (private)\n"
+    assert line in several.run("list").stdout
+    assert "feature sales.sold  risk   (private)\n" in several.run("search", "sold").stdout
+    assert "access       private" in several.run("show", "sales.sold").stdout
+    assert [each.private for each in several.store.search("sold", kind="feature")] == [True]
+
+
+@pytest.mark.parametrize("command", [["list"], ["search", "income"]])
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--owner", "nobody"], "Nothing matches --owner nobody"),
+        (["--tag", "x"], "Nothing matches --tag x"),
+        (["--owner", "lending", "--tag", "kyc"], "Nothing matches --owner lending --tag kyc"),
+    ],
+)
+def test_filters_that_nothing_matches_name_the_values(
+    command: list[str], typed: list[str], said: str, several: Workspace
+) -> None:
+    """Those that things have which match the other filters; machines get an empty list."""
+    done = several.run(*command, *typed)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(said)
+    if "nobody" in typed:
+        assert "Values of --owner" in done.stdout
+        assert "accounts, lending, risk.\n" in done.stdout
+    if len(typed) == 4:
+        assert done.stdout.endswith(
+            "Values of --owner beside the other filters: accounts.\nValues of --tag beside the other filters: none.\n"
+        )
+    machines = several.run(*command, *typed, "--format", "json")
+    assert (machines.stdout, machines.stderr.startswith(said)) == ("[]\n", True)
 
 
 def test_the_list_from_python(applied: Workspace) -> None:
@@ -59,7 +185,7 @@ def test_the_list_from_python(applied: Workspace) -> None:
 
 def test_an_empty_store_lists_nothing(bank: Workspace) -> None:
     """It says what to do instead of failing."""
-    assert bank.run("list").stdout == "No features here yet. Run: featdsl apply\n"
+    assert bank.run("list").stdout == "Nothing has been applied yet. Run: featdsl apply\n"
 
 
 # search
@@ -109,7 +235,7 @@ def test_search_is_limited(applied: Workspace) -> None:
     """As many as were asked for."""
     found = json.loads(applied.run("search", "user", "--limit", "2", "--format", "json").stdout)
     assert len(found) == 2
-    assert set(found[0]) == {"kind", "address", "owner", "description", "score", "deprecated"}
+    assert set(found[0]) == {"kind", "address", "owner", "description", "score", "deprecated", "private"}
 
 
 # show
@@ -154,7 +280,8 @@ def test_show_for_machines_is_what_describe_gives(applied: Workspace) -> None:
     assert told == json.loads(json.dumps(found.to_dict(), default=str))
     assert found.data["newest"] == datetime(2026, 1, 20)  # noqa: DTZ001 - stored times are UTC without a zone
     assert (found.data["rows"], found.data["null_share"]) == (20, 0.0)
-    assert found.data["samples"] == [0.0, 1000.0, 2000.0, 3000.0, 4000.0]
+    by_rank = [1000.0 * (math.ceil(share * 20) - 1) for share in (0.05, 0.25, 0.5, 0.75, 0.95)]
+    assert found.data["samples"] == by_rank
 
 
 @pytest.mark.parametrize("name", ["user_profile", "credit_risk@2", "loan_default", "accounts", "user"])
@@ -284,3 +411,46 @@ class Hats(FeatureGroup, entity=user, source=people):
         '  "size" is a feature of several groups: hats.size, shoes.size.\n'
         "  Say which, as group.feature."
     )
+
+
+def test_samples_are_typical_values(workspace: Workspace) -> None:
+    """Of a text the most frequent ones, of a number with few values too; not the first of the alphabet."""
+    words = ["zeta"] * 5 + ["alpha"] + ["mu"] * 3 + [f"b{number}" for number in range(9)]
+    rows = ", ".join(f"({i}, '{word}', {len(word)})" for i, word in enumerate(words))
+    workspace.parquet("data/a.parquet", f"SELECT * FROM (VALUES {rows}) t(user_id, word, size)")
+    workspace.write(
+        {
+            "featproject.toml": '[project]\nname = "p"\n',
+            "features/__init__.py": (
+                "from featdsl import *\nuser = Entity('user', keys={'user_id': int})\n"
+                "class G(FeatureGroup, entity=user, source=Source('a', path='data/a.parquet')):\n"
+                "    word = Feature(str)\n    size = Feature(int)\n"
+            ),
+        }
+    ).apply()
+
+    words_by_count = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
+    sizes_by_count = sorted(Counter(map(len, words)).items(), key=lambda item: (-item[1], item[0]))
+    assert workspace.store.describe("g.word").data["samples"] == [word for word, _ in words_by_count[:5]]
+    assert workspace.store.describe("g.size").data["samples"] == [size for size, _ in sizes_by_count[:5]]
+
+
+def test_show_of_a_set_names_what_a_spine_and_a_call_bring(bank: Workspace) -> None:
+    """Its keys by role, and its requests, with their types."""
+    bank.write(
+        {
+            "features/risk/__init__.py": (
+                "from featdsl import *\nfrom features.accounts import UserProfile, user\n"
+                "class Asked(FeatureGroup, entity=user, inputs=[UserProfile.income, Request(amount=float)]):\n"
+                "    share = Feature(float, sql='amount / income')\n"
+                "both = FeatureSet('both', version=1, features=[\n"
+                "    Asked.share, UserProfile.age.alias('age_of_partner', keys={'user_id': 'partner_id'})])\n"
+            )
+        }
+    ).apply()
+
+    found = bank.store.describe("both@1").definition
+    assert found["keys"] == {"user_id": "BIGINT", "partner_id": "BIGINT"}
+    assert found["request"] == {"amount": "DOUBLE"}
+    shown = bank.run("show", "both@1").stdout
+    assert "  keys      user_id BIGINT, partner_id BIGINT\n  request   amount DOUBLE\n" in shown

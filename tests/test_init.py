@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from tests.conftest import Workspace
 
@@ -25,8 +25,11 @@ def test_the_age_is_in_whole_years(workspace: Workspace) -> None:
     """As people count it: the years since birth whose birthday has been by the time of the row."""
     workspace.run("init")
     file = workspace.root / "data" / "accounts.csv"
-    people = [(10 + number, date(1990, 3, 1 + number), datetime(2026, 3, 15, 9)) for number in range(28)]
-    file.write_text("user_id,birth_date,annual_income,updated_at\n" + "".join(f"{i},{b},1,{t}\n" for i, b, t in people))
+    people = [(10 + number, date(1990, 3, 1 + number), datetime(2026, 3, 15, 9, tzinfo=UTC)) for number in range(28)]
+    file.write_text(
+        "user_id,birth_date,annual_income,updated_at\n"
+        + "".join(f"{i},{b},1,{t:%Y-%m-%d %H:%M}\n" for i, b, t in people)
+    )
     workspace.apply()
 
     found = workspace.store.get_features("age", rows=[{"user_id": each} for each, _, _ in people])
