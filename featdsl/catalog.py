@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from featdsl import macros, requested
 from featdsl.applied import Applied
 from featdsl.declaration import Declaration
 from featdsl.definitions import Catalog, EntityDefinition, Member, ModelDefinition, PolicyDefinition, SetDefinition
-from featdsl.draft import Draft, key_columns
+from featdsl.draft import Draft, key_columns, target_of
 from featdsl.draft_features import add_groups
 from featdsl.draft_sources import add_sources
 from featdsl.entity import Entity
 from featdsl.errors import DeclarationError, Origin, Problem
-from featdsl.featureset import FeatureSet, Model
+from featdsl.featureset import FeatureSet, Model, column_of
 from featdsl.foreign import Foreign
 from featdsl.group import GroupDeclaration
 from featdsl.memory import Memory
@@ -129,10 +130,9 @@ def _add_entities(draft: Draft, entities: Sequence[Entity]) -> None:
 def _add_sets(draft: Draft, sets: Sequence[FeatureSet]) -> None:
     for feature_set in sets:
         address = f"set {feature_set.address}"
-        found = [draft.member(address, reference, feature_set.origin) for reference in feature_set.features]
-        members = [member for member in found if member is not None]
+        members = _members(draft, feature_set)
         _refuse_shared_columns(draft, feature_set, members)
-        wants = [Want(member.column, draft.features[member.feature], member.keys) for member in members]
+        wants = [Want(member.column, draft.definition(member), member.keys) for member in members]
         if said := requested.clash(wants):
             mend = "Leave one of them out, or give one another name: .alias(...)."
             draft.refuse(address, "Requests clash", f"{feature_set.address}: {said}.", feature_set.origin, mend)
@@ -147,11 +147,25 @@ def _add_sets(draft: Draft, sets: Sequence[FeatureSet]) -> None:
         )
 
 
+def _members(draft: Draft, feature_set: FeatureSet) -> list[Member]:
+    """Return what a set lists; an applied version keeps a feature that its owner has removed since."""
+    members = []
+    applied = draft.applied.catalog.sets.get(feature_set.address)
+    pinned = {(each.feature, each.column): each for each in applied.members} if applied else {}
+    for reference in feature_set.features:
+        key = reference if isinstance(reference, str) else target_of(reference).address, column_of(reference)
+        if key in pinned and draft.is_removed(key[0]):
+            members.append(pinned[key])
+        elif member := draft.member(f"set {feature_set.address}", reference, feature_set.origin):
+            members.append(replace(member, by=feature_set.listed_by(reference)))
+    return members
+
+
 def _refuse_shared_columns(draft: Draft, feature_set: FeatureSet, members: Sequence[Member]) -> None:
     keys = {
         dict(member.keys).get(key.name, key.name): key.dtype
         for member in members
-        for key in draft.features[member.feature].keys
+        for key in draft.definition(member).keys
     }
     taken: dict[str, str] = {}
     address = f"set {feature_set.address}"

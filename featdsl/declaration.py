@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +33,8 @@ class Collector:
 
     declarations: list[Declaration] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    applied: Container[str] = ()
+    """The addresses of features that the registry has: a set may still list one that its owner has removed."""
 
 
 _collector: ContextVar[Collector | None] = ContextVar("featdsl_collector", default=None)
@@ -40,9 +42,9 @@ _by_reference: WeakValueDictionary[tuple[str, str, str], Declaration] = WeakValu
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """Gather declarations and their mistakes instead of raising at the first one."""
-    collector = Collector()
+def collecting(applied: Container[str] = ()) -> Iterator[Collector]:
+    """Gather declarations and their mistakes instead of raising at the first one; `applied` is what the registry has."""
+    collector = Collector(applied=applied)
     token = _collector.set(collector)
     try:
         yield collector
@@ -183,6 +185,12 @@ def refuse(problem: Problem) -> None:
 def place() -> Origin:
     """Return the file and line of the user's code that is running."""
     return _caller()[0]
+
+
+def is_applied(address: str) -> bool:
+    """Return whether the registry has a feature, as far as whoever collects knows it."""
+    collector = _collector.get()
+    return collector is not None and address in collector.applied
 
 
 def remember(declaration: Declaration) -> None:

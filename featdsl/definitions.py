@@ -314,7 +314,8 @@ class Member:
     """A feature and its fingerprint, under the name that a group or a set gives it.
 
     `keys` renames key columns of the entity: `(("airport", "dest"),)` looks the airport up by the column `dest`. Where the
-    feature was `renamed` since, the column has the name of before.
+    feature was `renamed` since, the column has the name of before. `by` tells how a set lists it: by its whole group, which is
+    `*`, by the name of its family of windows, or by itself, which is nothing; None where a registry of before lacks it.
     """
 
     column: str
@@ -322,6 +323,7 @@ class Member:
     fingerprint: str
     keys: tuple[tuple[str, str], ...] = ()
     renamed: bool = False
+    by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,6 +143,18 @@ class Draft:
         keys = tuple(sorted((key, by) for key, by in given.items() if isinstance(by, str)))
         return Member(column=column, feature=target, fingerprint=feature.fingerprint, keys=keys)
 
+    def definition(self, member: Member) -> FeatureDefinition:
+        """Return the feature of a member, as it is applied where it is declared no more."""
+        declared = self.features.get(member.feature)
+        return declared or self.applied.versions[member.feature, member.fingerprint]
+
+    def is_removed(self, address: str) -> bool:
+        """Return whether a feature is applied by this project, and declared no more."""
+        was = self.applied.catalog.features.get(address)
+        whole = f"group {address.partition('.')[0]}"
+        broken = f"feature {address}" in self.broken or whole in self.broken
+        return was is not None and was.project == self.project.name and not (address in self.features or broken)
+
     def _refuse_private(self, address: str, feature: FeatureDefinition, where: Origin) -> None:
         """Refuse what another team takes from a private group."""
         group = self.groups.get(feature.group)

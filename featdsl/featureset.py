@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, ClassVar, Never
 
-from pydantic import AfterValidator, Field, InstanceOf, SkipValidation, StrictBool
+from pydantic import AfterValidator, Field, InstanceOf, PrivateAttr, SkipValidation, StrictBool
 
 from featdsl.declaration import Declaration, Name, listed, place, refuse
 from featdsl.deprecated import Deprecated
@@ -63,6 +63,8 @@ class FeatureSet(Declaration):
     deprecated: InstanceOf[Deprecated] | None = None
     renamed_from: Name | None = None
 
+    _by: dict[str, str] = PrivateAttr(default={})
+
     def __init__(  # noqa: PLR0913 - one flat call is what people type
         self,
         name: str,
@@ -80,11 +82,16 @@ class FeatureSet(Declaration):
             "protect": protect, "deprecated": deprecated, "renamed_from": renamed_from,
         }  # fmt: skip
         super().__init__({**given, **unknown})
+        self._private["_by"] = _listed_by(features)
 
     @property
     def address(self) -> str:
         """Its name for everyone: `credit_risk@1`."""
         return f"{self.name}@{self.version}"
+
+    def listed_by(self, reference: Reference) -> str:
+        """Return how a feature of it is listed: `*` for its whole group, the name of its family, nothing for itself."""
+        return self._private["_by"].get(_address(reference), "") if isinstance(reference, Feature) else ""
 
     def evolve(  # noqa: PLR0913 - likewise
         self,
@@ -110,15 +117,23 @@ class FeatureSet(Declaration):
                 known = [column_of(feature) for feature in self.features]
                 refuse(Problem("Unknown feature", what, place(), did_you_mean(_shown(wanted), known)))
             kept = [feature for feature in kept if feature not in found]
-        return FeatureSet(
+        # A group that is listed has what its owner has added since, so that to add this as well is to say it twice.
+        added = [each for each in _references("add", add, version) if not self._has_by_list(kept, each)]
+        made = FeatureSet(
             self.name,
             version=version,
-            features=[*kept, *_references("add", add, version)],
+            features=[*kept, *added],
             description=self.description if description is None else description,
             protect=protect,
             deprecated=deprecated,
             renamed_from=self.renamed_from if self.valid else None,
         )
+        made._private["_by"] = {**self._private["_by"], **_listed_by(add)}
+        return made
+
+    def _has_by_list(self, kept: Sequence[Reference], added: Reference) -> bool:
+        """Return whether a feature is there already, by way of a group or a family that is listed."""
+        return any(self.listed_by(each) and _is(each, added) for each in kept)
 
 
 class Model(Declaration):
@@ -177,6 +192,18 @@ def _chosen(features: Any) -> Any:
         return features
     row = listed(features)
     return tuple(feature for selected in row for feature in features_of(selected)) if isinstance(row, tuple) else row
+
+
+def _listed_by(features: Any) -> dict[str, str]:
+    """Return by what features are listed that are not listed by themselves: `*` for a group, or the name of a family."""
+    found: dict[str, str] = {}
+    row = () if isinstance(features, Feature | FeatureAlias | str | type) else listed(features)
+    for selected in row if isinstance(row, tuple) else ():
+        if isinstance(selected, type) and issubclass(selected, FeatureGroup):
+            found.update((feature.address, "*") for feature in selected.declaration.features.values())
+        elif isinstance(selected, Feature) and selected.windows and selected.joined:
+            found.update((feature.address, feature.family_name) for feature in selected.each())
+    return found
 
 
 def features_of(selected: Any) -> Sequence[Reference]:

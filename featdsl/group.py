@@ -26,6 +26,7 @@ from featdsl.declaration import (
     Name,
     SourceColumn,
     Texts,
+    is_applied,
     listed,
     mapping,
     place,
@@ -112,10 +113,19 @@ class _GroupType(type):
                 where = place()
                 warnings.warn_explicit(said, DeprecatedWarning, where.file, where.line)
                 return feature
+        if declared is not None and not declared.foreign and is_applied(f"{declared.name}.{name}"):
+            return _removed(declared, name)
         raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
 
     def __repr__(cls) -> str:
         return f"<FeatureGroup {cls.declaration.name}>" if "declaration" in cls.__dict__ else super().__repr__()
+
+
+def _removed(group: GroupDeclaration, name: str) -> Feature[Any]:
+    """Return what stands for an applied feature that a group declares no more: a plan tells who still lists it."""
+    feature: Feature[Any] = Feature("VARCHAR")
+    feature.join(group, name)
+    return feature
 
 
 MYPY = False  # mypy takes a variable of this name for True

@@ -122,7 +122,7 @@ def _blocks_of(at: Sides, gone: Definition, today: date) -> Iterator[Block]:
         what = f"{_named(gone)} is promised to stay until {deprecation.remove_after}."
         yield _block("deprecated", gone, what, f"Put it back, and remove it from {deprecation.remove_after} on.")
     if pins := _pins(at, gone):
-        what = f"{_named(gone)} is pinned by {_by_owner(pins, gone)}."
+        what = f"{_named(gone)} is pinned by {_by_owner(pins, gone, placed=True)}."
         yield _block("pinned", gone, what, "Put it back until they have moved to a version without it.")
     if users := list(_users(at.others, gone)):
         what = f"{_named(gone)} is used by {_by_owner(users, gone)}."
@@ -155,14 +155,18 @@ def _goes_with_group(at: Sides, gone: Definition) -> bool:
 
 
 def _pins(at: Sides, gone: Definition) -> list[Definition]:
-    """Return the set versions of other teams and projects that go on to pin a feature, and the models that train on them."""
+    """Return the set versions that go on to pin a feature, and the models that train on them.
+
+    Those of its own team count where they list it by itself: such a list cannot be imported without the feature.
+    """
     if gone.kind != "feature":
         return []
     whose = (gone.project, gone.owner)
     holders: list[Definition] = [
         each
         for each in at.after.sets.values()
-        if (each.project, each.owner) != whose and any(member.feature == address(gone) for member in each.members)
+        for member in each.members
+        if member.feature == address(gone) and ((each.project, each.owner) != whose or not member.by)
     ]
     return [*holders, *(model for each in holders for model in _users(at.after, each))]
 
@@ -289,14 +293,17 @@ def _named(definition: Definition) -> str:
     return f"{definition.kind} {address(definition)}"
 
 
-def _by_owner(definitions: Sequence[Definition], thing: Definition) -> str:
+def _by_owner(definitions: Sequence[Definition], thing: Definition, *, placed: bool = False) -> str:
     """Return who uses a thing, under their teams, and under their project where that is another one than the thing's.
 
-    It reads `lending (set credit_risk@1, model loan_default); risk of project loans (model scorecard)`.
+    It reads `lending (set credit_risk@1, model loan_default); risk of project loans (model scorecard)`. A set is `placed`
+    by its file and line as well.
     """
     teams: dict[tuple[str, str], list[str]] = defaultdict(list)
     for each in definitions:
-        teams[each.owner, each.project if each.project != thing.project else ""].append(_named(each))
+        teams[each.owner, each.project if each.project != thing.project else ""].append(
+            f"{_named(each)} at {each.origin}" if placed and each.kind == "set" else _named(each)
+        )
     told = (
         (f"{team} of project {project}" if project else team, teams[team, project]) for team, project in sorted(teams)
     )

@@ -10,7 +10,7 @@ import marshal
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,8 +43,11 @@ class Loaded:
     """The text of each macro file, by its path."""
 
 
-def load(project: Project) -> Loaded:
-    """Return what the project's features package declares now, whatever was imported before."""
+def load(project: Project, applied: Container[str] = ()) -> Loaded:
+    """Return what the project's features package declares now, whatever was imported before.
+
+    `applied` are the addresses of features that the registry has.
+    """
     if not project.features.is_dir():
         problem = Problem(
             "No features here",
@@ -62,7 +65,7 @@ def load(project: Project) -> Loaded:
             )
         )
     found = modules.find(project.features)
-    with collecting() as collector, _importing_afresh(project) as finder, printing.aside():
+    with collecting(applied) as collector, _importing_afresh(project) as finder, printing.aside():
         for module in found.names:
             finder.attempt(module)
     problems = (*found.problems, *finder.problems, *collector.problems)

@@ -157,7 +157,8 @@ def make_plan_against(project: Project, exported: Exported, select: Sequence[str
 
 
 def _declared(project: Project, registry: foreign.Registry, memory: Memory) -> Declared:
-    loaded = loader.load(project)
+    applied = registry.snapshot.catalog.features
+    loaded = loader.load(project, {name for name, each in applied.items() if each.project == project.name})
     rows = _rows(project, loaded.declarations)
     hashes = {name: digest for name, (digest, _) in rows.items()}
     known = foreign.known(loaded.declarations, registry, project.name)

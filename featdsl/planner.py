@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import graph, guards, impact, renames, steps, subset
+from featdsl import frozen, graph, guards, impact, renames, steps, subset
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -58,6 +58,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     others = snapshot.catalog.without(before, target)
     _refuse_shared_views(others, target)
     changes = compare(before, target)
+    listed = () if earlier else frozen.notices(changes, catalog, target)
     versions = steps.versions_of(snapshot, target, project, earlier)
     planned = _planned(changes, before, target, versions, others)
     sides = steps.Sides(written, written_own, snapshot, before, target, others)
@@ -73,7 +74,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
         policy=guards.policy(snapshot, target, project),
         blocks=guards.blocks(at, planned, today or datetime.now(UTC).date()),
         approvals=guards.approvals(at, planned),
-        notices=(*guards.notices(at), *renames.probable(changes, before, target)),
+        notices=(*guards.notices(at), *renames.probable(changes, before, target), *listed),
         changes=planned,
         untouched=impact.untouched(before, target, planned),
         kept=impact.kept(held_by, live, snapshot.tables),
@@ -217,9 +218,9 @@ def _with_pins(snapshot: Snapshot, catalog: Catalog) -> Catalog:
         applied = snapshot.catalog.sets.get(name)
         if applied is None:
             continue
-        if {member_text(member) for member in applied.members} != {member_text(m) for m in declared.members}:
+        if not frozen.is_same(applied, declared, snapshot.catalog, catalog):
             problems.append(_edited(applied, declared, catalog))
-        sets[name] = replace(declared, members=applied.members)
+        sets[name] = replace(declared, members=frozen.kept(applied, declared))
     if problems:
         raise DeclarationError(problems)
     return replace(catalog, sets=sets)

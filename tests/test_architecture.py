@@ -131,6 +131,7 @@ LAYERS = {
         "renames",
         "subset",
         "steps",
+        "frozen",
         "planner",
         "planfile",
         "codeowners",

@@ -415,7 +415,7 @@ def test_a_feature_that_another_teams_set_pins_is_not_removed(applied: Workspace
     text = (applied.root / TEAM).read_text()
     applied.write({TEAM: text[: text.index("    income")]})
 
-    said = "feature user_profile.income is pinned by mortgages of project loans (set credit_risk@1, set credit_risk@2, model loan_default)."
+    said = "feature user_profile.income is pinned by mortgages of project loans (set credit_risk@1 at features/lending/__init__.py:12, set credit_risk@2 at features/lending/__init__.py:13, model loan_default)."
     assert blocks(applied) == [("pinned", "feature user_profile.income", said)]
     assert "Still pinned" in featdsl(applied, "apply", "--yes", code=3)
 
@@ -426,7 +426,7 @@ def test_a_whole_group_is_not_removed_while_a_feature_of_it_is_pinned(applied: W
     text = (applied.root / USERS).read_text()
     applied.write({USERS: text[: text.index("class")] + "\n".join([SETS.splitlines()[0], SETS.splitlines()[2], ""])})
 
-    said = "feature affordability.monthly is pinned by mortgages of project loans (set credit_risk@2)."
+    said = "feature affordability.monthly is pinned by mortgages of project loans (set credit_risk@2 at features/lending/__init__.py:13)."
     assert blocks(applied) == [("pinned", "feature affordability.monthly", said)]
 
 
@@ -436,7 +436,7 @@ def test_a_pin_of_ones_own_team_in_another_project_counts_as_well(applied: Works
     text = (applied.root / USERS).read_text()
     applied.write({USERS: text[: text.index("class")] + "\n".join([SETS.splitlines()[0], SETS.splitlines()[2], ""])})
 
-    said = "feature affordability.monthly is pinned by lending of project loans (set credit_risk@2)."
+    said = "feature affordability.monthly is pinned by lending of project loans (set credit_risk@2 at features/lending/__init__.py:13)."
     assert blocks(applied) == [("pinned", "feature affordability.monthly", said)]
 
 
