@@ -81,7 +81,8 @@ class Applied:
             alike = self._alike(other, declared)
             return _as(other, declared) if alike else revised(declared, fingerprint=_apart(own, declared.sql))
         if self._alike(was, declared):
-            now = of(revised(declared, sql=was.sql) if _columns(was) == _columns(declared) else declared)
+            inputs = declared.inputs if _columns(was) == _columns(declared) else was.inputs
+            now = of(revised(declared, sql=was.sql, inputs=inputs))
             if now == _made(lambda: made_of(was)):
                 return _as(was, declared)
         return declared
