@@ -183,7 +183,7 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
     if columns is None:
         return
     found = {column.name.lower(): column for column in columns}
-    roles = [("timestamp", source.timestamp), ("available_at", source.available_at)]
+    roles = [("timestamp", source.timestamp), ("available_at", source.available_at), ("valid_to", source.valid_to)]
     for role, wanted in [*roles, *(("tie_break", column) for column in source.tie_breaks)]:
         if wanted is None:
             continue
@@ -213,7 +213,7 @@ def _time_hint(column: str, dtype: str) -> str:
 
 def _check_reading(check: _Check, source: SourceDefinition, found: Mapping[str, Column]) -> None:
     """Refuse a way of reading times that none of the source's times needs."""
-    times = [found[name.lower()] for name in source.times if name.lower() in found]
+    times = [found[name.lower()] for name in [*source.times, source.valid_to or ""] if name.lower() in found]
     if source.time_unit and times and not any(timeunits.is_number(time.dtype) for time in times):
         listed = " and ".join(f"{time.name} is {time.dtype}" for time in times)
         what = f'source {source.name}: time_unit="{source.time_unit}" is for times that are numbers, but {listed}.'

@@ -149,7 +149,9 @@ def draw(
 
 def compare(connection: DuckDBPyConnection, unit: Unit, versions: Versions, look: Look) -> Iterator[Shift]:
     """Yield how the values of each feature of a unit move, at all rows that either of its definitions has."""
-    rows = selects.moments(look.sides or (unit.old, unit.new), expiring=unit.old.ttl != unit.new.ttl)
+    rows = selects.moments(
+        look.sides or (unit.old, unit.new), expiring=(unit.old.ttl, unit.old.ends) != (unit.new.ttl, unit.new.ends)
+    )
     if look.kept:
         keys = _listed(unit.keys)
         rows = f"SELECT * FROM ({rows}) WHERE {keys if len(unit.keys) == 1 else f'({keys})'} IN (SELECT {keys} FROM {look.kept})"

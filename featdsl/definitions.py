@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 from featdsl.durations import Length
 from featdsl.errors import Origin
 from featdsl.instants import Clock
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO
 from featdsl.rules import Expectation, GroupRule
 from featdsl.timereading import TimeReading
 from featdsl.timeunits import TimeUnit
@@ -85,6 +85,7 @@ class SourceDefinition:
     function: FunctionDefinition | None = None
     timestamp: str | None
     available_at: str | None = None
+    valid_to: str | None = None
     tie_break: str | tuple[str, ...] | None
     lookback: int | None = None
     time_unit: TimeUnit | None = None
@@ -118,7 +119,8 @@ class SourceDefinition:
     @property
     def clock(self) -> Clock:
         """The clock that loses nothing of its times."""
-        return "TIMESTAMP_NS" if any(self.reading.is_fine(self.dtype(name)) for name in self.times) else "TIMESTAMP"
+        read = [*self.times, *([self.valid_to] if self.valid_to else [])]
+        return "TIMESTAMP_NS" if any(self.reading.is_fine(self.dtype(name)) for name in read) else "TIMESTAMP"
 
     def instant(self, name: str, clock: Clock) -> str:
         """Return the SQL of the instant that one of its columns tells, in UTC and in a clock."""
@@ -226,7 +228,8 @@ class FeatureDefinition:
     """One feature at one fingerprint, with all that a reader needs to look its values up.
 
     `keys` are the entity's key columns, `timed` whether values have event timestamps, `clock` how fine these are, `late`
-    whether they tell when rows were known, with the rows' own times beside; `time_unit` is what the times of its source
+    whether they tell when rows were known, with the rows' own times beside; `ends` whether they tell when
+    a row ends; `time_unit` is what the times of its source
     count, where they are numbers; `ttl` is in seconds, `table` the stored
     table. A derived feature has `inputs` and is computed when read; `reads` names the columns of the source
     or of the inputs that its SQL uses, `roots` the columns of stored data that these come from.
@@ -261,6 +264,7 @@ class FeatureDefinition:
     timed: bool
     clock: Clock = "TIMESTAMP"
     late: bool = False
+    ends: bool = False
     time_unit: TimeUnit | None = None
     ttl: int | None
     adhoc: bool = False
@@ -307,6 +311,11 @@ class FeatureDefinition:
         """The columns of times in its table."""
         names = [EVENT_TIMESTAMP] * self.timed + [SOURCE_TIMESTAMP] * self.late
         return tuple(Column(name=name, dtype=self.clock) for name in names)
+
+    @property
+    def bounds(self) -> tuple[Column, ...]:
+        """The columns in its table of times and of when rows end."""
+        return (*self.times, *([Column(name=VALID_TO, dtype=self.clock)] if self.ends else []))
 
 
 @dataclass(frozen=True, kw_only=True)

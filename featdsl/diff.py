@@ -144,6 +144,7 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
         *_if_other("timezone", "definition", old.timezone or "none", new.timezone or "none"),
         *_if_other("ambiguous", "definition", old.ambiguous, new.ambiguous),
         *_if_other("available_at", "definition", old.available_at or "none", new.available_at or "none"),
+        *_if_other("valid_to", "definition", old.valid_to or "none", new.valid_to or "none"),
         *_if_other("tie_break", "definition", ", ".join(old.tie_breaks) or "none", ", ".join(new.tie_breaks) or "none"),
     ]
     if old.sql != new.sql and _meaning(old.sql, query=True) != _meaning(new.sql, query=True):

@@ -324,7 +324,8 @@ def _function(function: FunctionDefinition | None) -> dict[str, Any]:
 def _reading(source: SourceDefinition) -> dict[str, Any]:
     """Return what a source says of how its times are read."""
     zone = {"timezone": source.timezone, "ambiguous": source.ambiguous} if source.timezone else {}
-    return {**({"time_unit": source.time_unit} if source.time_unit else {}), **zone}
+    said = {"valid_to": source.valid_to, "time_unit": source.time_unit}
+    return {**{name: value for name, value in said.items() if value}, **zone}
 
 
 def _columns(columns: Iterable[Any]) -> dict[str, str]:

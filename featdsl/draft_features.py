@@ -66,7 +66,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     features = draft.applied.totals_of([feature for feature in found if feature is not None])
     stored = [feature for feature in features if not feature.request]
     timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, stored))
-    late = bool(source and source.available_at)
+    late, ends = bool(source and source.available_at), bool(source and source.valid_to)
     if source is None:
         _refuse_no_entities(draft, group, features)
     members = {feature.address: _member(feature) for feature in features}
@@ -75,7 +75,9 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     for feature in stored:
         table = events if feature.window else values
         unit = source.time_unit if source else None
-        draft.features[feature.address] = revised(feature, table=table, timed=timed, late=late, time_unit=unit)
+        draft.features[feature.address] = revised(
+            feature, table=table, timed=timed, late=late, ends=ends and not feature.window, time_unit=unit
+        )
     for feature in features:
         if feature.request:
             timed = any(each.timed for each in _read(draft, [feature]))

@@ -81,6 +81,7 @@ def _add_source(
         columns=columns,
         timestamp=source.timestamp,
         available_at=source.available_at,
+        valid_to=source.valid_to,
         tie_break=_tie_break(source),
         lookback=seconds(source.lookback) if source.lookback else None,
         time_unit=source.time_unit,
@@ -115,7 +116,7 @@ def _tie_break(source: Source) -> str | tuple[str, ...] | None:
 
 def _reading(source: SourceDefinition) -> dict[str, str]:
     """Return what a source says of how its times are read."""
-    said = {"time_unit": source.time_unit, "timezone": source.timezone}
+    said = {"time_unit": source.time_unit, "timezone": source.timezone, "valid_to": source.valid_to}
     # What is refused has no value, so only the two that choose one change values.
     if source.ambiguous != "refuse":
         said["ambiguous"] = source.ambiguous

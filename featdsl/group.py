@@ -38,7 +38,7 @@ from featdsl.entity import Entity
 from featdsl.errors import DeprecatedWarning, FeatureNotFoundError, Problem
 from featdsl.expect import Ages, MaxAge, Rows, Unique, Uniques, Volumes
 from featdsl.feature import Feature, FeatureAlias
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, did_you_mean, snake_case
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO, did_you_mean, snake_case
 from featdsl.reasons import shown
 from featdsl.request import Request
 from featdsl.source import Source
@@ -309,18 +309,27 @@ class GroupDeclaration(Declaration):
             raise ValueError("ttl= and keys= belong to a group over a source; its inputs have theirs")
         if not self.features:
             raise ValueError("the group has no features")
+        self._refuse_taken()
         keys = self.entity.keys if self.entity else {}
-        for taken in sorted({"declaration"} & self.features.keys()):
-            raise ValueError(f"{taken!r} is an attribute of every group; give the feature another name")
-        times = {EVENT_TIMESTAMP, SOURCE_TIMESTAMP} if self.source and self.source.available_at else {EVENT_TIMESTAMP}
-        for taken in sorted({*times, *keys} & self.features.keys()):
-            raise ValueError(f"{taken!r} is a column of the group's table already; give the feature another name")
         for taken in sorted({*keys, *self.features} & {name for each in self.requests for name in each.columns}):
             what = "a key of the entity" if taken in keys else "a feature of the group"
             raise ValueError(f"the request {taken!r} has the name of {what}; give it another one")
         for unknown in sorted(self.keys.keys() - keys):
             raise ValueError(f"keys= renames {unknown!r}, which is no key of the entity; its keys are {sorted(keys)}")
         return self
+
+    def _refuse_taken(self) -> None:
+        """Refuse names that something else of the group has."""
+        keys = self.entity.keys if self.entity else {}
+        for taken in sorted({"declaration"} & self.features.keys()):
+            raise ValueError(f"{taken!r} is an attribute of every group; give the feature another name")
+        times = {EVENT_TIMESTAMP}
+        times |= {SOURCE_TIMESTAMP} if self.source and self.source.available_at else set()
+        times |= {VALID_TO} if self.source and self.source.valid_to else set()
+        for taken in sorted({*times, *keys} & self.features.keys()):
+            raise ValueError(f"{taken!r} is a column of the group's table already; give the feature another name")
+        for taken in sorted(times & keys.keys()):
+            raise ValueError(f"{taken!r} is a column of the group's table already; give the entity's key another name")
 
     @property
     def references(self) -> tuple[Reference, ...]:

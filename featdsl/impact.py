@@ -93,7 +93,7 @@ def _reads(
     if group is None or group.source is None or group.source not in sources:
         return False
     source, renamed = sources[group.source], dict(group.keys)
-    used = [*feature.reads, *feature.order, *source.times, *source.tie_breaks]
+    used = [*feature.reads, *feature.order, *source.times, *filter(None, [source.valid_to]), *source.tie_breaks]
     used += [renamed.get(key.name, key.name) for key in feature.keys]
     return any((source.name, column.lower()) in columns for column in used)
 

@@ -11,6 +11,9 @@ EVENT_TIMESTAMP = "event_timestamp"
 SOURCE_TIMESTAMP = "source_timestamp"
 """The rows' own time in the tables of sources with `available_at=`, whose event timestamps tell when rows were known."""
 
+VALID_TO = "valid_to"
+"""The column of a stored table that tells when its rows end, of a source with `valid_to=`; NULL in those that do not."""
+
 UNTIL = "#until"
 """The column of a stored table that tells when the next row of its entity takes over; infinite in the last one."""
 

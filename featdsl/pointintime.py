@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from featdsl import windows
 from featdsl.definitions import Column, FeatureDefinition
 from featdsl.instants import LAST, is_younger, widened
-from featdsl.names import EVENT_TIMESTAMP, UNTIL, quote
+from featdsl.names import EVENT_TIMESTAMP, UNTIL, VALID_TO, quote
 from featdsl.windows.family import Asked, Way, call_of
 from featdsl.windows.totals import columns_of
 
@@ -327,7 +327,7 @@ def _apart(query: _Layers, number: int, alias: str, stored: str, features: Seque
     """Return what stands after JOIN where a lookup is made apart: what it finds for each row of the layer before."""
     before = len(query.layers) - 1
     name = f"s{number}" if before == 0 else f"s{number}l{before}"  # no other layer's
-    columns = dict.fromkeys([*(time.name for time in features[0].times), *(each.column for each in features)])
+    columns = dict.fromkeys([*(time.name for time in features[0].bounds), *(each.column for each in features)])
     listed = ", ".join(f"{alias}.{quote(column)}" for column in columns)
     found = f"  SELECT {query.last}.{quote(ROW)}, {listed}\n  FROM {query.last}\n  JOIN {stored}"
     query.after.setdefault(before, []).append(f"{name} AS (\n{found}\n)")
@@ -364,7 +364,7 @@ def _banded(stored: str, bands: Bands) -> str:
 
 def _select(keys: Iterable[str], features: Sequence[FeatureDefinition], further: Iterable[str]) -> str:
     """Return the columns of a stored table that a lookup reads."""
-    columns = [*keys, *(time.name for time in features[0].times), *further]
+    columns = [*keys, *(time.name for time in features[0].bounds), *further]
     columns += dict.fromkeys(feature.column for feature in features)
     return f"SELECT {', '.join(map(quote, columns))} FROM tables.{quote(features[0].table)}"
 
@@ -376,11 +376,14 @@ def _time(query: _Layers, feature: FeatureDefinition) -> str:
 
 def _value(query: _Layers, alias: str, feature: FeatureDefinition) -> str:
     value = f"{alias}.{quote(feature.column)}"
-    if feature.ttl is None or not feature.timed:
-        return value
-    own = f"{alias}.{feature.times[-1].name}"
-    young = is_younger(own, _time(query, feature), feature.ttl, feature.clock)
-    return f"CASE WHEN {young} THEN {value} END"
+    holds = []
+    if feature.ttl is not None and feature.timed:
+        own = f"{alias}.{feature.times[-1].name}"
+        holds.append(is_younger(own, _time(query, feature), feature.ttl, feature.clock))
+    if feature.ends:
+        end = f"{alias}.{VALID_TO}"
+        holds.append(f"({end} IS NULL OR {_time(query, feature)} < {end})")
+    return f"CASE WHEN {' AND '.join(holds)} THEN {value} END" if holds else value
 
 
 def _derive(query: _Layers, feature: FeatureDefinition, roles: Roles) -> None:

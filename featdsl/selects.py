@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from featdsl import instants
+from featdsl import datafaults, instants
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, SOURCE_TIMESTAMP, UNTIL, quote
+from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, SOURCE_TIMESTAMP, UNTIL, VALID_TO, literal, quote
 from featdsl.pointintime import Read, Roles, Spine, Versions, Want, Ways, cast, compile_sql, reads, sliding, tables_of
 from featdsl.windows.family import Call, call_of, stored
 from featdsl.windows.totals import columns_of, count_column
@@ -26,7 +26,7 @@ def identity(features: Sequence[FeatureDefinition]) -> list[str]:
 def columns(features: Sequence[FeatureDefinition]) -> tuple[Column, ...]:
     """Return the columns of a group's values: those that its table stores, where it has no windows."""
     windowed = any(feature.window for feature in features)
-    times = features[0].times[:1] if windowed else features[0].times
+    times = features[0].times[:1] if windowed else features[0].bounds
     return (*features[0].keys, *times, *(Column(name=each.name, dtype=each.dtype) for each in features))
 
 
@@ -128,6 +128,7 @@ def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], so
     times = [source.instant(name, clock) for name in source.times]
     told = [*([_KNOWN] if source.available_at else []), *times]
     listed += [f"{time} AS {column.name}" for time, column in zip(told, features[0].times, strict=False)]
+    listed += [f"{_end(source, keys, clock)} AS {VALID_TO}"] if source.valid_to else []
     listed += [f"{cast(feature.sql, feature.dtype)} AS {quote(feature.column)}" for feature in features]
     rows = "\n".join(["SELECT", _lines(listed), *_answers(source, keys, times)])
     if source.timestamp:
@@ -141,6 +142,23 @@ def base_table(group: GroupDefinition, features: Sequence[FeatureDefinition], so
     return "\n".join([rows, *_sorted(features)])
 
 
+def _end(source: SourceDefinition, keys: Sequence[str], clock: instants.Clock) -> str:
+    """Return when a row ends, NULL where it does not; one that ends before its timestamp raises a fault."""
+    column, begin = source.valid_to or "", source.timestamp or ""
+    end, since = source.instant(column, clock), source.instant(begin, clock)
+    told = [(literal(f", {key[1:-1]} = "), key) for key in keys]
+    of = "".join(f" || {text} || CAST({key} AS VARCHAR)" for text, key in told)
+    named = f"({quote(column)} || {literal(f', before its {begin} ')} || {quote(begin)}{of})"
+    early = datafaults.raising(
+        "Row ends before it begins",
+        f"{column} is",
+        named,
+        "",
+        "Correct the data, or leave such rows out in a Source(sql=...).",
+    )
+    return f"CASE WHEN {end} < {since} THEN {early} ELSE nullif({end}, {clock} 'infinity') END"
+
+
 def _compared(features: Sequence[FeatureDefinition]) -> list[str]:
     """Return the columns in which rows of one entity and time are compared: equal in all, they are one row."""
     values = [
@@ -150,7 +168,7 @@ def _compared(features: Sequence[FeatureDefinition]) -> list[str]:
         else quote(each.column)
         for each in features
     ]
-    return [*([SOURCE_TIMESTAMP] if features[0].late else []), *values]
+    return [*(column.name for column in features[0].bounds if column.name != EVENT_TIMESTAMP), *values]
 
 
 def _unless_next(columns: Iterable[str], order: str) -> str:
@@ -169,7 +187,12 @@ def _answers(source: SourceDefinition, keys: Sequence[str], times: Sequence[str]
     """
     present = [*keys, *(quote(name) for name in source.times)]
     relation = f"{SOURCE_SCHEMA}.{quote(source.name)}"
-    where = [f"WHERE {' AND '.join(f'{column} IS NOT NULL' for column in present)}"] if present else []
+    conditions = [f"{column} IS NOT NULL" for column in present]
+    if source.valid_to and not source.available_at:
+        # What ends when it begins never holds: exports of histories have it where a row was replaced at once.
+        clock = source.clock
+        conditions.append(f"{source.instant(source.valid_to, clock)} IS DISTINCT FROM {times[0]}")
+    where = [f"WHERE {' AND '.join(conditions)}"] if conditions else []
     rows, told = [f"FROM {relation}", *where], present
     if source.timezone and (source.available_at or source.tie_break):
         # Local times are not in the order of their instants: one that never comes counts on from before the gap.
@@ -293,7 +316,7 @@ def _held(feature: FeatureDefinition, own: _Own, wants: Sequence[Want], versions
 def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
     """Return the relation of a stored table's keys and times; where values expire, those times count as well."""
     table = f"tables.{quote(feature.table)}"
-    if feature.ttl is None and feature.clock == clock and feature.window is None:
+    if feature.ttl is None and not feature.ends and feature.clock == clock and feature.window is None:
         return table
     names = "".join(f"{quote(key.name)}, " for key in feature.keys)
     times = [EVENT_TIMESTAMP]
@@ -301,6 +324,9 @@ def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
         expiry = instants.after(feature.times[-1].name, feature.ttl, feature.clock)
         # A row may be known only when it has expired already: then it is the answer for no time at all.
         times.append(f"greatest({EVENT_TIMESTAMP}, {expiry})" if feature.late else expiry)
+    if feature.ends:
+        end = f"coalesce({VALID_TO}, {EVENT_TIMESTAMP})"
+        times.append(f"greatest({EVENT_TIMESTAMP}, {end})" if feature.late else end)
     listed = times if feature.clock == clock else [instants.widened(time) for time in times]
     selects = [f"{names}{time}{'' if time == EVENT_TIMESTAMP else f' AS {EVENT_TIMESTAMP}'}" for time in listed]
     distinct = "DISTINCT " if len(selects) == 1 else ""
@@ -374,7 +400,7 @@ def values(
         table = f"tables.{quote(features[0].table)}"
         if all(each.column == each.name for each in features):
             return table
-        around = [quote(column) for column in [*identity(features), *([SOURCE_TIMESTAMP] if features[0].late else [])]]
+        around = [quote(column.name) for column in (*features[0].keys, *features[0].bounds)]
         named = [f"{quote(each.column)} AS {quote(each.name)}" for each in features]
         return f"(SELECT {', '.join([*around, *named])} FROM {table})"
     at = ", ".join(quote(column) for column in identity(features))
@@ -454,7 +480,7 @@ def moments(features: Sequence[FeatureDefinition], *, expiring: bool) -> str:
         return _NO_COLUMNS
     parts = [
         f"SELECT {_quoted([*keys, EVENT_TIMESTAMP])} FROM "
-        f"{_times(each if expiring else replace(each, ttl=None), clock)}"
+        f"{_times(each if expiring else replace(each, ttl=None, ends=False), clock)}"
         if timed
         else f"SELECT {_quoted(keys)} FROM tables.{quote(each.table)}"
         for each in features

@@ -33,6 +33,7 @@ _ENDINGS: dict[str, Format] = {
 
 _OF_TIMES = {
     "available_at": "tells when the row of a timestamp became known",
+    "valid_to": "tells when the row of a timestamp ends",
     "lookback": "tells how late the row of a timestamp may come",
     "time_unit": "says what the numbers of a timestamp count",
     "timezone": "says whose clocks show a timestamp",
@@ -105,7 +106,9 @@ class Source(Declaration):
     day 0 at that start and days before it negative, and `time_unit="s"` epoch seconds. Where times without a zone are local ones, `timezone="Europe/Berlin"` says of which
     zone; when clocks are set back a time comes twice, and `ambiguous="earlier"` or `"later"` says which one it is: without it
     such a time is a data error, as is one that never comes. `available_at` names the column that tells when a row became known:
-    before that it does not count, and one that is NULL never does. Of two rows with the same entity and timestamp the
+    before that it does not count, and one that is NULL never does. `valid_to` names the column
+    that tells when a row ends: from then on, until a later row begins, its features are NULL; a row where it is NULL does not
+    end. One that ends before its timestamp is a data error. Of two rows with the same entity and timestamp the
     one that was known last wins, once it is known, and else the one with the greatest `tie_break` column; of several,
     `tie_break=("version", "id")`, the first decides first. Rows that nothing tells apart are a data error unless
     they are equal in every feature, for then they are one row. Rows of a database
@@ -127,6 +130,7 @@ class Source(Declaration):
     columns: dict[SourceColumn, DType] | None = None
     timestamp: SourceColumn | None = None
     available_at: SourceColumn | None = None
+    valid_to: SourceColumn | None = None
     tie_break: Annotated[tuple[SourceColumn, ...], BeforeValidator(_ordered)] = ()
     lookback: Duration | None = None
     time_unit: Annotated[TimeUnit | None, BeforeValidator(_unit)] = None
@@ -149,6 +153,7 @@ class Source(Declaration):
         columns: Mapping[str, type[Any] | str] | None = None,
         timestamp: str | None = None,
         available_at: str | None = None,
+        valid_to: str | None = None,
         tie_break: str | Sequence[str] | None = None,
         lookback: str | timedelta | None = None,
         time_unit: str | None = None,
@@ -160,7 +165,7 @@ class Source(Declaration):
         given = {
             "name": name, "path": path, "format": format, "options": mapping(options), "table": table,
             "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
-            "available_at": available_at, "tie_break": tie_break,
+            "available_at": available_at, "valid_to": valid_to, "tie_break": tie_break,
             "lookback": lookback, "time_unit": time_unit, "timezone": timezone,
             "ambiguous": ambiguous, "description": description,
         }  # fmt: skip
