@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         StoreError,
         UnreachableError,
     )
-    from featdsl.expect import Expect, MaxAge, Rows, Unique
+    from featdsl.expect import Between, Expect, MaxAge, Rows, Stable, Unique
     from featdsl.feature import Feature, FeatureAlias
     from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
@@ -36,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AmbiguousFeatureError",
+    "Between",
     "DataError",
     "DeclarationError",
     "Deprecated",
@@ -57,6 +58,7 @@ __all__ = [
     "RequestError",
     "Rows",
     "Source",
+    "Stable",
     "StoreError",
     "Unique",
     "UnreachableError",
@@ -66,6 +68,8 @@ __all__ = [
 _MODULES = {
     "Deprecated": "deprecated",
     "Entity": "entity",
+    "Between": "expect",
+    "Stable": "expect",
     "Expect": "expect",
     "Feature": "feature",
     "FeatureAlias": "feature",

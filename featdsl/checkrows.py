@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl import engine, instants, selects
+from featdsl import distributions, engine, instants, selects
 from featdsl.definitions import Catalog, FeatureDefinition
 from featdsl.errors import DataError, Problem
 from featdsl.names import EVENT_TIMESTAMP, quote
 from featdsl.plan import CheckRows
-from featdsl.rules import Expectation, Freshness, Rule, Uniqueness, Volume
+from featdsl.rules import Distribution, Expectation, Freshness, Rule, Stability, Uniqueness, Volume
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -20,14 +20,29 @@ Versions = Mapping[tuple[str, str], FeatureDefinition]
 
 def declared(catalog: Catalog, group: str) -> list[tuple[str, Rule]]:
     """Return the rules of the features of a group, and of all its rows, each with the address of what it is of."""
-    of_features = [(feature.address, rule) for feature in catalog.stored_members_of(group) for rule in feature.expect]
+    stored = catalog.stored_members_of(group)
+    of_features = [(each.address, rule) for each in stored for rule in (*each.expect, *each.whole)]
     return [*of_features, *((group, rule) for rule in catalog.groups[group].rules)]
 
 
-def check(catalog: Catalog, group: str, ruled: tuple[str, Rule], versions: Versions, since: str = "") -> CheckRows:
+def can_be_run(rule: Rule, since: str, before: FeatureDefinition | None) -> bool:
+    """Return whether there is something to compare with, where a rule compares the values of two builds."""
+    return not isinstance(rule, Stability) or bool(rule.reference or since or before)
+
+
+def check(  # noqa: PLR0913 - what it may be compared with
+    catalog: Catalog,
+    group: str,
+    ruled: tuple[str, Rule],
+    versions: Versions,
+    since: str = "",
+    *,
+    before: FeatureDefinition | None = None,
+) -> CheckRows:
     """Return the check of one rule of a group.
 
-    Of what is told of single rows only those from a time on are looked at, where its SQL is given.
+    Of what is told of single rows only those from a time on are looked at, where its SQL is given. A distribution is
+    compared with that of the feature as it was `before`, or with that of the rows before this time.
     """
     address, rule = ruled
     features = catalog.stored_members_of(group)
@@ -36,6 +51,13 @@ def check(catalog: Catalog, group: str, ruled: tuple[str, Rule], versions: Versi
         case Expectation():
             sql = selects.violations(features, versions, rule.condition, catalog.features[address].name, since)
             mend = "Correct the data or the feature's SQL, or relax its expect=."
+        case Distribution():
+            feature = catalog.features[address]
+            sql = distributions.outside(rule, feature.name, feature.dtype, selects.values(features, versions))
+            mend = "See what has changed in the data, or relax expect=Between(...)."
+        case Stability():
+            sql = _moved(rule, catalog.features[address], versions, since, before)
+            mend = "See what has changed in the data, or relax expect=Stable(...)."
         case Uniqueness():
             sql = _shared(features, versions, rule)
             mend = "Correct the data, or relax unique=."
@@ -47,7 +69,8 @@ def check(catalog: Catalog, group: str, ruled: tuple[str, Rule], versions: Versi
             mend = "See why rows are missing or too many, or relax rows=."
         case _:
             assert_never(rule)
-    wide = isinstance(rule, Expectation | Uniqueness)
+    wide = isinstance(rule, Expectation | Uniqueness | Distribution | Stability)
+    compared = {before.table} if isinstance(rule, Stability) and before and not rule.reference and not since else set()
     return CheckRows(
         address=address,
         kind=rule.kind,
@@ -55,10 +78,25 @@ def check(catalog: Catalog, group: str, ruled: tuple[str, Rule], versions: Versi
         name=rule.name,
         severity=rule.severity,
         sql=sql,
-        reads=tuple(sorted({each.table for each in features})) if wide else (table,),
+        reads=tuple(sorted({each.table for each in features} | compared)) if wide else (table,),
         mend=mend,
         origin=catalog.features[address].origin if address in catalog.features else catalog.groups[group].origin,
     )
+
+
+def _moved(
+    rule: Stability, feature: FeatureDefinition, versions: Versions, since: str, before: FeatureDefinition | None
+) -> str:
+    """Return the query of how far the values of a feature moved: new rows from older ones, or one build from another."""
+    values = selects.values([feature], versions)
+    if rule.reference or (before is None and not since):
+        return distributions.moved(rule, feature.name, feature.dtype, values, values)
+    if since:
+        new, old = (f"(SELECT * FROM {values} WHERE {EVENT_TIMESTAMP} {sign} {since})" for sign in (">=", "<"))
+        return distributions.moved(rule, feature.name, feature.dtype, new, old)
+    assert before is not None  # noqa: S101 - see above
+    renamed = f"(SELECT {quote(before.name)} AS {quote(feature.name)} FROM {selects.values([before], versions)})"
+    return distributions.moved(rule, feature.name, feature.dtype, values, renamed)
 
 
 def violations(step: CheckRows, connection: DuckDBPyConnection, *, most: int) -> tuple[int, list[dict[str, Any]]]:

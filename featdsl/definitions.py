@@ -11,7 +11,7 @@ from featdsl.durations import Length
 from featdsl.errors import Origin
 from featdsl.instants import Clock
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO
-from featdsl.rules import Expectation, GroupRule
+from featdsl.rules import Expectation, GroupRule, WholeRule
 from featdsl.timereading import TimeReading
 from featdsl.timeunits import TimeUnit
 from featdsl.zones import Ambiguous
@@ -250,6 +250,7 @@ class FeatureDefinition:
     dtype: str
     sql: str
     expect: tuple[Expectation, ...]
+    whole: tuple[WholeRule, ...] = ()
     function: FunctionDefinition | None = None
     reads: tuple[str, ...]
     roots: tuple[str, ...] = ()

@@ -191,7 +191,9 @@ def _feature_reasons(
             yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
-    yield from _if_other("expect", "metadata", _rules(old.expect, " and "), _rules(new.expect, " and "))
+    yield from _if_other(
+        "expect", "metadata", _rules((*old.expect, *old.whole), " and "), _rules((*new.expect, *new.whole), " and ")
+    )
 
 
 def _rules(rules: Iterable[Rule], between: str) -> str:

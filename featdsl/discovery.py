@@ -279,7 +279,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
                 "dtype": definition.dtype, "group": definition.group, "entity": definition.entity,
                 "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
                 "request": _columns(definition.request), "columns": list(definition.roots),
-                "expect": [str(rule) for rule in definition.expect], "tags": list(definition.tags),
+                "expect": [str(rule) for rule in (*definition.expect, *definition.whole)], "tags": list(definition.tags),
                 "ttl": durations.written(definition.ttl) if definition.ttl else None,
                 "window": str(definition.window) if definition.window else None,
                 "fingerprint": definition.fingerprint, "renamed_from": definition.renamed_from,

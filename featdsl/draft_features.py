@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from featdsl import expressions, fingerprints
+from featdsl import distributions, expressions, fingerprints
 from featdsl.applied import Keys
 from featdsl.definitions import (
     Column,
@@ -32,6 +32,7 @@ from featdsl.memory import Memory
 from featdsl.names import did_you_mean
 from featdsl.pointintime import reads
 from featdsl.pythonfeature import PythonFeature
+from featdsl.rules import Expectation
 from featdsl.window import LIFETIME
 
 
@@ -184,7 +185,13 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         text = call(function, feature.dtype) if function else None
     else:
         text = draft.rendered(address, feature.sql if feature.sql is not None else f'"{name}"', feature.origin, {})
-    expect = [draft.rendered(address, rule.condition, feature.origin, {}) for rule in feature.expect]
+    rules = [rule for rule in feature.expect if isinstance(rule, Expectation)]
+    whole = tuple(rule for rule in feature.expect if not isinstance(rule, Expectation))
+    for figure in [name for rule in whole for name in distributions.unfit(rule, feature.dtype)]:
+        what = f"{address} is {feature.dtype}, whose values have no {figure}."
+        mend = "Hold it to null_share= and distinct=, which every feature has."
+        draft.refuse(address, "Figure of no number", what, feature.origin, mend)
+    expect = [draft.rendered(address, rule.condition, feature.origin, {}) for rule in rules]
     conditions = tuple(condition for condition in expect if condition is not None)
     if text is None or len(conditions) < len(expect):
         return None
@@ -218,8 +225,9 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         sql=text,
         expect=tuple(
             replace(rule, condition=_of_itself(condition, feature))
-            for rule, condition in zip(feature.expect, conditions, strict=True)
+            for rule, condition in zip(rules, conditions, strict=True)
         ),
+        whole=whole,
         function=function,
         reads=reads,
         inputs=used if group.source is None else (),

@@ -12,7 +12,7 @@ from featdsl import window as windowing
 from featdsl.declaration import ColumnName, Declaration, DType, Name, Texts, length_of, mapping, place, remember
 from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
-from featdsl.expect import Expect, Expectations
+from featdsl.expect import Expectations, Expected
 from featdsl.names import is_column
 from featdsl.reasons import shown
 from featdsl.window import Closed, Rows, Shift, Span, Spans
@@ -26,7 +26,8 @@ class Feature(Declaration, Generic[T]):
     `dtype` is a Python type, or the text of a DuckDB type where Python has none (`"DECIMAL(18, 2)"`, `"FLOAT[384]"`,
     `"STRUCT(a INTEGER, b VARCHAR)"`). `sql` is an expression in DuckDB's dialect over the columns of the group's source,
     or over its `inputs`; left out, the column of the feature's own name. `expect` is a condition, or several, that every
-    stored row meets, as text or as `Expect(...)`; NULL meets all. Both may use Jinja.
+    stored row meets, as text or as `Expect(...)`; NULL meets all. Both may use Jinja. `Between(...)` and `Stable(...)` there
+    are rules on all of its values together.
     `name` is needed only where the feature is not an attribute of a class body. What is `protect`ed is not removed,
     `deprecated=Deprecated(...)` warns who uses it, and what was applied as `renamed_from` keeps its values and answers to
     its old name too.
@@ -80,7 +81,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Expect | Collection[str | Expect] = ...,
+        expect: Expected | Collection[Expected] = ...,
         tags: str | Collection[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
@@ -102,7 +103,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
-        expect: str | Expect | Collection[str | Expect] = ...,
+        expect: Expected | Collection[Expected] = ...,
         tags: str | Collection[str] = ...,
         name: str | None = ...,
         protect: bool = ...,
@@ -123,7 +124,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = None,
         description: str = "",
-        expect: str | Expect | Collection[str | Expect] = (),
+        expect: Expected | Collection[Expected] = (),
         tags: str | Collection[str] = (),
         name: str | None = None,
         protect: bool = False,

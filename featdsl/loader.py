@@ -25,7 +25,7 @@ from featdsl.project import FILE, Project
 _CHECKED_HASH = importlib.util.MAGIC_NUMBER + (0b11).to_bytes(4, "little")
 """What a bytecode file begins with that belongs to a text by its hash, which follows: PEP 552."""
 _CALL = re.compile(
-    r"(?P<name>Entity|Source|Feature|FeatureGroup|FeatureSet|Model|Expect|Unique|MaxAge|Rows|Deprecated|Request)"
+    r"(?P<name>Entity|Source|Feature|FeatureGroup|FeatureSet|Model|Expect|Between|Stable|Unique|MaxAge|Rows|Deprecated|Request)"
     r"\.(?P<method>\w+)\(\) (?:missing \d+ required .*arguments?: (?P<missing>.+)"
     r"|got an unexpected keyword argument '(?P<unknown>\w+)'.*|takes .*positional arguments? but .*)"
 )

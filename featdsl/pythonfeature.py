@@ -11,7 +11,7 @@ from featdsl.callables import Function, parameters
 from featdsl.declaration import Declaration, place
 from featdsl.deprecated import Deprecated
 from featdsl.errors import DeclarationError, Origin, Problem
-from featdsl.expect import Expect
+from featdsl.expect import Expected
 from featdsl.feature import Feature
 from featdsl.names import did_you_mean
 
@@ -44,7 +44,7 @@ def python_feature(
     dtype: type[T],
     *,
     description: str = ...,
-    expect: str | Expect | Collection[str | Expect] = ...,
+    expect: Expected | Collection[Expected] = ...,
     tags: str | Collection[str] = ...,
     name: str | None = ...,
     protect: bool = ...,
@@ -58,7 +58,7 @@ def python_feature(
     dtype: str,
     *,
     description: str = ...,
-    expect: str | Expect | Collection[str | Expect] = ...,
+    expect: Expected | Collection[Expected] = ...,
     tags: str | Collection[str] = ...,
     name: str | None = ...,
     protect: bool = ...,
@@ -71,7 +71,7 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     dtype: Any,
     *,
     description: str = "",
-    expect: str | Expect | Collection[str | Expect] = (),
+    expect: Expected | Collection[Expected] = (),
     tags: str | Collection[str] = (),
     name: str | None = None,
     protect: bool = False,

@@ -45,6 +45,8 @@ def reason(detail: Mapping[str, Any]) -> str:
             wanted = _with_article(str(context["class"]))
         case "greater_than_equal":
             wanted = f"at least {context['ge']}"
+        case "greater_than":
+            wanted = f"more than {context['gt']}"
         case "less_than_equal":
             wanted = f"at most {context['le']}"
         case "union_tag_invalid":

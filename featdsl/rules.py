@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["warn", "error"]
 """What comes of broken rules: they are told, or nothing is published and a check fails."""
-Kind = Literal["expect", "unique", "max_age", "rows"]
+Kind = Literal["expect", "between", "stable", "unique", "max_age", "rows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +102,66 @@ class Volume:
         return _written(self)
 
 
+FIGURES = ("mean", "std", "min", "max", "p1", "p5", "p25", "p50", "p75", "p95", "p99", "null_share", "distinct")
+"""What a distribution can be held to: percentiles, the share of NULL, and how many different values there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """Figures of all values of a feature, each with the least and the most that it may be."""
+
+    kind: Literal["between"] = "between"
+    figures: tuple[tuple[str, float | None, float | None], ...]
+    severity: Severity = "error"
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """Which figures lie where."""
+        return ", ".join(f"{name.replace('_', ' ')} {_range(least, most)}" for name, least, most in self.figures)
+
+    def __str__(self) -> str:
+        return _written(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """The population stability index of a feature's values is below `psi`.
+
+    They are compared with the shares of a reference, by the upper end of numbers or by the value of others, or where
+    there is none with the values of the build before.
+    """
+
+    kind: Literal["stable"] = "stable"
+    psi: float
+    reference: tuple[tuple[bool | int | float | str | None, float], ...] = ()
+    severity: Severity = "warn"
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """How far the values may move, and against what."""
+        return f"PSI below {self.psi:g} against {'the reference' if self.reference else 'the build before'}"
+
+    def __str__(self) -> str:
+        return _written(self)
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is not None and most is not None:
+        return f"{_shown(least)} to {_shown(most)}"
+    return f"at most {_shown(most)}" if least is None else f"at least {_shown(least)}"
+
+
+def _shown(number: float | None) -> str:
+    whole = number is not None and number == int(number)
+    return f"{number:,.0f}" if whole else f"{number:,.10g}"
+
+
+WholeRule = Distribution | Stability
+"""Rules on all values of a feature together."""
 GroupRule = Uniqueness | Freshness | Volume
-Rule = Expectation | GroupRule
+Rule = Expectation | WholeRule | GroupRule
 
 
 def _written(rule: Rule) -> str:
@@ -117,7 +175,7 @@ def told(text: str, name: str, severity: Severity) -> str:
 
 def broken_rule(address: str, kind: str, rule: str, broken: int) -> str:
     """Return that a rule is broken, and by how many rows: `user_profile.age: 3 rows break the rule: age >= 0`."""
-    if kind in {"max_age", "rows"}:  # of all rows together
+    if kind in {"max_age", "rows", "between", "stable"}:  # of all rows together
         return f"{address} breaks the rule: {rule}"
     noun = "value" if kind == "unique" else "row"
     return f"{address}: {broken} {f'{noun}s break' if broken > 1 else f'{noun} breaks'} the rule: {rule}"

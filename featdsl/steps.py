@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from featdsl import checkrows, graph, impact, selects, uses
+from featdsl import checkrows, distributions, graph, impact, selects, uses
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -142,7 +142,8 @@ def checks_of(
     if features[0].window is None:
         yield from _uniqueness(group, features, since)
     for ruled in checkrows.declared(catalog, group.name):
-        if ruled[0] == group.name or any(each.address == ruled[0] for each in features):
+        own = ruled[0] == group.name or any(each.address == ruled[0] for each in features)
+        if own and checkrows.can_be_run(ruled[1], since, None):
             yield checkrows.check(catalog, group.name, ruled, versions, since)
 
 
@@ -167,8 +168,18 @@ def _checks(
         applied = name in snapshot.catalog.groups and name not in built
         known = set(checkrows.declared(snapshot.catalog, name)) if applied else set()
         for ruled in checkrows.declared(target, name):
-            if ruled not in known:
-                yield checkrows.check(target, name, ruled, versions)
+            before = _before(snapshot, target, ruled[0])
+            if ruled not in known and checkrows.can_be_run(ruled[1], "", before):
+                yield checkrows.check(target, name, ruled, versions, before=before)
+
+
+def _before(snapshot: Snapshot, target: Catalog, address: str) -> FeatureDefinition | None:
+    """Return a feature as it is applied, where its values are stored and this plan stores others of that kind."""
+    was, now = snapshot.catalog.features.get(address), target.features.get(address)
+    if was is None or now is None or was.table == now.table or was.table not in snapshot.tables:
+        return None
+    same = distributions.is_number(was.dtype) == distributions.is_number(now.dtype)
+    return was if same and not was.request else None
 
 
 def versions_of(

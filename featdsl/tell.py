@@ -201,8 +201,10 @@ def _broken(found: Checked | CheckResult) -> str:
             return counted(found.broken, "value")
         case "rows":
             return sizes.rows(found.rows)
-        case "max_age":
+        case "max_age" | "stable":
             return ""
+        case "between":
+            return counted(found.broken, "figure")
 
 
 def check_history(found: Sequence[CheckResult], width: int) -> str:

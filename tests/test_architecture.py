@@ -56,6 +56,7 @@ LAYERS = {
     "tools": {
         "syntax",
         "stability",
+        "distributions",
         "fingerprints",
         "frames",
         "graph",
