@@ -160,7 +160,7 @@ def _unnamed_case(node: Node) -> Node:
 def _tables(node: Node) -> Iterator[str]:
     """Yield the names, in lower case, by which the tables of a query are called in it."""
     for each in walk(node):
-        if each.get("type") in _TABLES:
+        if str(each.get("type")) in _TABLES:  # a cast has a type of values there
             yield from (each[key].lower() for key in ("alias", "table_name") if isinstance(each.get(key), str))
 
 

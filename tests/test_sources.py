@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featdsl import DeclarationError, Entity, Feature, FeatureGroup, Source
+from featdsl import DeclarationError, Entity, Feature, FeatureGroup, Source, fingerprints
 from tests.conftest import Workspace
 from tests.declared import applied as in_memory
 
@@ -263,7 +263,7 @@ def test_one_column_in_a_list_is_that_column(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"a", "b"}, "no list of columns"),
+        ({"a", "b"}, "is not a column or a list of columns"),
         ([], "names no column"),
         (("a", "a"), "names a column twice"),
         ([1], "tie_break"),
@@ -273,3 +273,13 @@ def test_what_chooses_between_rows_has_an_order(columns: Any, said: str) -> None
     """A set has none; an empty list and a column twice are mistakes."""
     with pytest.raises(DeclarationError, match=said):
         Source("rows", frame=pa.table({"a": [1]}), timestamp="a", tie_break=columns)
+
+
+def test_a_source_without_new_options_has_the_fingerprint_of_before() -> None:
+    """Stores that were applied before there were several tie breaks, units, zones and ends hold these."""
+    common: dict[str, Any] = {"format": "csv", "location": ["a.csv"], "options": [], "sql": "", "inputs": {}}
+    assert (
+        fingerprints.source(**common, time=("ts", "version"), available_at="known")
+        == "68ae830a24cb3ad50be3c5308e1ac1e8"
+    )
+    assert fingerprints.source(**common, time=("ts", None), available_at=None) == "e7760ebc64537dea852364efbdba2122"
