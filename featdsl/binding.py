@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from featdsl import (
     calls,
     engine,
     expressions,
+    fileschemas,
     fingerprints,
     frames,
     graph,
@@ -37,7 +38,7 @@ from featdsl.definitions import (
     revised,
 )
 from featdsl.dtypes import creatable, family, gives
-from featdsl.errors import DeclarationError, Origin, Problem, UnreachableError
+from featdsl.errors import DeclarationError, Origin, Problem, SourceFileError, UnreachableError
 from featdsl.instants import Clock
 from featdsl.memory import Memory
 from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
@@ -79,6 +80,10 @@ class _Check:
     memory: Memory = field(default_factory=Memory)
     found: dict[str, Sequence[Column]] = field(default_factory=dict)
     """The columns of sources in the order in which they were found, which a star in a query goes by."""
+    formats: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """The formats of dates in the files of sources."""
+    differing: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """For sources by name the columns whose types differ between files, and which type is where."""
     opened: set[str] = field(default_factory=set)
     """Sources that the session knows: only what something is bound over needs to be there."""
 
@@ -174,7 +179,9 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
         _define_stub(check.connection, source.name, applied.columns)
         check.opened.add(source.name)
         check.found[source.name] = applied.columns
-        check.sources[source.name] = replace(source, columns=applied.columns, lineage=applied.lineage)
+        check.sources[source.name] = replace(
+            source, columns=applied.columns, formats=applied.formats, lineage=applied.lineage
+        )
         return
     if unread := [name for name in source.inputs if name in check.unchecked]:
         _pass_over(check, source, f"source {unread[0]} was not")
@@ -194,11 +201,21 @@ def _check_source(check: _Check, source: SourceDefinition) -> None:
             check.refuse("Missing column", what, source.origin, _columns_hint(wanted, columns))
         elif role != "tie_break" and not source.reading.takes(column.dtype):
             what = f"source {source.name}: its {role} {wanted!r} is {column.dtype}, not a DATE or TIMESTAMP."
+            what += _differing(check, source.name, [wanted])
             check.refuse("Wrong type", what, source.origin, _time_hint(wanted, column.dtype))
     _check_reading(check, source, found)
     check.found[source.name] = columns
     in_order = tuple(sorted(columns, key=lambda column: column.name))  # the order of a file's columns means nothing
-    check.sources[source.name] = replace(source, columns=in_order, lineage=_lineage(check, source, columns))
+    formats = check.formats.get(source.name, ())
+    check.sources[source.name] = replace(
+        source, columns=in_order, formats=formats, lineage=_lineage(check, source, columns)
+    )
+
+
+def _differing(check: _Check, source: str | None, columns: Iterable[str]) -> str:
+    """Return which files give columns of a source which types, where they differ, as further lines of a message."""
+    known = check.differing.get(source or "", {})
+    return "".join(f'\nThe column "{name}" is {known[name.lower()]}.' for name in columns if name.lower() in known)
 
 
 def _time_hint(column: str, dtype: str) -> str:
@@ -208,7 +225,9 @@ def _time_hint(column: str, dtype: str) -> str:
             f'Say what it counts since 1970: time_unit="day" for relative days, "s" for epoch seconds, or another of: '
             f"{timeunits.LISTED}."
         )
-    return f"Cast it in a Source(sql=...), such as: SELECT * REPLACE (CAST({quote(column)} AS TIMESTAMP) AS {quote(column)}) FROM ..."
+    # Of a text with an offset only TIMESTAMPTZ keeps the instant; one without is read as UTC.
+    cast = f"CAST({quote(column)} AS TIMESTAMPTZ) AS {quote(column)}"
+    return f"Cast it in a Source(sql=...), such as: SELECT * REPLACE ({cast}) FROM ..."
 
 
 def _check_reading(check: _Check, source: SourceDefinition, found: Mapping[str, Column]) -> None:
@@ -238,6 +257,8 @@ def _check_zone(check: _Check, source: SourceDefinition, zone: str, times: Seque
 def _schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
     if source.format == "python":
         return _declared_schema(check, source)
+    if source.format in fileschemas.FORMATS:
+        return _file_schema(check, source)
     key = _schema_key(check, source)
     known = check.memory.recall("schema", key) if key else None
     if known is not None:
@@ -275,6 +296,41 @@ def _open(check: _Check, name: str) -> None:
     engine.define(check.connection, source, source.sql)
 
 
+def _file_schema(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
+    """Return the columns of a source over files, and keep the formats of dates and where its files differ."""
+    import duckdb
+
+    applied = check.applied.catalog.sources.get(source.name)
+    same = applied if applied is not None and applied.fingerprint == source.fingerprint else None
+    key = _schema_key(check, source)
+    key = (
+        fingerprints.of({"of": key, "formats": same.formats if same else (), "schema": _pairs(source.schema)})
+        if key
+        else ""
+    )
+    known = check.memory.recall("files", key) if key else None
+    if known is None:
+        try:
+            places.attach(check.connection, source, check.project)
+            paths = fileschemas.paths_of(check.connection, source, check.root)
+            if not paths or not fileschemas.is_looked_at(source, paths):
+                return _schema_found(check, source)
+            found = fileschemas.look(fileschemas.Files(check.connection, source, check.root, paths), same)
+        except (duckdb.Error, UnreachableError, SourceFileError) as error:
+            _unreadable(check, source, error)
+            return None
+        known = {"columns": _pairs(found.columns), "formats": found.formats, "differing": dict(found.differing)}
+        if key:
+            check.memory.keep("files", key, known)
+    check.formats[source.name] = tuple((name, value) for name, value in known["formats"])
+    check.differing[source.name] = known["differing"]
+    return tuple(Column(name=name, dtype=dtype) for name, dtype in known["columns"])
+
+
+def _pairs(columns: Iterable[Column]) -> list[tuple[str, str]]:
+    return [(column.name, column.dtype) for column in columns]
+
+
 def _schema_found(check: _Check, source: SourceDefinition) -> tuple[Column, ...] | None:
     import duckdb
 
@@ -286,18 +342,23 @@ def _schema_found(check: _Check, source: SourceDefinition) -> tuple[Column, ...]
         frame = check.rows.get(source.location[0]) if source.format == "frame" else None
         relation = check.connection.sql(select) if frame is None else frames.scan(check.connection, frame)
     except (duckdb.Error, UnreachableError) as error:
-        problem = _source_problem(check, source, error)
-        if check.exported is not None and _is_out_of_reach(check, source, error):
-            said = problem.what.removeprefix(f"source {source.name}: ").rstrip(".")
-            if source.format == "table" and urls.variable(source.location[0]):
-                said = f"{source.location[0]} cannot be read here"  # no plan tells what a variable says
-            _pass_over(check, source, said.replace(f"{check.root}/", ""))  # a plan is the same on every machine
-        else:
-            check.problems.append(problem)
+        _unreadable(check, source, error)
         return None
     return tuple(
         Column(name=name, dtype=str(dtype)) for name, dtype in zip(relation.columns, relation.types, strict=True)
     )
+
+
+def _unreadable(check: _Check, source: SourceDefinition, error: Exception) -> None:
+    """Keep the problem of a source that cannot be read, or pass over one that is out of reach where that may be."""
+    problem = _source_problem(check, source, error)
+    if check.exported is None or not _is_out_of_reach(check, source, error):
+        check.problems.append(problem)
+        return
+    said = problem.what.removeprefix(f"source {source.name}: ").rstrip(".")
+    if source.format == "table" and urls.variable(source.location[0]):
+        said = f"{source.location[0]} cannot be read here"  # no plan tells what a variable says
+    _pass_over(check, source, said.replace(f"{check.root}/", ""))  # a plan is the same on every machine
 
 
 def _is_out_of_reach(check: _Check, source: SourceDefinition, error: Exception) -> bool:
@@ -345,7 +406,7 @@ def _source_problem(check: _Check, source: SourceDefinition, error: Exception) -
     if source.format == "sql":
         inputs = [column.name for name in source.inputs for column in check.sources[name].columns]
         return _with_gone(check, source.inputs, _sql_problem(address, error, inputs, source.origin))
-    if isinstance(error, UnreachableError):
+    if isinstance(error, UnreachableError | SourceFileError):
         (found,) = error.problems
         return Problem(found.summary, f"{address}: {found.what}", source.origin, found.mend)
     where = ", ".join(source.location)
@@ -507,6 +568,7 @@ def _check_keys(check: _Check, group: GroupDefinition, scope: _Scope) -> None:
             check.refuse("Missing column", what, group.origin, mend)
         elif not gives(column.dtype, key.dtype):
             what = f"group {group.name}: key {key.name} is {key.dtype}, but {wanted} is {column.dtype}."
+            what += _differing(check, group.source, [wanted])
             check.refuse("Wrong type", what, group.origin, "Cast it in a Source(sql=...), or change the entity's key.")
 
 
@@ -551,6 +613,7 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
     declared = _dtype(check, feature.dtype)
     if not gives(found, declared):
         what = f"{address} is declared {declared}, but its SQL gives {found}."
+        what += _differing(check, check.catalog.groups[feature.group].source, feature.reads)
         check.refuse("Wrong type", what, feature.origin, f"Declare that type, or cast: CAST(... AS {declared}).")
 
 

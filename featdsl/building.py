@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from featdsl import calls, datafaults, engine, places, recipes, resources, urls
+from featdsl import calls, datafaults, engine, fileschemas, places, recipes, resources, urls
 from featdsl.definitions import GroupDefinition, SourceDefinition
 from featdsl.engine import FileState
-from featdsl.errors import DataError, Problem, UnreachableError
+from featdsl.errors import DataError, Problem, SourceFileError, UnreachableError
 from featdsl.listings import Listing, settled_before
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable, CheckRows
@@ -108,16 +108,10 @@ class Run:
 
     def _define(self, source: SourceDefinition) -> None:
         places.attach(self.writer.connection, source, self.project)
-        select = engine.reading(self._as_listed(source), self.project.root, self.store.frames)
+        # All tables of a run are made of the files that were listed first.
+        paths = [path for path, *_ in self.listing([source]).files] if source.format in _PATTERNS else []
+        select = fileschemas.select(self.writer.connection, source, self.project.root, self.store.frames, paths)
         engine.define(self.writer.connection, source, select)
-
-    def _as_listed(self, source: SourceDefinition) -> SourceDefinition:
-        """Return a source of a file pattern as the files of its listing: all tables of a run are made of the same files."""
-        if source.format not in _PATTERNS or len(source.location) > 1:
-            return source
-        if not (states := self.listing([source]).files):
-            return source
-        return replace(source, location=tuple(engine.escaped(path) for path, *_ in states))
 
     @cached_property
     def in_footers(self) -> Mapping[SourceDefinition, int]:
@@ -161,7 +155,7 @@ def in_words(what: Made, run: Callable[[], T]) -> T:
         if is_interruption(error):
             raise KeyboardInterrupt from None
         raise
-    except UnreachableError as error:
+    except (UnreachableError, SourceFileError) as error:
         (found,) = error.problems
         mend = f"Nothing was published. {found.mend}"
         raise DataError(Problem(found.summary, f"{_name(what)}: {found.what}", what.origin, mend)) from None

@@ -70,6 +70,7 @@ class SourceDefinition:
     tells for each column of a query which columns of its inputs it is made of. `function` makes the rows of a Python
     source, whose `columns` are declared. Rows may come up to `lookback` seconds late. Times that are numbers count
     `time_unit`s since 1970; those without a zone are of `timezone`, where `ambiguous` decides what comes twice.
+    `schema` holds the types of columns of files that are declared, `formats` the formats of dates that were found in them.
     """
 
     kind: Literal["source"] = "source"
@@ -92,6 +93,8 @@ class SourceDefinition:
     timezone: str | None = None
     ambiguous: Ambiguous = "refuse"
     fingerprint: str
+    schema: tuple[Column, ...] = ()
+    formats: tuple[tuple[str, str], ...] = ()
     columns: tuple[Column, ...] = ()
     lineage: tuple[tuple[str, tuple[str, ...]], ...] = ()
     origin: Origin

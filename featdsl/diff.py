@@ -139,6 +139,7 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
         *_if_other("format", "definition", old.format, new.format),
         *_if_other("location", "definition", ", ".join(old.location), ", ".join(new.location)),
         *_if_other("options", "definition", _pairs(old.options), _pairs(new.options)),
+        *_if_other("schema", "definition", _typed(old.schema), _typed(new.schema)),
         *_if_other("timestamp", "definition", old.timestamp or "none", new.timestamp or "none"),
         *_if_other("time_unit", "definition", old.time_unit or "none", new.time_unit or "none"),
         *_if_other("timezone", "definition", old.timezone or "none", new.timezone or "none"),
@@ -154,6 +155,10 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
     for name in new.inputs:
         if name in before.sources and before.sources[name].fingerprint != after.sources[name].fingerprint:
             yield Reason(code="upstream", change_class="upstream", after=f"source {name}")
+
+
+def _typed(columns: Iterable[Column]) -> str:
+    return ", ".join(f"{column.name} {column.dtype}" for column in columns) or "none"
 
 
 def altered(old: SourceDefinition, new: SourceDefinition) -> tuple[list[Column], list[tuple[Column, Column]]]:

@@ -325,7 +325,8 @@ def _reading(source: SourceDefinition) -> dict[str, Any]:
     """Return what a source says of how its times are read."""
     zone = {"timezone": source.timezone, "ambiguous": source.ambiguous} if source.timezone else {}
     said = {"valid_to": source.valid_to, "time_unit": source.time_unit}
-    return {**{name: value for name, value in said.items() if value}, **zone}
+    schema = {"schema": _columns(source.schema)} if source.schema else {}
+    return {**schema, **{name: value for name, value in said.items() if value}, **zone}
 
 
 def _columns(columns: Iterable[Any]) -> dict[str, str]:

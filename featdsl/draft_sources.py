@@ -79,6 +79,7 @@ def _add_source(
         inputs=inputs,
         function=function,
         columns=columns,
+        schema=key_columns(source.file_schema),
         timestamp=source.timestamp,
         available_at=source.available_at,
         valid_to=source.valid_to,
@@ -115,11 +116,12 @@ def _tie_break(source: Source) -> str | tuple[str, ...] | None:
 
 
 def _reading(source: SourceDefinition) -> dict[str, str]:
-    """Return what a source says of how its times are read."""
+    """Return what a source says of how its times and columns are read."""
     said = {"time_unit": source.time_unit, "timezone": source.timezone, "valid_to": source.valid_to}
     # What is refused has no value, so only the two that choose one change values.
     if source.ambiguous != "refuse":
         said["ambiguous"] = source.ambiguous
+    said["schema"] = ", ".join(sorted(f"{each.name.lower()} {each.dtype}" for each in source.schema))
     return {name: value for name, value in said.items() if value}
 
 

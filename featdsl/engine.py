@@ -205,7 +205,7 @@ def reading(source: SourceDefinition, root: Path, frames: Path | str) -> str:
         return f"SELECT * FROM {quote(places.attached_name(database, root))}.{parts}"
     reader = _READERS.get(source.format, "read_parquet")
     paths = ", ".join(literal(path) for path in files(source, root, frames))
-    options = [f"{name} = {_option(json.loads(value))}" for name, value in source.options]
+    options = [f"{name} = {option(json.loads(value))}" for name, value in source.options]
     if scan := _SCANS.get(source.format):
         return f"SELECT * FROM {scan}({', '.join([paths, *options])})"
     if source.format == "json" and "format" not in dict(source.options):
@@ -219,13 +219,14 @@ def define(connection: DuckDBPyConnection, source: SourceDefinition, select: str
     connection.execute(f"CREATE OR REPLACE VIEW {SOURCE_SCHEMA}.{quote(source.name)} AS {select}")
 
 
-def _option(value: object) -> str:
+def option(value: object) -> str:
+    """Return the value of an option as a reader takes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, list):
-        return f"[{', '.join(_option(item) for item in value)}]"
+        return f"[{', '.join(option(item) for item in value)}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(str(key))}: {_option(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{literal(str(key))}: {option(item)}" for key, item in value.items()) + "}"
     return literal(str(value))

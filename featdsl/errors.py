@@ -10,6 +10,7 @@ FeatdslError
 │   └── StoreLockedError    another process holds the lock
 ├── UnreachableError        a server, a file elsewhere or what is needed to read it is out of reach
 │   └── ExtensionError      an extension of DuckDB cannot be loaded
+├── SourceFileError         a file of a source lacks a column, or has a value that its type does not hold
 ├── PlanFileError           a plan or an export is damaged, of another project or of a newer format
 ├── LockFileError           the lock of a training set is damaged, edited or of another store
 ├── PolicyError             a guard or a missing approval forbids a plan (exit code 3)
@@ -112,6 +113,10 @@ class StoreLockedError(StoreError):
 
 class UnreachableError(FeatdslError):
     """A place that cannot be reached: its server, the variable that names it or the extension that reads it."""
+
+
+class SourceFileError(FeatdslError):
+    """A file of a source that does not hold what the source was planned with."""
 
 
 class ExtensionError(UnreachableError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from featdsl import calls, comparison, engine, frames, graph, places, selects, uses
+from featdsl import calls, comparison, engine, fileschemas, frames, graph, places, selects, uses
 from featdsl.comparison import SAMPLE, Look, Unit
 from featdsl.definitions import (
     Catalog,
@@ -219,7 +219,9 @@ def _open_source(given: Given, connection: DuckDBPyConnection, source: SourceDef
             connection.execute(f"CREATE TABLE {SOURCE_SCHEMA}.{quote(source.name)} AS SELECT * FROM {frames.VIEW}")
         else:
             places.attach(connection, source, given.project)
-            engine.define(connection, source, engine.reading(source, given.project.root, given.store.frames))
+            root, kept = given.project.root, given.store.frames
+            paths = fileschemas.paths_of(connection, source, root) if source.format in fileschemas.FORMATS else []
+            engine.define(connection, source, fileschemas.select(connection, source, root, kept, paths))
 
 
 def _require(given: Given, function: FunctionDefinition) -> None:

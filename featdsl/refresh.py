@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from featdsl import building, calls, engine, environments, graph, listings, newrows, recipes, selects, steps, subset
 from featdsl.apply import check, commit
 from featdsl.building import Run
-from featdsl.definitions import FeatureDefinition, GroupDefinition, SetDefinition
+from featdsl.definitions import FeatureDefinition, GroupDefinition, SetDefinition, SourceDefinition
 from featdsl.diff import altered
 from featdsl.errors import DataError
 from featdsl.events import (
@@ -309,10 +309,17 @@ class _Work:
 
     def _open(self, recipe: Recipe, paths: Sequence[str] = ()) -> None:
         """Let SQL read the sources of a recipe; of the last one some files alone, where they are given."""
-        last = replace(recipe.source, location=tuple(map(engine.escaped, paths))) if paths else recipe.source
-        for source in (*recipe.sources[:-1], last):
+        *before, last = map(self._as_planned, recipe.sources)
+        for source in (*before, replace(last, location=tuple(map(engine.escaped, paths))) if paths else last):
             if self.run.sources.get(source.name) != source:
                 self.run.open(source)
+
+    def _as_planned(self, source: SourceDefinition) -> SourceDefinition:
+        """Return a source of a recipe with the schema that the last plan of the same source has read."""
+        now = self._snapshot.catalog.sources.get(source.name)
+        if now is None or now.fingerprint != source.fingerprint or not now.columns:
+            return source
+        return replace(source, columns=now.columns, formats=now.formats)
 
     def _upto(self, recipe: Recipe, new: New) -> str | None:
         """Return before which event time new rows are taken, None for all: never so early that stored ones would go."""

@@ -89,7 +89,9 @@ class Source(Declaration):
     """Rows to compute from, whose place is given in exactly one way.
 
     - `path="data/accounts/*.parquet"`: Parquet, CSV or JSON-lines files, a glob relative to featproject.toml;
-      `format=` names the format where the ending does not, `options=` goes to DuckDB's reader;
+      `format=` names the format where the ending does not, `options=` goes to DuckDB's reader. The types of columns are
+      those that hold all values of all files, or those that `schema={"user_id": int, "day": date}` declares for some
+      columns; a value that its type does not hold without loss is a data error;
     - `path="s3://bucket/accounts/*.parquet"` or `"https://..."`: the same elsewhere, with the credentials of AWS's
       standard variables; `path="s3://bucket/accounts", format="iceberg"` or `"delta"`: the folder of such a table;
     - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file, of `"sqlite:shop.db"` or of a
@@ -128,6 +130,7 @@ class Source(Declaration):
     frame: Any = None
     function: Function = None
     columns: dict[SourceColumn, DType] | None = None
+    file_schema: dict[SourceColumn, DType] = Field(default_factory=dict, alias="schema")
     timestamp: SourceColumn | None = None
     available_at: SourceColumn | None = None
     valid_to: SourceColumn | None = None
@@ -151,6 +154,7 @@ class Source(Declaration):
         frame: Any = None,
         function: Callable[..., Any] | None = None,
         columns: Mapping[str, type[Any] | str] | None = None,
+        schema: Mapping[str, type[Any] | str] | None = None,
         timestamp: str | None = None,
         available_at: str | None = None,
         valid_to: str | None = None,
@@ -164,7 +168,7 @@ class Source(Declaration):
     ) -> None:
         given = {
             "name": name, "path": path, "format": format, "options": mapping(options), "table": table,
-            "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "timestamp": timestamp,
+            "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "schema": mapping(schema), "timestamp": timestamp,
             "available_at": available_at, "valid_to": valid_to, "tie_break": tie_break,
             "lookback": lookback, "time_unit": time_unit, "timezone": timezone,
             "ambiguous": ambiguous, "description": description,
@@ -181,6 +185,8 @@ class Source(Declaration):
             raise ValueError("table= and database= go together: a table, and the database that holds it")
         if (self.function is None) != (not self.columns):
             raise ValueError("function= and columns= go together: what makes the rows, and the columns that they have")
+        if self.file_schema and (self.path is None or self.file_format() in {"iceberg", "delta"}):
+            raise ValueError("schema= declares the types of columns of Parquet, CSV or JSON files, so it needs path=")
         faults = [urls.fault(path=path) for path in self.path or ()] + [urls.fault(database=self.database or "")]
         if told := [fault for fault in faults if fault]:
             raise ValueError(told[0])

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import datafaults, engine, frames, instants, pointintime, requested, timeunits
+from featdsl import datafaults, engine, fileschemas, frames, instants, pointintime, requested, timeunits
+from featdsl.definitions import SourceFormat
 from featdsl.dtypes import family, is_instant
-from featdsl.errors import Problem, RequestError
-from featdsl.names import did_you_mean, literal, quote
+from featdsl.errors import Problem, RequestError, SourceFileError
+from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import ROW, Spine, Versions
 from featdsl.selection import Selection
 from featdsl.timereading import TimeReading
@@ -20,7 +21,7 @@ from featdsl.timereading import TimeReading
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_READERS = {".parquet": "read_parquet", ".csv": "read_csv", ".json": "read_json", ".jsonl": "read_json"}
+_READERS: dict[str, SourceFormat] = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
 
 
 def load(connection: DuckDBPyConnection, spine: Any) -> str:
@@ -31,7 +32,7 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
     ahead = None
     try:
         if isinstance(spine, Path) or (isinstance(spine, str) and _is_path(spine)):
-            select = f"SELECT * FROM {_reader(str(spine))}({literal(str(spine))})"
+            select = fileschemas.rows_of(connection, _READERS.get(Path(spine).suffix, "parquet"), str(spine))
         elif isinstance(spine, str):
             ahead = 0
             select = _one_select(connection, spine)
@@ -40,6 +41,8 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
             frames.register(connection, spine)
             select = f"SELECT * FROM {frames.VIEW}"
         connection.execute(f"CREATE TEMP TABLE {table} AS\n{select}")
+    except SourceFileError as error:
+        raise RequestError(error.problems) from None
     except duckdb.Error as error:
         said = _said(error, ahead)
         mend = "Give a frame, a relation, a SELECT, or the path of a Parquet or CSV file."
@@ -79,10 +82,6 @@ def _is_path(text: str) -> bool:
     if "\n" in text or Path(text).suffix not in _READERS:
         return False
     return " " not in Path(text).name or Path(text).exists()
-
-
-def _reader(path: str) -> str:
-    return _READERS.get(Path(path).suffix, "read_parquet")
 
 
 @dataclass(frozen=True)

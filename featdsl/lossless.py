@@ -1,0 +1,122 @@
+"""Tell which values of one type another type holds without loss, by the types alone or in SQL value by value."""
+
+from __future__ import annotations
+
+import re
+
+from featdsl.dtypes import Shape, family, parse
+
+NULLS = frozenset({"NULL", '"NULL"'})
+"""How DuckDB writes the type of a column in which every value is NULL."""
+_SIZES = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+_DIGITS = {8: 3, 16: 5, 32: 10, 64: 19, 128: 39}
+"""The decimal digits that an integer of so many bits may need."""
+_MANTISSA = {"FLOAT": 24, "DOUBLE": 53}
+"""The bits of an integer that a floating-point type holds exactly (IEEE 754)."""
+_EXACT_DIGITS = 15
+"""The decimal digits that a DOUBLE holds exactly."""
+_INSTANTS = ("DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP")
+"""Types of times, each of which holds those before it."""
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+OFFSET = r":[0-9.:]*\s*([Zz]|[+-]\d{1,2}(:?\d{2})?)\s*$"
+"""A pattern of texts of times that end with an offset from UTC."""
+
+
+def widens(found: str, wanted: str) -> bool:  # noqa: PLR0911 - a return for each pair of families
+    """Return whether every value of type `found` is one of type `wanted`, exactly. Naive times are read as UTC."""
+    if found == wanted or found in NULLS or (found in _INSTANTS and _INSTANTS.index(found) <= _later(wanted)):
+        return True
+    match family(found), family(wanted):
+        case "integer", "integer":
+            return _holds_integers(found, wanted)
+        case "integer" | "decimal", "decimal":
+            return all(have <= want for have, want in zip(_digits(found), _digits(wanted), strict=True))
+        case "integer", "real":
+            return _bits(found)[0] <= _MANTISSA[wanted]
+        case "decimal", "real":
+            return wanted == "DOUBLE" and sum(_digits(found)) <= _EXACT_DIGITS
+        case "real", "real":
+            return wanted == "DOUBLE"
+    return _nested_widens(parse(found), parse(wanted))
+
+
+def _later(wanted: str) -> int:
+    """Return the place of a type of times among those of which each holds the ones before it, -1 for another type."""
+    if wanted == "TIMESTAMP WITH TIME ZONE":
+        return len(_INSTANTS)
+    return _INSTANTS.index(wanted) if wanted in _INSTANTS else -1
+
+
+def _nested_widens(found: Shape, wanted: Shape) -> bool:
+    if found.name != wanted.name or found.arguments != wanted.arguments or not found.of:
+        return False
+    was, now = ({name.lower() or str(i): each for i, (name, each) in enumerate(s.of)} for s in (found, wanted))
+    return was.keys() == now.keys() and all(widens(str(was[name]), str(now[name])) for name in was)
+
+
+def _bits(dtype: str) -> tuple[int, bool]:
+    """Return how many bits an integer type has, and whether it is signed."""
+    unsigned = dtype.startswith("U")
+    return _SIZES[dtype.removeprefix("U") if unsigned else dtype], not unsigned
+
+
+def _holds_integers(found: str, wanted: str) -> bool:
+    (bits, signed), (wanted_bits, wanted_signed) = _bits(found), _bits(wanted)
+    if signed == wanted_signed:
+        return bits <= wanted_bits
+    return not signed and bits < wanted_bits
+
+
+def _digits(dtype: str) -> tuple[int, int]:
+    """Return how many digits a type has before and after the point."""
+    if match := _DECIMAL.fullmatch(dtype):
+        return int(match[1]) - int(match[2]), int(match[2])
+    if dtype == "DECIMAL":
+        return 15, 3
+    return _DIGITS[_bits(dtype)[0]], 0
+
+
+def joined(one: str, other: str) -> str | None:
+    """Return the narrowest type for values of both types, None where there is none.
+
+    A whole number and a fraction make a DOUBLE; that each integer is one exactly is for `fits` to tell.
+    """
+    if widens(one, other):
+        return other
+    if widens(other, one):
+        return one
+    kinds = {family(one), family(other)}
+    if kinds == {"integer"}:
+        sizes = [size + (not signed) * size for size, signed in map(_bits, (one, other))]
+        return next((name for name, size in _SIZES.items() if size >= max(sizes)), None)
+    if kinds <= {"integer", "decimal"}:
+        wholes, scales = zip(_digits(one), _digits(other), strict=True)
+        return f"DECIMAL({max(wholes) + max(scales)},{max(scales)})" if max(wholes) + max(scales) <= 38 else None  # noqa: PLR2004
+    if kinds <= {"integer", "decimal", "real"}:
+        return "DOUBLE"
+    return None
+
+
+def fits(value: str, found: str, wanted: str) -> str:
+    """Return the SQL condition that a value of type `found`, which is not NULL, is one of type `wanted` without loss."""
+    if widens(found, wanted):
+        return "true"
+    cast = f"TRY_CAST({value} AS {wanted})"
+    if family(found) == "text":
+        return f"({cast} IS NOT NULL AND {_text_fits(value, wanted, cast)})"
+    return f"({cast} IS NOT NULL AND TRY_CAST({cast} AS {found}) IS NOT DISTINCT FROM {value})"
+
+
+def _text_fits(value: str, wanted: str, cast: str) -> str:
+    """Return the condition that a text which can be cast loses nothing by it."""
+    no_offset = f"NOT regexp_matches({value}, '{OFFSET}')"
+    match family(wanted):
+        case "integer":
+            return f"regexp_full_match(trim({value}), '[+-]?[0-9]+')"
+        case "decimal":
+            return f"TRY_CAST({value} AS DECIMAL(38,15)) = {cast}"
+        case "instant" if wanted == "DATE":
+            return f"{no_offset} AND coalesce(TRY_CAST({value} AS TIMESTAMP) = {cast}, true)"
+        case "instant" if wanted != "TIMESTAMP WITH TIME ZONE":
+            return no_offset
+    return "true"
