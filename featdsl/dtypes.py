@@ -7,7 +7,7 @@ import re
 import types
 import typing
 import uuid
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -161,10 +161,27 @@ def family(dtype: str) -> str:
 
 
 def gives(found: str, declared: str) -> bool:
-    """Return whether a value of type `found` is one of type `declared` without losing meaning.
+    """Return whether every value of type `found` is one of type `declared`, or is refused when it is cast.
 
-    Integers widen to decimals and floats, decimals to floats, dates to timestamps; an SQL NULL is of every type.
+    Integers widen to decimals and floats, decimals to floats, dates to timestamps; an SQL NULL is of every type. What a
+    cast would round or cut does not fit: digits after the point, doubles to floats, nanoseconds. Larger integers fit a
+    BIGINT, and longer decimals a shorter one of as many digits after the point, as sums are of such types: a cast refuses
+    what is too large.
     """
+    source, target = family(found), family(declared)
+    if found in {declared, '"NULL"', "NULL"}:
+        return True
+    if source == target and source in _WITHIN:
+        return _WITHIN[source](found, declared)
+    return _relates(found, declared, gives)
+
+
+def related(found: str, declared: str) -> bool:
+    """Return whether some values of type `found` are of type `declared`: where each value is looked at, that is enough."""
+    return family(found) == family(declared) or _relates(found, declared, related)
+
+
+def _relates(found: str, declared: str, inside: Callable[[str, str], bool]) -> bool:
     source, target = family(found), family(declared)
     if source == "instant" and declared == "DATE":
         return found == "DATE"
@@ -172,10 +189,49 @@ def gives(found: str, declared: str) -> bool:
         return True
     if source in _NUMBERS and target in _NUMBERS:
         return _NUMBERS.index(source) <= _NUMBERS.index(target)
-    return _nested_gives(parse(found), parse(declared))
+    return _nested(parse(found), parse(declared), inside)
 
 
-def _nested_gives(found: Shape, declared: Shape) -> bool:
+def _integer_fits(found: str, declared: str) -> bool:
+    (low, high), (least, most) = _range(found), _range(declared)
+    return declared == "BIGINT" or (least <= low and high <= most)
+
+
+def _range(dtype: str) -> tuple[int, int]:
+    """Return the least and the greatest integer of a type."""
+    unsigned = dtype.startswith("U")
+    bits = _BITS[dtype.removeprefix("U") if unsigned else dtype]
+    return (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _scale(dtype: str) -> int:
+    """Return how many digits a decimal has after the point."""
+    _, _, scale = parse(dtype).arguments.partition(",")
+    return int(scale or (0 if parse(dtype).arguments else _DEFAULT_SCALE))
+
+
+def _instant_fits(found: str, declared: str) -> bool:
+    return _FINENESS.index(_plain_instant(found)) <= _FINENESS.index(_plain_instant(declared))
+
+
+def _plain_instant(dtype: str) -> str:
+    """Return an instant's type without its zone, as all are of UTC."""
+    return {"TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "TIMESTAMPTZ_NS": "TIMESTAMP_NS"}.get(dtype, dtype)
+
+
+_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+_DEFAULT_SCALE = 3
+_FINENESS = ("DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP", "TIMESTAMP_NS")
+_WITHIN: dict[str, Callable[[str, str], bool]] = {
+    "integer": _integer_fits,
+    "real": lambda found, declared: (found, declared) != ("DOUBLE", "FLOAT"),
+    "decimal": lambda found, declared: _scale(found) <= _scale(declared),
+    "instant": _instant_fits,
+}
+"""By family whether values of one of its types are values of another."""
+
+
+def _nested(found: Shape, declared: Shape, inside: Callable[[str, str], bool]) -> bool:
     """Return whether what is inside fits; fields by name. A list is an array where each row has its length."""
     sequences = {"LIST", "ARRAY"}
     if found.name != declared.name and not {found.name, declared.name} <= sequences:
@@ -183,7 +239,7 @@ def _nested_gives(found: Shape, declared: Shape) -> bool:
     if found.name == declared.name == "ARRAY" and found.arguments != declared.arguments:
         return False
     was, now = ({_plain(field) or str(i): shape for i, (field, shape) in enumerate(s.of)} for s in (found, declared))
-    return bool(was) and was.keys() == now.keys() and all(gives(str(was[each]), str(now[each])) for each in was)
+    return bool(was) and was.keys() == now.keys() and all(inside(str(was[each]), str(now[each])) for each in was)
 
 
 def _plain(field: str) -> str:

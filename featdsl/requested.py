@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featdsl.dtypes import family, gives
+from featdsl.dtypes import family, related
 from featdsl.errors import Problem, RequestError
 from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import Want
@@ -72,7 +72,7 @@ def in_spine(
 
 def fits(found: str, dtype: str) -> bool:
     """Return whether values of a type may be values of another: all of them, or those that are whole numbers."""
-    return gives(found, dtype) or (family(found) in {"real", "decimal"} and family(dtype) == "integer")
+    return related(found, dtype) or (family(found) in {"real", "decimal"} and family(dtype) == "integer")
 
 
 def _first_lost(

@@ -8,6 +8,8 @@ from decimal import Decimal
 
 import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featdsl.dtypes import duckdb_type, family, gives, is_instant
 
@@ -87,8 +89,15 @@ def test_what_is_no_type_is_refused_with_the_reason(written: object, reason: str
     [
         ("BIGINT", "BIGINT"),
         ("INTEGER", "BIGINT"),
-        ("BIGINT", "INTEGER"),
+        ("UINTEGER", "BIGINT"),
+        ("UTINYINT", "SMALLINT"),
+        ("HUGEINT", "BIGINT"),
         ("BIGINT", "DOUBLE"),
+        ("DECIMAL(38,2)", "DECIMAL(18,2)"),
+        ("DECIMAL(10,2)", "DECIMAL(10,4)"),
+        ("TIMESTAMP_S", "TIMESTAMP_MS"),
+        ("TIMESTAMP", "TIMESTAMP_NS"),
+        ("TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS"),
         ("BIGINT", "DECIMAL(18,3)"),
         ("DECIMAL(18,3)", "DOUBLE"),
         ("FLOAT", "DOUBLE"),
@@ -100,7 +109,7 @@ def test_what_is_no_type_is_refused_with_the_reason(written: object, reason: str
         ("STRUCT(a INTEGER, b DECIMAL(2,1)[])", 'STRUCT("B" DOUBLE[], A BIGINT)'),
         ("MAP(VARCHAR, INTEGER)", "MAP(VARCHAR, DOUBLE)"),
         ("FLOAT[3]", "DOUBLE[]"),
-        ("DOUBLE[]", "FLOAT[3]"),
+        ("FLOAT[]", "FLOAT[3]"),
         ('"NULL"[]', "DATE[]"),
         ('"NULL"', "DATE"),
     ],
@@ -130,11 +139,53 @@ def test_a_value_fits_where_no_meaning_is_lost(found: str, declared: str) -> Non
         ("MAP(VARCHAR, DOUBLE)", "MAP(VARCHAR, INTEGER)"),
         ("FLOAT[2]", "FLOAT[3]"),
         ("JSON", "BLOB"),
+        ("BIGINT", "INTEGER"),
+        ("INTEGER", "UINTEGER"),
+        ("UBIGINT", "INTEGER"),
+        ("DECIMAL(10,4)", "DECIMAL(10,2)"),
+        ("DECIMAL(10,4)[]", "DECIMAL(10,2)[]"),
+        ("DOUBLE", "FLOAT"),
+        ("DOUBLE[]", "FLOAT[3]"),
+        ("DOUBLE[2]", "FLOAT[2]"),
+        ("STRUCT(a DOUBLE, b VARCHAR)", "STRUCT(a FLOAT, b VARCHAR)"),
+        ("MAP(VARCHAR, TIMESTAMP_NS)", "MAP(VARCHAR, TIMESTAMP)"),
+        ("UNION(n DOUBLE)", "UNION(n FLOAT)"),
+        ("TIMESTAMP_NS", "TIMESTAMP"),
+        ("TIMESTAMPTZ_NS", "TIMESTAMP WITH TIME ZONE"),
+        ("TIMESTAMP", "TIMESTAMP_S"),
     ],
 )
 def test_a_value_does_not_fit_where_meaning_would_be_lost(found: str, declared: str) -> None:
     """A fraction, a time of day or a unit does not vanish unasked."""
     assert not gives(found, declared)
+
+
+SAMPLES = {
+    "TINYINT": ["-128", "127"], "SMALLINT": ["-32768", "32767"], "INTEGER": ["-2147483648", "16777217"],
+    "BIGINT": ["9007199254740993"], "HUGEINT": ["170141183460469231731687303715884105727"], "UTINYINT": ["255"],
+    "UINTEGER": ["4294967295"], "UBIGINT": ["18446744073709551615"], "DECIMAL(10,4)": ["1.2345"], "DECIMAL(10,2)": ["1.25"],
+    "DECIMAL(38,2)": ["123456789012345678901234567890.12"], "FLOAT": ["0.1"], "DOUBLE": ["0.1", "1e300"], "DATE": ["'2026-01-02'"],
+    "TIMESTAMP_S": ["'2026-01-02 03:04:05'"], "TIMESTAMP_MS": ["'2026-01-02 03:04:05.678'"],
+    "TIMESTAMP": ["'2026-01-02 03:04:05.678901'"], "TIMESTAMP_NS": ["'2026-01-02 03:04:05.678901234'"],
+}  # fmt: skip
+"""By type values that use all of it."""
+SHAPES = ["{0}", "{0}[]", "{0}[2]", "STRUCT(a {0})", "MAP(VARCHAR, {0})", "STRUCT(a MAP(INTEGER, {0}[]))"]
+
+
+@given(st.sampled_from([*SAMPLES]), st.sampled_from([*SAMPLES]), st.sampled_from(SHAPES))
+def test_no_cast_within_a_family_changes_a_value_that_fits(found: str, declared: str, shape: str) -> None:
+    """DuckDB casts there and back: the value is the same or the cast is an error, and types around it change nothing."""
+    fits = gives(found, declared)
+    assert gives(shape.format(found), shape.format(declared)) == fits
+    if not fits or family(found) != family(declared):
+        return
+    for value in SAMPLES[found]:
+        one = f"CAST({value} AS {found})"
+        row = duckdb.sql(
+            f"SELECT {one} IS NOT DISTINCT FROM CAST(TRY_CAST({one} AS {declared}) AS {found}), TRY_CAST({one} AS {declared}) IS NULL"
+        )
+        same, refused = row.fetchall()[0]
+        assert same or refused, (value, found, declared)
 
 
 def test_dates_and_timestamps_can_be_event_timestamps() -> None:

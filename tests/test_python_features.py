@@ -602,7 +602,7 @@ TYPES: list[tuple[Any, str, Any]] = [
     ("HUGEINT", "12345678901234567890123::HUGEINT", 12345678901234567890123),
     ("JSON", """'{"a": 1}'::JSON""", '{"a": 1}'),
     (float, "7::INTEGER", 7.0),
-    ("FLOAT[3]", "[1, 2, 3]::DOUBLE[]", (1.0, 2.0, 3.0)),
+    ("FLOAT[3]", "[1, 2, 3]::FLOAT[]", (1.0, 2.0, 3.0)),
     (dt.datetime, "DATE '2026-01-01'", dt.datetime(2026, 1, 1)),  # noqa: DTZ001
 ]
 

@@ -294,7 +294,7 @@ def declare_vector(rows: list[dict[str, Any]]) -> None:
     source = Source("rows", frame=rows)
 
     class Vectors(FeatureGroup, entity=Entity("thing", keys={"i": int}), source=source):
-        vector = Feature("FLOAT[3]")
+        vector = Feature("FLOAT[3]", sql="CAST(vector AS FLOAT[])")
 
 
 def test_a_list_is_an_embedding_where_it_has_the_length(tmp_path: Path) -> None:
