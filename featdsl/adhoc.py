@@ -186,9 +186,8 @@ def _value(asked: Registration, dtype: str, columns: Mapping[str, str], entity: 
         # pandas turns a column of integers with a gap into floats: whole numbers go back, others are an error.
         whole = f"{quote(column)} = trunc({quote(column)})"
         return f"CASE WHEN {whole} THEN CAST({quote(column)} AS {dtype}) WHEN NOT {whole} THEN error('a fraction in {asked.name}') END"
-    # Python has one kind of float and of integer: the smaller types are only in what is asked for.
-    small = columns[column].replace("DOUBLE", "FLOAT").replace("BIGINT", "TINYINT")
-    if gives(small, dtype) and not gives(columns[column], dtype):
+    # Python has one kind of float: the smaller one is only in what is asked for.
+    if gives(columns[column].replace("DOUBLE", "FLOAT"), dtype) and not gives(columns[column], dtype):
         return f"CAST({quote(column)} AS {dtype})"
     return quote(column)
 

@@ -566,7 +566,7 @@ def _check_keys(check: _Check, group: GroupDefinition, scope: _Scope) -> None:
             what += _gone(check, [group.source], wanted)
             mend = _columns_hint(wanted, scope.columns) + f'\nOr say which column it is: keys={{"{key.name}": "..."}}.'
             check.refuse("Missing column", what, group.origin, mend)
-        elif not (gives(column.dtype, key.dtype) or family(column.dtype) == family(key.dtype) == "integer"):
+        elif not gives(column.dtype, key.dtype):
             what = f"group {group.name}: key {key.name} is {key.dtype}, but {wanted} is {column.dtype}."
             what += _differing(check, group.source, [wanted])
             check.refuse("Wrong type", what, group.origin, "Cast it in a Source(sql=...), or change the entity's key.")

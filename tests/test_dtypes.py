@@ -92,6 +92,7 @@ def test_what_is_no_type_is_refused_with_the_reason(written: object, reason: str
         ("UINTEGER", "BIGINT"),
         ("UTINYINT", "SMALLINT"),
         ("HUGEINT", "BIGINT"),
+        ("BIGINT", "INTEGER"),
         ("BIGINT", "DOUBLE"),
         ("DECIMAL(38,2)", "DECIMAL(18,2)"),
         ("DECIMAL(10,2)", "DECIMAL(10,4)"),
@@ -139,9 +140,6 @@ def test_a_value_fits_where_no_meaning_is_lost(found: str, declared: str) -> Non
         ("MAP(VARCHAR, DOUBLE)", "MAP(VARCHAR, INTEGER)"),
         ("FLOAT[2]", "FLOAT[3]"),
         ("JSON", "BLOB"),
-        ("BIGINT", "INTEGER"),
-        ("INTEGER", "UINTEGER"),
-        ("UBIGINT", "INTEGER"),
         ("DECIMAL(10,4)", "DECIMAL(10,2)"),
         ("DECIMAL(10,4)[]", "DECIMAL(10,2)[]"),
         ("DOUBLE", "FLOAT"),
@@ -181,9 +179,9 @@ def test_no_cast_within_a_family_changes_a_value_that_fits(found: str, declared:
         return
     for value in SAMPLES[found]:
         one = f"CAST({value} AS {found})"
-        row = duckdb.sql(
-            f"SELECT {one} IS NOT DISTINCT FROM CAST(TRY_CAST({one} AS {declared}) AS {found}), TRY_CAST({one} AS {declared}) IS NULL"
-        )
+        finest = "TIMESTAMP_NS" if family(found) == "instant" else found
+        cast = f"TRY_CAST({one} AS {declared})"
+        row = duckdb.sql(f"SELECT CAST({one} AS {finest}) = CAST({cast} AS {finest}), {cast} IS NULL")
         same, refused = row.fetchall()[0]
         assert same or refused, (value, found, declared)
 
