@@ -23,6 +23,7 @@ MODERATE, LARGE = 0.1, 0.25
 
 _DECILES = tuple(tenth / 10 for tenth in range(1, 10))
 _CATEGORIES = 20
+_SHOWN = 6
 _EMPTY = 1e-4  # the share that an empty bin counts as, for the logarithm's sake
 _MORE_NULLS = 0.01
 _EXAMPLES = 3
@@ -64,10 +65,20 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Share:
+    """A category, how many rows had it, and how many have it; the value is text, None for all that is not listed."""
+
+    value: str | None
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shift:
     """How the values of a feature move: `changed` of `rows`, looked at for `entities` of the `of` that there are.
 
-    `psi` is None where there is nothing to compare; `note` says what the comparison had to do without.
+    `shares` are those of the most frequent categories of a text or a BOOLEAN that changes. `psi` is None where there is
+    nothing to compare; `note` says what the comparison had to do without.
     """
 
     result: Literal["shift"] = "shift"
@@ -82,6 +93,7 @@ class Shift:
     psi: float | None
     flags: tuple[Flag, ...]
     examples: tuple[Example, ...]
+    shares: tuple[Share, ...] = ()
     note: str = ""
 
 
@@ -147,6 +159,7 @@ def compare(  # noqa: PLR0913 - a column and its definition for each side
         psi=psi,
         flags=tuple(_flags(was, now, psi, total)),
         examples=_examples(connection, rows, (before, after), changed),
+        shares=_category_shares(connection, before, after) if differing else (),
         note=note,
     )
 
@@ -232,6 +245,24 @@ def _one(connection: DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 def _rounded(value: float | None, digits: int = 9) -> float | None:
     """Return a number without its last bits, which the order of adding decides."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}") + 0.0  # no -0
+
+
+def _category_shares(connection: DuckDBPyConnection, before: _Side, after: _Side) -> tuple[Share, ...]:
+    """Return how often each of the most frequent categories came before and after, and all others together."""
+    if not all(each.dtype == "BOOLEAN" or family(each.dtype) == "text" for each in (before, after)):
+        return ()
+    sides = [
+        f"SELECT CAST({each.column} AS VARCHAR) AS value, {was} AS was, {now} AS now FROM {each.relation}"
+        for each, was, now in ((before, 1, 0), (after, 0, 1))
+    ]
+    counted = (
+        f"SELECT value, sum(was) AS was, sum(now) AS now FROM ({' UNION ALL '.join(sides)})"
+        " WHERE value IS NOT NULL GROUP BY value"
+    )
+    found = connection.execute(f"SELECT * FROM ({counted}) ORDER BY greatest(was, now) DESC, value").fetchall()
+    shown = [Share(value=_short(value), before=int(was), after=int(now)) for value, was, now in found[:_SHOWN]]
+    rest = [int(sum(row[side] for row in found[_SHOWN:])) for side in (1, 2)]
+    return (*shown, *([Share(value=None, before=rest[0], after=rest[1])] if any(rest) else []))
 
 
 # Population stability

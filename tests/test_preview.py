@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -614,3 +615,76 @@ def test_rows_that_a_function_makes_are_compared(
         " TIMESTAMP '2026-01-02' + to_days(i::INTEGER) AS known, i % 5 AS people FROM range(30) t(i)",
     )
     check(workspace, feature, lambda: edit("features/__init__.py", old, new), "town")
+
+
+CATEGORIES = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+pays = Source("pays", path="data/pays.parquet", timestamp="at")
+
+
+class Pay(FeatureGroup, entity=user, source=pays):
+    kind = Feature(str, sql="kind")
+    big = Feature(bool, sql="amount > 50")
+    spend = Feature(float, sql="sum(amount)", windows=["1 day", "7 days", "30 days"])
+"""
+PAYS = [(i, "cash" if i % 3 == 0 else None if i % 10 == 1 else f"k{i % 9}", float(i)) for i in range(100)]
+
+
+@pytest.fixture
+def pays(workspace: Workspace, edit: Edit) -> Workspace:
+    """Features of categories and a family of windows, applied, then edited."""
+    listed = ", ".join(f"({i}, {'NULL' if kind is None else repr(kind)}, {amount})" for i, kind, amount in PAYS)
+    workspace.parquet(
+        "data/pays.parquet",
+        f"SELECT i % 7 AS user_id, TIMESTAMP '2026-01-01' + INTERVAL (i) HOUR AS at, kind, amount"
+        f" FROM (VALUES {listed}) t(i, kind, amount)",
+    )
+    workspace.write({"featproject.toml": '[project]\nname = "p"\n', "features/__init__.py": CATEGORIES}).apply()
+    edit("features/__init__.py", 'sql="kind"', "sql=\"CASE WHEN amount > 60 THEN 'big' ELSE kind END\"")
+    edit("features/__init__.py", "amount > 50", "amount > 60")
+    edit("features/__init__.py", "sum(amount)", "sum(amount * 2)")
+    return workspace
+
+
+def test_shares_of_categories_are_counted(pays: Workspace) -> None:
+    """The most frequent ones before or after, then all others together; NULL is told beside them."""
+    before = Counter(kind for _, kind, _ in PAYS if kind is not None)
+    after = Counter("big" if amount > 60 else kind for _, kind, amount in PAYS if amount > 60 or kind is not None)
+    top = sorted(before | after, key=lambda each: (-max(before[each], after[each]), each))
+    right = [{"value": each, "before": before[each], "after": after[each]} for each in top[:6]]
+    rest = {"value": None, "before": sum(before[e] for e in top[6:]), "after": sum(after[e] for e in top[6:])}
+
+    found = previewed(pays, "--preview=full")
+
+    assert found["pay.kind"]["shares"] == [*right, rest]
+    assert found["pay.big"]["shares"] == [
+        {"value": "false", "before": 51, "after": 61}, {"value": "true", "before": 49, "after": 39},
+    ]  # fmt: skip
+    assert found["pay.spend_1d"]["shares"] == []
+
+
+def test_a_plan_tells_shares_and_puts_warnings_first(pays: Workspace) -> None:
+    """For people at a terminal of 80 columns, and in a comment."""
+    text = pays.run("plan", "--preview=full", COLUMNS="80").stdout
+    assert "      share of rows  before   after\n        false        51.0 %  61.0 %\n" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert text.index("\nWarnings\n  pay.kind: large shift, PSI") < text.index("\nWhat changes\n")
+
+    page = pays.run("plan", "--preview=full", "--format", "markdown").stdout
+    assert "| `pay.big` | false | 51.0 % | 61.0 % |\n" in page
+    assert page.index("#### Warnings\n\n- pay.kind: large shift") < page.index("#### What changes")
+
+
+def test_one_edit_of_a_family_is_one_diff(pays: Workspace) -> None:
+    """Of all its windows together, which are named."""
+    text = pays.run("plan").stdout
+    assert (
+        "      ~ spend_1d   definition\n      ~ spend_30d  definition\n      ~ spend_7d   definition\n"
+        "          sql:\n            - sum(amount)\n            + sum(amount * 2)\n"
+    ) in text
+    assert text.count("+ sum(amount * 2)") == 1
+    page = pays.run("plan", "--format", "markdown").stdout
+    assert "sql of `pay.spend_1d`, `pay.spend_30d`, `pay.spend_7d`:\n" in page
+    assert page.partition("<summary>SQL")[0].count("+ sum(amount * 2)") == 1

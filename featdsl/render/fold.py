@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from featdsl.definitions import KINDS
 from featdsl.diff import SYMBOLS, Change
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render.phrases import counted, some
+from featdsl.render.phrases import LONG, counted, some
 
 _ALIKE, _SHOWN_ALIKE = 6, 3
 """So many changes of one kind are shown; of more than that, only the first few."""
@@ -124,6 +124,26 @@ def _likeness(change: Change, headings: AbstractSet[str]) -> tuple[object, ...]:
     group = group_of(change) if change.kind == "feature" or group_of(change) in headings else ""
     codes = tuple(reason.code for reason in change.reasons)
     return change.kind, group, change.action, change.change_class, codes
+
+
+def edits(shown: Sequence[Shown]) -> Iterator[Sequence[Shown]]:
+    """Yield what is shown, features of a group whose code was edited alike together: a family of windows is one edit."""
+    run: list[Shown] = []
+    for each in shown:
+        if run and not _is_one_edit(run[-1], each):
+            yield run
+            run = []
+        run.append(each)
+    if run:
+        yield run
+
+
+def _is_one_edit(one: Shown, other: Shown) -> bool:
+    if isinstance(one, Rest) or isinstance(other, Rest):
+        return False
+    was, now = one.change, other.change
+    alike = was.kind == now.kind == "feature" and group_of(was) == group_of(now) and was.action == now.action
+    return alike and was.reasons == now.reasons and any(each.code in LONG for each in now.reasons)
 
 
 def _place(planned: PlannedChange) -> tuple[int, str, bool]:

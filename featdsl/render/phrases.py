@@ -232,6 +232,13 @@ def _all(known: Sequence[tuple[str, list[Estimate]]]) -> Iterator[Estimate]:
     return (estimate for _, estimates in known for estimate in estimates)
 
 
+def warning_lines(plan: Plan) -> Iterator[str]:
+    """Yield what a reviewer should see first: values that move far, and what is lost for good."""
+    for each in plan.preview:
+        yield from (f"{each.feature}: {flag.code}, {flag.reason}" for flag in getattr(each, "flags", ()))
+    yield from (f"Lost for good: {said}" for said in plan.lost)
+
+
 def kept_lines(plan: Plan, most: int, whole: str = WHOLE) -> Iterator[Line]:
     """Yield the old versions of what changes that live on, each with who holds it, and what they take in the store."""
     changed = {each.change.address for each in plan.changes if each.change.kind == "feature"}

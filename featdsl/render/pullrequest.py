@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render.fold import Rest, parts
+from featdsl.render.fold import Rest, edits, parts
 from featdsl.render.phrases import (
     LONG,
     Line,
@@ -29,6 +29,7 @@ from featdsl.render.phrases import (
     steps_line,
     summary,
     title,
+    warning_lines,
 )
 from featdsl.render.reach import affected, few, not_hit, verdict
 from featdsl.render.shifts import shift_section
@@ -70,6 +71,7 @@ def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
     yield from ["", _verdict(plan)]
     if not plan.empty:
         yield from ["", f"{counts_line(plan)} {steps_line(plan)}"]
+    yield from _list("Warnings", map(_cell, warning_lines(plan)), caps)
     yield from _list("Blocked", _told(block_lines(plan)), caps)
     yield from _list("Must agree", (f"**{team}** {_cell(said)}" for team, said, _ in approval_lines(plan)), caps)
     yield from _list("To know", _told(notice_lines(plan)), caps)
@@ -81,7 +83,6 @@ def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
     rules = (f"{_code(rule)}: {_cell(some(addresses, caps.names))}" for rule, addresses in checks(plan))
     yield from _list("Data checks", rules, caps)
     yield from _list("Repairs", (f"{name} is lost from the store and is made again" for name in plan.repairs), caps)
-    yield from _list("Lost for good", map(_cell, plan.lost), caps)
     if plan.adhoc:
         named = some([f"`{name}`" for name in plan.adhoc], caps.names * 3)
         yield from ["", f"**Ad hoc**, kept until code declares them: {named}."]
@@ -126,9 +127,10 @@ def _changes(plan: Plan, caps: _Caps) -> Iterator[str]:
         yield from ["", f"**{_escaped(part.owner)}**{count}", "", "| | what | class | detail |", "|---|---|---|---|"]
         for each in part.shown:
             yield _rest(each) if isinstance(each, Rest) else _row(each.change, definitions)
-        for each in part.shown:
-            if isinstance(each, PlannedChange):
-                yield from _diffs(each.change, caps.lines)
+        for edit in edits(part.shown):
+            changes = [each.change for each in edit if isinstance(each, PlannedChange)]
+            if changes:
+                yield from _diffs(changes, caps.lines)
     if left:
         yield from ["", f"{left}: {_WHOLE}."]
 
@@ -163,12 +165,12 @@ def _is_long(reason: Reason) -> bool:
     return reason.code != "description" or any("\n" in s or len(s) > _INLINE for s in (reason.before, reason.after))
 
 
-def _diffs(change: Change, most: int) -> Iterator[str]:
-    """Yield what is too long for a cell of the table, the first lines of each."""
-    for reason in change.reasons:
+def _diffs(changes: Sequence[Change], most: int) -> Iterator[str]:
+    """Yield what is too long for a cell of the table, the first lines of each; the changes are one edit."""
+    for reason in changes[0].reasons:
         if _is_long(reason):
             listed = [f"{sign} {_cut(line, 10 * _CELL)}".rstrip() for sign, line in line_changes(reason)]
-            yield from ["", f"{reason.code} of `{change.address}`:"]
+            yield from ["", f"{reason.code} of {', '.join(f'`{each.address}`' for each in changes)}:"]
             if most:
                 yield from ["", *_fenced("diff", listed[:most])]
             if len(listed) > most:

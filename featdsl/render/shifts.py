@@ -10,6 +10,7 @@ from featdsl.shifts import Compared, Example, NotCompared, Shift, Summary
 TITLE = "How far values move"
 _QUANTILES = ("p5", "p50", "p95")
 _DIGITS = 9
+_LONGEST_NAME = 40
 
 
 def shift_lines(found: Sequence[Compared], *, width: int = 100, paint: Callable[[str, str], str]) -> Iterator[str]:
@@ -25,6 +26,8 @@ def shift_lines(found: Sequence[Compared], *, width: int = 100, paint: Callable[
         yield from _wrapped(_said(each), width)
         if each.changed:
             yield from (f"      {line}" for line in _aligned(_rows(each)))
+        if each.shares:
+            yield from (_cut(f"      {line}", width) for line in _aligned(_share_rows(each)))
         yield from (line for example in each.examples for line in _wrapped(_example(each, example), width))
         yield from (
             paint(line, "red") for flag in each.flags for line in _wrapped(f"! {flag.code}: {flag.reason}", width)
@@ -42,6 +45,12 @@ def shift_section(found: Sequence[Compared]) -> Iterator[str]:
     for each in found:
         cells = _not_compared(each) if isinstance(each, NotCompared) else _cells(each)
         yield f"| `{each.feature}` | {each.owner} | {' | '.join(map(_cell, cells))} |"
+    with_shares = [each for each in found if isinstance(each, Shift) and each.shares]
+    if with_shares:
+        yield from ["", "| feature | category | before | after |", "|---|---|---|---|"]
+        for each in with_shares:
+            for name, *cells in list(_share_rows(each))[1:]:
+                yield f"| `{each.feature}` | {_cell(name.strip())} | {' | '.join(cells)} |"
     shown = [each for each in found if isinstance(each, Shift) and each.examples]
     if shown:
         yield from [
@@ -86,6 +95,18 @@ def _rows(shift: Shift) -> Iterator[tuple[str, ...]]:
         shown += [_number(each) for each in quantiles] if numbers else []
         shown += ["" if side.distinct is None else f"{side.distinct:,}"] if values else []
         yield name, _share(side.nulls, shift.rows), *shown
+
+
+def _share_rows(shift: Shift) -> Iterator[tuple[str, ...]]:
+    """Yield titles, then each category with its share of the rows before and after."""
+    yield "share of rows", "before", "after"
+    for each in shift.shares:
+        name = "all others" if each.value is None else _one_line(each.value) or "''"
+        yield f"  {name[:_LONGEST_NAME]}", _share(each.before, shift.rows), _share(each.after, shift.rows)
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= max(40, width) else f"{line[: max(40, width) - 1].rstrip()}…"
 
 
 def _aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, Reason
 from featdsl.plan import Plan, PlannedChange
-from featdsl.render.fold import Rest, Shown, group_of, parts
+from featdsl.render.fold import Rest, Shown, edits, group_of, parts
 from featdsl.render.phrases import (
     LONG,
     WHOLE,
@@ -30,6 +30,7 @@ from featdsl.render.phrases import (
     steps_line,
     summary,
     title,
+    warning_lines,
 )
 from featdsl.render.reach import Team, affected, few, not_hit, verdict
 from featdsl.render.shifts import shift_lines
@@ -79,6 +80,7 @@ def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
     said = verdict(plan)
     colour = _VERDICTS.get(said.partition(" ")[0].rstrip(":"))
     yield from (paint(line, colour) if colour else line for line in textwrap.wrap(said, page.width))
+    yield from _section("Warnings", page.told((said, "") for said in warning_lines(plan)), paint)
     yield from _section("Blocked", page.told(block_lines(plan)), paint)
     yield from _section("Must agree (--approved-by TEAM)", page.pairs(approval_lines(plan)), paint)
     yield from _section("To know", page.told(notice_lines(plan)), paint)
@@ -90,7 +92,6 @@ def _lines(plan: Plan, page: _Page, *, sql: bool) -> Iterator[str]:
         yield from _section("Old versions that live on", page.pairs(kept_lines(plan, _TABLES, page.whole)), paint)
     yield from _section("Data checks", page.checks(), paint)
     yield from _section("Repairs", [f"{name} is lost from the store and is made again" for name in plan.repairs], paint)
-    yield from _section("Lost for good", page.told((said, "") for said in plan.lost), paint)
     yield from _section("Ad hoc, kept until code declares them", page.wrapped(", ".join(plan.adhoc)), paint)
     yield from _section("SQL", _sql(plan) if sql else [], paint)
     if not plan.empty:
@@ -170,7 +171,7 @@ class _Page:
         left = max((len(_indent(each)) + len(_name(each)) for each in changes), default=0)
         types = max((len(self._dtype(each)) for each in changes if each.action == "create"), default=0)
         group, indent = "", "  "
-        for each in shown:
+        for each, is_last in [(each, each is edit[-1]) for edit in edits(shown) for each in edit]:
             if isinstance(each, Rest):
                 first, *rest = self.wrapped(each.said, f"{indent}  ", f"{indent}    ")
                 yield f"{indent}{self._symbol(each.symbol)}{first[len(indent) + 1 :]}"
@@ -181,7 +182,7 @@ class _Page:
                 yield f"    group {group_of(change)}"
             group = group_of(change)
             yield from self._change(change, min(left, self.width // 2), types)
-            for reason in change.reasons:
+            for reason in change.reasons if is_last else ():
                 yield from self._reason(reason, f"{indent}    ", most)
 
     def _change(self, change: Change, left: int, dtypes: int) -> Iterator[str]:
