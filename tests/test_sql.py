@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -341,3 +342,50 @@ def test_sql_that_is_cut_off_is_refused_in_plain_words(text: str) -> None:
     assert any("is missing after" in each for each in told)
     assert any("has no end" in each for each in told)
     assert any("does not belong" in each for each in told)
+
+
+# Values of the run
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("date_part('year', age(birth::TIMESTAMP))", "age() with one argument"),
+        ("current_setting('TimeZone')", "current_setting()"),
+        ("getvariable('day')", "getvariable()"),
+        ("ts > ago('1 day')", "ago()"),
+        ("nextval('s')", "nextval()"),
+        ("localtimestamp", "localtimestamp"),
+        ("system.main.now()", "now()"),
+        ("list_transform(l, lambda x: x + random())", "random()"),
+        ("max(ts - current_localtimestamp())", "current_localtimestamp()"),
+    ],
+)
+def test_what_duckdb_lists_as_unstable_is_refused_by_name(text: str, said: str) -> None:
+    """Also what its list misses, and macros that call one; in queries as in expressions."""
+    for read in (lambda: sql.read(text), lambda: sql.query(f"SELECT {text} AS v FROM source.rows")):
+        with pytest.raises(SqlProblem, match="gives another value at each run") as raised:
+            read()
+        assert str(raised.value).startswith(f"{said} gives")
+
+
+@pytest.mark.parametrize("name", ["now", "age", "random", "today", "user", "version", "stats"])
+def test_a_column_may_be_called_like_an_unstable_function(name: str) -> None:
+    """It is no call."""
+    assert sql.read(f"{name} + 1")[1] == (name,)
+    assert sql.read(f"age(ts, {name})")[1] == tuple(sorted([name, "ts"]))
+
+
+def test_every_function_that_duckdb_lists_as_unstable_is_refused() -> None:
+    """But for error(), which gives no value."""
+    unstable = "stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY') AND function_name <> 'error'"
+    for (name,) in duckdb.sql(f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE {unstable}").fetchall():
+        with pytest.raises(SqlProblem, match="another value at each run"):
+            sql.read(f"{name}()")
+
+
+@pytest.mark.parametrize("table", ["duckdb_settings()", "duckdb_tables()", "pg_timezone_names()"])
+def test_a_query_reads_no_rows_of_the_session(table: str) -> None:
+    """They are others in another one."""
+    with pytest.raises(SqlProblem, match="the rows of the session"):
+        sql.query(f"SELECT * FROM {table}")
