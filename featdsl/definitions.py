@@ -240,7 +240,7 @@ class FeatureDefinition:
     `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later. The SQL
     of a Python feature calls its `function`.
     What a feature needs of the call, by way of its inputs too, is its `request`; such a feature is stored nowhere.
-    A feature that is `protect`ed cannot be removed; its name before was `renamed_from`.
+    A feature that is `protect`ed cannot be removed; its name before was `renamed_from`. `moments` are those of its group.
     """
 
     kind: Literal["feature"] = "feature"
@@ -278,6 +278,7 @@ class FeatureDefinition:
     fingerprint: str
     table: str
     stored: str = ""
+    moments: Moments = "every change"
     origin: Origin
 
     @property
@@ -339,9 +340,16 @@ class Member:
     by: str | None = None
 
 
+Moments = Literal["every change", "own changes"]
+"""When a derived group has rows: at every change of an input, or at those of inputs of its own entity alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupDefinition:
-    """Features of one owner. `keys` maps entity keys to differently named source columns, `rules` are of all its rows."""
+    """Features of one owner. `keys` maps entity keys to differently named source columns, `rules` are of all its rows.
+
+    `moments` tells at which times the table of a derived group has rows.
+    """
 
     kind: Literal["group"] = "group"
     name: str
@@ -359,6 +367,7 @@ class GroupDefinition:
     deprecated: Deprecation | None = None
     renamed_from: str = ""
     rules: tuple[GroupRule, ...] = ()
+    moments: Moments = "every change"
     members: tuple[Member, ...]
     origin: Origin
 

@@ -100,6 +100,7 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
             yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
             yield from _if_other("access", "metadata", old.access, new.access)
             yield from _if_other("rules", "metadata", _rules(old.rules, "; "), _rules(new.rules, "; "))
+            yield from _if_other("rows at", "metadata", old.moments, new.moments)
             yield from _guard_reasons(old, new)
         case FeatureDefinition(), FeatureDefinition():
             yield from _feature_reasons(before, after, old, new)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from featdsl import distributions, expressions, fingerprints
+from featdsl import distributions, expressions, fingerprints, selects
 from featdsl.applied import Keys
 from featdsl.definitions import (
     Column,
@@ -16,6 +16,7 @@ from featdsl.definitions import (
     GroupDefinition,
     Input,
     Member,
+    Moments,
     SourceDefinition,
     Window,
     revised,
@@ -71,13 +72,21 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     if source is None:
         _refuse_no_entities(draft, group, features)
     members = {feature.address: _member(feature) for feature in features}
-    values = _values_table(group, scope, [members[each.address] for each in stored if not each.window], timed=timed)
+    moments = _moments(draft, group, stored)
+    plain = [members[each.address] for each in stored if not each.window]
+    values = _values_table(group, scope, plain, timed=timed, moments=moments)
     events = _events_table(group, scope, stored)
     for feature in stored:
         table = events if feature.window else values
         unit = source.time_unit if source else None
         draft.features[feature.address] = revised(
-            feature, table=table, timed=timed, late=late, ends=ends and not feature.window, time_unit=unit
+            feature,
+            table=table,
+            timed=timed,
+            late=late,
+            ends=ends and not feature.window,
+            time_unit=unit,
+            moments=moments,
         )
     for feature in features:
         if feature.request:
@@ -93,6 +102,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         ttl=scope.ttl,
         access=group.access,
         rules=rules_of(draft, group, stored),
+        moments=moments,
         members=tuple(members.values()),
         renamed_from=_former(draft, address, group, draft.declared),
         **draft.guards(address, group.protect, group.deprecated),
@@ -104,9 +114,19 @@ def _member(feature: FeatureDefinition) -> Member:
     return Member(column=feature.name, feature=feature.address, fingerprint=feature.fingerprint)
 
 
-def _values_table(group: GroupDeclaration, scope: _Scope, stored: Sequence[Member], *, timed: bool) -> str:
+def _moments(draft: Draft, group: GroupDeclaration, stored: Sequence[FeatureDefinition]) -> Moments:
+    """Return at which changes of its inputs a group has rows: where some are of another entity, there may be very many."""
+    if group.inputs is None or group.materialize or not stored:
+        return "every change"
+    versions = {(each.address, each.fingerprint): each for each in _read(draft, stored)}
+    return selects.moments_of(stored, versions)
+
+
+def _values_table(
+    group: GroupDeclaration, scope: _Scope, stored: Sequence[Member], *, timed: bool, moments: Moments
+) -> str:
     """Return the name of the table that stores the values of a group's features."""
-    return f"{group.name}_{fingerprints.table(stored, keys=scope.keys, timed=timed)[:8]}"
+    return f"{group.name}_{fingerprints.table(stored, keys=scope.keys, timed=timed, moments=moments)[:8]}"
 
 
 def _events_table(group: GroupDeclaration, scope: _Scope, features: Sequence[FeatureDefinition]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
 
-from featdsl.definitions import Column, Input, Member, Window
+from featdsl.definitions import Column, Input, Member, Moments, Window
 
 _MEANING = 1
 """Raised when the same declaration comes to mean other values."""
@@ -97,9 +97,10 @@ def renamed(table: str, totals: Iterable[str], clock: str) -> str:
     return f"{name}_{of({'table': start, 'totals': list(totals), 'clock': clock})[:8]}"
 
 
-def table(members: Iterable[Member], *, keys: Iterable[Column], timed: bool) -> str:
+def table(members: Iterable[Member], *, keys: Iterable[Column], timed: bool, moments: Moments = "every change") -> str:
     """Return the fingerprint of the table that stores a group."""
     return of({
         "layout": _LAYOUT, "timed": timed, "keys": sorted((key.name, key.dtype) for key in keys),
         "members": sorted((member.column, member.fingerprint) for member in members),
+        **({} if moments == "every change" else {"moments": moments}),
     })  # fmt: skip

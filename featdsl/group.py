@@ -157,6 +157,8 @@ class FeatureGroup(metaclass=_Metaclass):
     - `protect`: whether the group and its features are protected against removal;
     - `deprecated`: a `Deprecated(...)` that warns who uses them;
     - `renamed_from`: the name that the group was applied with before: it keeps its values, and answers to both names;
+    - `materialize`: with `inputs` of another entity, whether the table has a row for every change of these too, and not
+      only for each change of its own entity's inputs: that many rows more, for who reads the table instead of asking;
     - `shared_by`: the project that computes them, in what `featdsl pull` writes: instead of `source` and `inputs`.
 
     Raises DeclarationError for what does not fit.
@@ -182,6 +184,7 @@ class FeatureGroup(metaclass=_Metaclass):
         protect: bool = False,
         deprecated: Deprecated | None = None,
         renamed_from: str | None = None,
+        materialize: bool = False,
         shared_by: str = "",
         **unknown: Never,
     ) -> None:
@@ -200,7 +203,7 @@ class FeatureGroup(metaclass=_Metaclass):
             "inputs": listed(inputs), "keys": mapping(keys), "ttl": ttl,
             "description": _description(cls), "tags": tags, "access": access, "protect": protect, "deprecated": deprecated,
             "renamed_from": renamed_from, "unique": unique, "max_age": max_age, "rows": rows,
-            "shared_by": shared_by,
+            "materialize": materialize, "shared_by": shared_by,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
         declaration = GroupDeclaration(given)
@@ -282,6 +285,7 @@ class GroupDeclaration(Declaration):
     unique: Uniques = ()
     max_age: Ages = ()
     rows: Volumes = ()
+    materialize: StrictBool = False
     shared_by: str = ""
     features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 
@@ -295,6 +299,8 @@ class GroupDeclaration(Declaration):
     def _ends(self) -> Self:
         if self.ttl and self.source and self.source.valid and self.source.timestamp is None and not self.shared_by:
             raise ValueError("ttl= counts from the time of a row, and the source has no timestamp=; give it one")
+        if self.materialize and self.source is not None:
+            raise ValueError("materialize= belongs to a group with inputs=; one over a source is always stored")
         return self
 
     @model_validator(mode="after")

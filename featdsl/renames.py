@@ -179,7 +179,9 @@ def _same(features: list[FeatureDefinition], there: list[FeatureDefinition], wan
     if features[0].window:
         return _hash(wanted) == _hash(name)
     members = [Member(column=each.column, feature="", fingerprint=each.fingerprint) for each in there]
-    return fingerprints.table(members, keys=features[0].keys, timed=features[0].timed)[:8] == _hash(name)
+    first = features[0]
+    found = fingerprints.table(members, keys=first.keys, timed=first.timed, moments=first.moments)
+    return found[:8] == _hash(name)
 
 
 def _hash(table: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from featdsl import datafaults, instants
-from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, SourceDefinition
+from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, Member, Moments, SourceDefinition
 from featdsl.names import EVENT_TIMESTAMP, SOURCE_SCHEMA, SOURCE_TIMESTAMP, UNTIL, VALID_TO, literal, quote
 from featdsl.pointintime import Read, Roles, Spine, Versions, Want, Ways, cast, compile_sql, reads, sliding, tables_of
+from featdsl.snapshot import StoredTable
 from featdsl.windows.family import Call, call_of, stored
 from featdsl.windows.totals import columns_of, count_column
 
@@ -222,9 +223,9 @@ def _window(by: Sequence[str], order: Sequence[str]) -> str:
 def derived_table(features: Sequence[FeatureDefinition], versions: Versions, since: str = "") -> str:
     """Return the query of a derived group: its values at every time at which one of its inputs changes.
 
-    `since` is the SQL of a time before which none is wanted.
+    A group whose rows are at its own changes has none for those of inputs of another entity. `since` is the SQL of a time before which none is wanted.
     """
-    changes = _changes(features, versions)
+    changes = _changes(features, versions, features[0].moments)
     changes = f"(SELECT * FROM {changes} WHERE {EVENT_TIMESTAMP} >= {since})" if since else changes
     spine = _own_times(changes, features)
     wants = [Want(feature.column, feature) for feature in features]
@@ -232,7 +233,7 @@ def derived_table(features: Sequence[FeatureDefinition], versions: Versions, sin
     return "\n".join([f"SELECT *\nFROM (\n{computed}\n)", *_sorted(features)])
 
 
-def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
+def _changes(features: Sequence[FeatureDefinition], versions: Versions, moments: Moments = "every change") -> str:
     """Return the rows (keys, time) at which a derived group's values may change.
 
     Inputs with all of its keys tell which entities there are; inputs with fewer, such as one value for everyone,
@@ -244,10 +245,42 @@ def _changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
         for read in reads(feature, versions):
             tables.setdefault((versions[read.feature, read.fingerprint].table, read.roles), read)
     listed = [tables[key] for key in sorted(tables, key=str)]
+    if moments == "own changes":
+        keys = [key.name for key in features[0].keys]
+        listed = [read for read in listed if read.tells(keys)]
     own = _own_changes(features[0], [read for read in listed if not any(read.by)], versions)
     found = [_joined(features[0], own, read, versions) for read in listed if any(read.by)]
     parts = [*own.changes, *(part for part in found if part)]
     return "(\n" + "\nUNION\n".join(parts or [own.entities]) + "\n)"
+
+
+def most_rows(
+    features: Sequence[FeatureDefinition], versions: Versions, tables: Mapping[str, StoredTable]
+) -> int | None:
+    """Return how many rows the table of a derived group over other entities has at most, about.
+
+    None where it has rows at its own changes alone, or an input is not stored yet. Each row of an input of its own entity gives one; each of another input gives one to every entity that looks it up.
+    """
+    if features[0].moments == "own changes" or _of_its_own(features, versions):
+        return None
+    keys = [key.name for key in features[0].keys]
+    inputs: dict[tuple[str, bool], StoredTable] = {}
+    for each in features:
+        for read in reads(each, versions):
+            upstream = versions[read.feature, read.fingerprint]
+            if upstream.table not in tables:
+                return None
+            if upstream.timed:
+                inputs[upstream.table, read.tells(keys) and not any(read.by)] = tables[upstream.table]
+    own = [table for (_, is_own), table in inputs.items() if is_own]
+    entities = max((_entities_of(table) for table in own), default=0)
+    others = [table for (_, is_own), table in inputs.items() if not is_own]
+    each_entity = sum(table.rows / max(_entities_of(table), 1) for table in others)
+    return sum(table.rows for table in own) + round(entities * each_entity)
+
+
+def _entities_of(table: StoredTable) -> float:
+    return table.rows / max((table.entity_rows or (1, 1))[0], 1)
 
 
 @dataclass(frozen=True)
@@ -335,8 +368,28 @@ def _times(feature: FeatureDefinition, clock: instants.Clock) -> str:
 
 def only_times_of_its_own(features: Sequence[FeatureDefinition], versions: Versions) -> bool:
     """Return whether rows of a derived group depend on no rows of later times: not even on which entities there are."""
+    return features[0].moments == "own changes" or _of_its_own(features, versions)
+
+
+def _of_its_own(features: Sequence[FeatureDefinition], versions: Versions) -> bool:
+    """Return whether all that a derived group reads is of its own entity, under its own keys."""
     keys = [key.name for key in features[0].keys]
     return all(read.tells(keys) and not any(read.by) for each in features for read in reads(each, versions))
+
+
+def moments_of(features: Sequence[FeatureDefinition], versions: Versions) -> Moments:
+    """Return at which times a derived group has rows, unless it is to have them at every change.
+
+    Those of its own entity's inputs alone, where there are others too: each of these would add a row for each entity.
+    """
+    keys = [key.name for key in features[0].keys]
+    timed = {
+        read.tells(keys) and not any(read.by)
+        for each in features
+        for read in reads(each, versions)
+        if versions[read.feature, read.fingerprint].timed
+    }
+    return "own changes" if keys and timed == {True, False} else "every change"
 
 
 def tables_read(features: Sequence[FeatureDefinition], versions: Versions) -> tuple[str, ...]:
@@ -466,7 +519,7 @@ def _entities(want: Want) -> str:
 def changes(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     """Return the query of the keys and times at which the values of a derived group may change."""
     by = identity(features)
-    return f"SELECT {_quoted(by)} FROM {_changes(features, versions)}" if by else _NO_COLUMNS
+    return f"SELECT {_quoted(by)} FROM {_changes(features, versions, features[0].moments)}" if by else _NO_COLUMNS
 
 
 def moments(features: Sequence[FeatureDefinition], *, expiring: bool) -> str:

@@ -16,7 +16,7 @@ from featdsl.definitions import (
 )
 from featdsl.diff import Change
 from featdsl.errors import Origin
-from featdsl.plan import BuildTable, CheckRows, DropView, Forget, OpenSource, PutView, Record, Step
+from featdsl.plan import BuildTable, CheckRows, DropView, Estimate, Forget, OpenSource, PutView, Record, Step
 from featdsl.snapshot import Drift, Snapshot
 
 _NOWHERE = Origin("", 0)
@@ -51,7 +51,7 @@ def derive(
     for name, table in stale:
         features = target.tables_of(name)[table]
         table_step = _build_table(target, target.groups[name], features, versions, _why(snapshot, features, changes))
-        yield replace(table_step, estimate=impact.estimate(snapshot, features))
+        yield replace(table_step, estimate=_estimate(snapshot, features, versions))
         if features[0].window is None:
             yield from _uniqueness(target.groups[name], features)
     yield from _checks(snapshot, target, versions, {name for name, _ in stale})
@@ -65,6 +65,18 @@ def derive(
             yield Record(definition=live[key])
     for key in sorted(written.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
+
+
+def _estimate(
+    snapshot: Snapshot, features: Sequence[FeatureDefinition], versions: Mapping[tuple[str, str], FeatureDefinition]
+) -> Estimate | None:
+    """Return what a table may take: as much as the last time, or as many rows as its inputs have it made of."""
+    before = impact.estimate(snapshot, features)
+    was = snapshot.catalog.groups.get(features[0].group)
+    if before is not None and was is not None and was.moments == features[0].moments:
+        return before
+    rows = selects.most_rows(features, versions, snapshot.tables) if features[0].inputs else None
+    return None if rows is None else Estimate(rows=rows, seconds=0.0, bytes=0)
 
 
 def _in_order(catalog: Catalog) -> list[str]:
@@ -82,7 +94,8 @@ def _why(snapshot: Snapshot, features: Iterable[FeatureDefinition], changes: Ite
         return "new"
     touched = [c for c in changes if c.kind == "feature" and c.address.partition(".")[0] == group]
     if not touched:
-        return "lost from the store"
+        times = (r.after for c in changes if c.address == group for r in c.reasons if r.code == "rows at")
+        return next((f"rows at {moments}" for moments in times), "lost from the store")
     return ", ".join(
         f"{c.address.partition('.')[2]} {c.change_class if c.action == 'change' else c.action}" for c in touched
     )

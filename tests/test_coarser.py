@@ -125,13 +125,13 @@ class World:
 
         class Belonging(FeatureGroup, entity=carrier, inputs=[
             Members.alliance_of, Alliances.loyal.alias("theirs", keys={"alliance": Members.alliance_of})
-        ]):  # fmt: skip
+        ], materialize=True):  # fmt: skip
             loyalty = Feature(int, sql="theirs")
 
         class Risk(FeatureGroup, entity=flight, inputs=[
             Carriers.late.alias("carrier_late", keys={"carrier": Flights.of}),
             Belonging.loyalty.alias("carrier_loyalty", keys={"carrier": Flights.of}),
-        ]):  # fmt: skip
+        ], materialize=True):  # fmt: skip
             late_there = Feature(int, sql="carrier_late")
             loyal_there = Feature(int, sql="carrier_loyalty")
             risk = Feature(int, sql="coalesce(carrier_late, 0) + 10 * coalesce(carrier_loyalty, 0)")
@@ -193,7 +193,7 @@ def world(**other: Any) -> World:
     return World(**{**parts, **other})
 
 
-def test_a_table_has_a_row_for_each_change_of_what_is_looked_up(tmp_path: Path) -> None:
+def test_a_materialized_table_has_a_row_for_each_change_of_what_is_looked_up(tmp_path: Path) -> None:
     """Those of a carrier only for the flights that it has then: flight 1 does not see a's change on day 6."""
     stored = world().store(tmp_path).get_feature("risk").order("flight, event_timestamp").fetchall()
 
@@ -370,7 +370,7 @@ def test_windows_of_another_entity_are_aggregated_at_the_time_asked_for(tmp_path
             Carriers.late["4 days"].alias("long", keys={"carrier": Flights.of}),
             Carriers.often.alias("times", keys={"carrier": Flights.of}),
             Request(limit_=int),
-        ]):  # fmt: skip
+        ], materialize=True):  # fmt: skip
             risk = Feature(int, sql="coalesce(short, 0) * 1000 + coalesce(long, 0)")
             busy = Feature(int, sql="times")
             over = Feature(bool, sql="long > limit_")
@@ -619,3 +619,115 @@ class Back(FeatureGroup, entity=flight, inputs=[Delays.share.alias("x", keys={"c
     done = workspace.run("plan")
 
     assert "Each group of this circle needs the one before: back → risk → back." in done.stderr, done.stderr
+
+
+# Which rows a table has
+
+WEATHER = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+flight = Entity("flight", keys={"flight": int})
+airport = Entity("airport", keys={"airport": str})
+
+
+class Flights(FeatureGroup, entity=flight, source=Source("flights", path="data/flights/*.parquet", timestamp="ts")):
+    origin = Feature(str)
+
+
+class Weather(FeatureGroup, entity=airport, source=Source("weather", path="data/weather/*.parquet", timestamp="ts")):
+    wind = Feature(int)
+
+
+class Risk(FeatureGroup, entity=flight, inputs=[
+    Flights.origin, Weather.wind.alias("there", keys={"airport": Flights.origin})
+]):
+    windy = Feature(int, sql="there")
+"""
+MATERIALIZED = WEATHER.replace(
+    """Flights.origin})
+]):""",
+    """Flights.origin})
+], materialize=True):""",
+)
+
+
+@pytest.fixture
+def flying(workspace: Workspace) -> Workspace:
+    """Forty flights on ten days from two airports, and their weather every hour."""
+    workspace.write({
+        "featproject.toml": '[project]\nname = "flying"\n',
+        "features/__init__.py": "",
+        "features/air.py": WEATHER,
+    })  # fmt: skip
+    fly(workspace, 0)
+    workspace.parquet(
+        "data/weather/0.parquet",
+        "SELECT ['JFK', 'LGA'][1 + i % 2] AS airport, TIMESTAMP '2026-01-01' + to_hours((i // 2)::INT) AS ts, i AS wind FROM range(480) t(i)",
+    )
+    return workspace
+
+
+def fly(workspace: Workspace, since: int) -> None:
+    """Write a file of forty flights."""
+    workspace.parquet(
+        f"data/flights/{since}.parquet",
+        f"SELECT i AS flight, TIMESTAMP '2026-01-01' + to_hours((i * 6)::INT) AS ts, ['JFK', 'LGA'][1 + i % 2] AS origin FROM range({since}, {since + 40}) t(i)",
+    )
+
+
+WINDY = "SELECT flight, hour(event_timestamp) + 24 * (day(event_timestamp) - 1), windy FROM prod.risk ORDER BY ALL"
+
+
+def windy(number: int) -> list[tuple[object, ...]]:
+    """Return for so many flights when they leave, in hours, and the wind at their airport in that hour."""
+    return [(i, 6 * i, min(6 * i, 239) * 2 + i % 2) for i in range(number)]
+
+
+def test_a_derived_group_has_rows_at_the_changes_of_its_own_entity(flying: Workspace) -> None:
+    """As many as its flights have; the value at any other time is that of then, whether it is asked or served."""
+    flying.apply()
+    assert flying.published(WINDY) == windy(40)
+    spine = "SELECT 2 AS flight, TIMESTAMP '2026-01-09 05:30:00' AS ts"
+    assert flying.store.training_set(["windy"], spine, timestamp="ts").df()["windy"].tolist() == [2 * 197]
+    assert flying.store.get_features(["windy"], flight=3) == {"windy": 479}
+
+    fly(flying, 40)
+    assert "risk     extended" in flying.run("refresh", COLUMNS="120").stdout
+    assert flying.published(WINDY) == windy(80)
+    flying.parquet(
+        "data/weather/1.parquet", "SELECT 'JFK' AS airport, TIMESTAMP '2026-01-11 00:00:00' AS ts, -1 AS wind"
+    )
+    assert "risk     extended" in flying.run("refresh", COLUMNS="120").stdout
+    later = [(i, at, -1 if i >= 40 and i % 2 == 0 else value) for i, at, value in windy(80)]
+    assert flying.published(WINDY) == later
+
+
+def test_a_materialized_group_has_rows_at_every_change_and_the_plan_says_how_many(flying: Workspace) -> None:
+    """A table that was materialized, or was made before there was a choice, goes by a plan that says so."""
+    flying.apply()
+    (flying.root / "features" / "air.py").write_text(MATERIALIZED, encoding="utf-8")
+    planned = flying.run("plan", COLUMNS="200").stdout
+    assert "rows at" in planned
+    assert "about 9,640 rows, by what its inputs have" in planned
+    flying.apply()
+    ((rows,),) = flying.published("SELECT count(*) FROM prod.risk")
+    assert rows == sum(240 - 6 * i for i in range(40))
+    assert set(windy(40)) <= set(flying.published(WINDY))
+
+    (flying.root / "features" / "air.py").write_text(WEATHER, encoding="utf-8")
+    planned = flying.run("plan", COLUMNS="200").stdout
+    assert "every change" in planned
+    assert "own changes" in planned
+    flying.apply()
+    assert flying.published(WINDY) == windy(40)
+    assert flying.run("plan", "--check").returncode == 0
+
+
+def test_a_group_over_a_source_is_always_stored() -> None:
+    """There is nothing to choose."""
+    with pytest.raises(DeclarationError, match="one over a source is always stored"):
+
+        class Wrong(
+            FeatureGroup, entity=Entity("u", keys={"u": int}), source=Source("s", path="a.csv"), materialize=True
+        ):
+            v = Feature(int)

@@ -206,7 +206,8 @@ def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
             found[step.group].append(step.estimate)
     known = sorted(found.items(), key=_largest)
     for group, estimates in known[:most]:
-        yield Line(group, f"{together(estimates)}, by the last build", is_thing=True)
+        by = "by the last build" if any(each.seconds or each.bytes for each in estimates) else "by what its inputs have"
+        yield Line(group, f"{together(estimates)}, {by}", is_thing=True)
     if len(known) > most:
         yield Line(f"{len(known) - most:,} more", together(_all(known[most:])))
     if len(known) > 2:  # noqa: PLR2004 - two are added up at sight
