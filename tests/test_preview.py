@@ -284,8 +284,8 @@ class Rich(FeatureGroup, entity=user, inputs=[Orders.amount, Orders.spend]):
     share = Feature(float, sql="amount / nullif(spend, 0)")
 
 
-class Afford(FeatureGroup, entity=user, materialize=True,
-             inputs=[Orders.amount, Orders.town, Prices.level.alias(keys={"city": Orders.town})]):
+class Afford(FeatureGroup, entity=user, inputs=[Orders.amount, Orders.town, Prices.level.alias(keys={"city": Orders.town})],
+             materialize=True):
     real = Feature(float, sql="amount / level")
 
 
