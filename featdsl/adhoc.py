@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from featdsl import binding, catalog, engine, frames, planner, project
+from featdsl import binding, catalog, engine, frames, lossless, planner, project
 from featdsl.apply import apply
 from featdsl.definitions import Catalog, Column, FeatureDefinition
-from featdsl.dtypes import duckdb_type, family, gives
+from featdsl.dtypes import duckdb_type, family
 from featdsl.entity import Entity
 from featdsl.errors import FeatdslError, Problem, RequestError, StalePlanError
 from featdsl.events import ignore
 from featdsl.feature import Feature
 from featdsl.group import GroupDeclaration
-from featdsl.names import quote
+from featdsl.names import did_you_mean, quote
 from featdsl.selection import resolve
 from featdsl.snapshot import Snapshot
 from featdsl.source import Source
@@ -39,22 +39,41 @@ class Registration:
     tags: str | Sequence[str]
 
 
+def is_data(value: Any) -> bool:
+    """Return whether an argument in the place of a type is rows rather than a type."""
+    return not isinstance(value, str | type) and not hasattr(value, "__origin__")
+
+
 def register(at: project.Project, store: Store, asked: Registration) -> None:
-    """Make an ad hoc feature. Raises RequestError for a name that is taken or data that do not fit."""
+    """Make an ad hoc feature, without rows where no data are given.
+
+    Raises RequestError for a name that is taken or data that do not fit.
+    """
 
     def desired(snapshot: Snapshot) -> Catalog:
         taken = [each for each in snapshot.catalog.features.values() if each.name == asked.name]
-        if taken:
+        if taken and not _is_without_rows(snapshot, taken[0]):
             raise _taken(taken[0])
-        rows = frames.as_rows(asked.data, asked.name)
-        digest, columns = _keep(at, store, [f"SELECT * FROM {frames.VIEW}"], rows)
-        return _declare(at, asked, _entity(snapshot, asked.entity), digest, columns)
+        given = _completed(at, snapshot, asked, taken[0].dtype if taken else None)
+        entity = _entity(snapshot, given.entity)
+        dtype = _dtype(given.data_type)
+        if given.data is None:
+            kept = _keep(at, store, _no_rows(given, entity, dtype), [{given.name: None}])
+        else:
+            rows = frames.as_rows(given.data, given.name)
+            found = _columns(at, rows)
+            column = _value_column(given, found, entity)
+            kept = _keep(at, store, _fitted(found, _types(entity, column, dtype)), rows)
+        return _declare(at, given, entity, *kept)
 
     _change(at, store, desired)
 
 
-def update(at: project.Project, store: Store, name: str, data: Any) -> None:
-    """Give an ad hoc feature new rows. Raises FeatureNotFoundError, or RequestError for one that code declares."""
+def update(at: project.Project, store: Store, name: str, data: Any, entity: Any = None) -> None:
+    """Give an ad hoc feature new rows; an `entity` is given to one that has no rows yet.
+
+    Raises FeatureNotFoundError, or RequestError for one that code declares and for rows that do not fit.
+    """
 
     def desired(snapshot: Snapshot) -> Catalog:
         feature = snapshot.catalog.features[resolve(snapshot, name)]
@@ -62,10 +81,6 @@ def update(at: project.Project, store: Store, name: str, data: Any) -> None:
             what = f"{feature.address} is declared in code, at {feature.origin}."
             raise RequestError(Problem("Not an ad hoc feature", what, mend="Change its source's data, then apply."))
         source = snapshot.catalog.sources[f"{_PREFIX}{feature.name}"]
-        old = f"({engine.reading(source, at.root, store.frames)})"
-        identity = [key.name for key in feature.keys] + ([source.timestamp] if source.timestamp else [])
-        rows = frames.as_rows(data, feature.name)
-        digest, columns = _keep(at, store, _merged(old, identity), rows)
         asked = Registration(
             name=feature.name,
             data_type=feature.dtype,
@@ -75,18 +90,152 @@ def update(at: project.Project, store: Store, name: str, data: Any) -> None:
             description=feature.description,
             tags=feature.tags,
         )
-        entity = _with_keys(feature.entity, feature.keys) if feature.entity else None
-        return _declare(at, asked, entity, digest, columns)
+        rows = frames.as_rows(data, feature.name)
+        if entity is not None and not feature.keys and _is_without_rows(snapshot, feature):
+            asked = replace(asked, entity=entity, data=rows)
+            given = _entity(snapshot, entity)
+            found = _columns(at, rows)
+            kept = _keep(at, store, _fitted(found, _types(given, feature.name, feature.dtype)), rows)
+            return _declare(at, asked, given, *kept)
+        known = _with_keys(feature.entity, feature.keys) if feature.entity else None
+        stored = {column.name: column.dtype for column in source.columns}
+        column = _value_column(asked, stored, known)
+        types = stored | _types(known, column, feature.dtype)
+        found = _columns(at, rows)
+        _refuse_missing(found, [*(known.keys if known else ()), *_time(source.timestamp), column])
+        old = f"({engine.reading(source, at.root, store.frames)})"
+        identity = [key.name for key in feature.keys] + _time(source.timestamp)
+        kept = _keep(at, store, _merged(old, stored, types, identity, found), rows)
+        return _declare(at, asked, known, *kept)
 
     _change(at, store, desired)
 
 
-def _merged(old: str, identity: Sequence[str]) -> list[str]:
-    """Return the parts of the new rows: old ones that no new one replaces, and the new ones."""
+def _time(timestamp: str | None) -> list[str]:
+    return [timestamp] if timestamp else []
+
+
+def _is_without_rows(snapshot: Snapshot, feature: FeatureDefinition) -> bool:
+    table = snapshot.tables.get(feature.table)
+    return feature.adhoc and table is not None and table.rows == 0
+
+
+def _completed(at: project.Project, snapshot: Snapshot, asked: Registration, known: str | None) -> Registration:
+    """Return a registration with the type and the keys that the data have, where they were left out and are clear.
+
+    `known` is the type of the feature that this gives rows to. Raises RequestError that shows the call to write.
+    """
+    if asked.data is None or (asked.data_type is not None and asked.entity is not None):
+        if asked.data_type is None and known is None:
+            raise _unclear(asked, "Neither a type nor data are given.")
+        return replace(asked, data_type=asked.data_type if asked.data_type is not None else known)
+    found = _columns(at, frames.as_rows(asked.data, asked.name))
+    if asked.entity is None and len(found) > 1:
+        asked = replace(asked, entity=_entity_of(snapshot, asked, found))
+    if asked.data_type is not None:
+        return asked
+    column = _value_column(asked, found, _entity(snapshot, asked.entity))
+    if found[column] in lossless.NULLS:
+        raise _unclear(asked, f"The column {column!r} has no values that tell its type.")
+    return replace(asked, data_type=known or found[column])
+
+
+def _entity_of(snapshot: Snapshot, asked: Registration, found: Mapping[str, str]) -> Any:
+    """Return the entity that the columns of data belong to: an applied one, else the only column that is no value."""
+    column = asked.name if asked.name in found else None
+    others = {name: dtype for name, dtype in found.items() if name not in {column, asked.timestamp}}
+    fits = [
+        each
+        for each in snapshot.catalog.entities.values()
+        if each.keys and all(key.name in others and lossless.widens(others[key.name], key.dtype) for key in each.keys)
+    ]
+    if len(fits) == 1:
+        return {key.name: key.dtype for key in fits[0].keys}
+    if not fits and column and len(others) == 1 and family(next(iter(others.values()))) in {"integer", "text", "UUID"}:
+        return others
+    raise _unclear(asked, f"The data have the columns {', '.join(found)}, which may be keys or values.")
+
+
+def _unclear(asked: Registration, what: str) -> RequestError:
+    dtype = asked.data_type if isinstance(asked.data_type, str) else "int"
+    call = f'store.register_feature("{asked.name}", "{dtype}", data=frame, entity={{"user_id": int}})'
+    return RequestError(Problem("Unclear registration", what, mend=f"Write: {call}"))
+
+
+def _columns(at: project.Project, rows: Any) -> dict[str, str]:
+    """Return the columns of a frame and their types."""
+    connection = engine.connect(at)
+    try:
+        relation = frames.scan(connection, rows)
+        return dict(zip(relation.columns, map(str, relation.types), strict=True))
+    finally:
+        connection.close()
+
+
+def _types(entity: Entity | None, column: str, dtype: str) -> dict[str, str]:
+    """Return the declared types of columns: those of the keys, and of the value."""
+    return {**(dict(entity.keys) if entity else {}), column: dtype}
+
+
+def _no_rows(asked: Registration, entity: Entity | None, dtype: str) -> Parts:
+    columns = _types(entity, asked.name, dtype) | dict.fromkeys(_time(asked.timestamp), "TIMESTAMP")
+    listed = ", ".join(f"CAST(NULL AS {each}) AS {quote(name)}" for name, each in columns.items())
+    return Parts((f"SELECT {listed} WHERE false",), ())
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The queries that give rows to keep, and those that find a value which does not fit, by its column and type."""
+
+    selects: tuple[str, ...]
+    misfits: tuple[tuple[str, str, str], ...]
+
+
+def _fitted(found: Mapping[str, str], types: Mapping[str, str]) -> Parts:
+    """Return the rows of a frame in the types that are declared for some columns."""
+    numbered = f'(SELECT *, row_number() OVER () - 1 AS "#row" FROM {frames.VIEW})'
+    changed = {name: types[name] for name, dtype in found.items() if name in types and dtype != types[name]}
+    queries = []
+    for name, dtype in changed.items():
+        # Python has one kind of float: the smaller one is only in what is asked for.
+        if lossless.widens(found[name].replace("DOUBLE", "FLOAT"), dtype):
+            continue
+        if query := lossless.first_misfit(quote(name), _plain(found[name]), dtype, numbered):
+            queries.append((name, dtype, query))
+    casts = ", ".join(f"CAST({quote(name)} AS {dtype}) AS {quote(name)}" for name, dtype in changed.items())
+    star = f"* REPLACE ({casts})" if casts else "*"
+    return Parts((f"SELECT {star} FROM {frames.VIEW}",), tuple(queries))
+
+
+def _plain(dtype: str) -> str:
+    return "INTEGER" if dtype in lossless.NULLS else dtype
+
+
+def _merged(
+    old: str, stored: Mapping[str, str], types: Mapping[str, str], identity: Sequence[str], found: Mapping[str, str]
+) -> Parts:
+    """Return the rows to keep: old ones that no new one replaces, and the new ones, in the types that are stored."""
+    new = _fitted({name: dtype for name, dtype in found.items() if name in stored}, types)
+    columns = ", ".join(
+        f"CAST({quote(name)} AS {types[name]}) AS {quote(name)}"
+        if name in found
+        else f"CAST(NULL AS {types[name]}) AS {quote(name)}"
+        for name in stored
+    )
+    fresh = f"SELECT {columns} FROM {frames.VIEW}"
     if not identity:
-        return [f"SELECT * FROM {frames.VIEW}"]
+        return Parts((fresh,), new.misfits)
+    kept = ", ".join(f"CAST({quote(name)} AS {types[name]}) AS {quote(name)}" for name in stored)
     same = ", ".join(quote(column) for column in identity)
-    return [f"SELECT * FROM {old} AS old ANTI JOIN {frames.VIEW} USING ({same})", f"SELECT * FROM {frames.VIEW}"]
+    return Parts((f"SELECT {kept} FROM {old} AS old ANTI JOIN ({fresh}) AS fresh USING ({same})", fresh), new.misfits)
+
+
+def _refuse_missing(found: Mapping[str, str], wanted: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in found:
+            what = f"The data have no column {name!r}; their columns are: {', '.join(found)}."
+            mend = did_you_mean(name, found) or "Name the columns as those of the feature."
+            raise RequestError(Problem("Missing column", what, mend=mend))
 
 
 def _change(at: project.Project, store: Store, desired: Callable[[Snapshot], Catalog]) -> None:
@@ -134,12 +283,17 @@ def _with_keys(name: str, keys: Sequence[Column]) -> Entity:
     return Entity(name, keys={key.name: key.dtype for key in keys})
 
 
-def _keep(at: project.Project, store: Store, parts: Sequence[str], rows: Any) -> tuple[str, dict[str, str]]:
-    """Keep rows as a file; return their hash and their columns."""
+def _keep(at: project.Project, store: Store, parts: Parts, rows: Any) -> tuple[str, dict[str, str]]:
+    """Keep rows as a file; return their hash and their columns. Raises RequestError for a value that does not fit."""
     connection = engine.connect(at)
     try:
         frames.register(connection, rows)
-        select = "\nUNION ALL BY NAME\n".join(parts)
+        for name, dtype, query in parts.misfits:
+            for row, value in connection.execute(query).fetchall():
+                what = f"The column {name!r} has the value {value!r} in row {row}, which {dtype} does not hold."
+                mend = f"Give values of {dtype}: pandas keeps integers beside gaps as Int64."
+                raise RequestError(Problem("Value does not fit", what, mend=mend))
+        select = "\nUNION ALL BY NAME\n".join(parts.selects)
         relation = connection.sql(select)
         columns = dict(zip(relation.columns, map(str, relation.types), strict=True))
         digest = frames.digest(connection, select)
@@ -149,18 +303,24 @@ def _keep(at: project.Project, store: Store, parts: Sequence[str], rows: Any) ->
     return digest, columns
 
 
+def _dtype(data_type: Any) -> str:
+    try:
+        return duckdb_type(data_type)
+    except ValueError as error:
+        raise RequestError(Problem("Invalid type", f"data_type: {error}.")) from None
+
+
 def _declare(
     at: project.Project, asked: Registration, entity: Entity | None, digest: str, columns: Mapping[str, str]
 ) -> Catalog:
     """Return the catalogue of one ad hoc feature, checked against its rows."""
     name = f"{_PREFIX}{asked.name}"
-    try:
-        dtype = duckdb_type(asked.data_type)
-    except ValueError as error:
-        raise RequestError(Problem("Invalid type", f"data_type: {error}.")) from None
     source = Source(name, frame=digest, timestamp=asked.timestamp)  # the rows are kept already, under their hash
     feature: Feature[Any] = Feature(
-        dtype, sql=_value(asked, dtype, columns, entity), description=asked.description, tags=asked.tags
+        _dtype(asked.data_type),
+        sql=quote(_value_column(asked, columns, entity)),
+        description=asked.description,
+        tags=asked.tags,
     )
     group = GroupDeclaration({"name": name, "entity": entity, "source": source, "features": {asked.name: feature}})
     feature.join(group, asked.name)
@@ -171,25 +331,19 @@ def _declare(
         bound = binding.bind(made, connection, project=at, frame_folder=open_store(at).frames, rows={})
     finally:
         connection.close()
-    return Catalog.of(_marked(each) for each in bound)
+    # The project's policy is what it applies, not what a notebook does.
+    return Catalog.of(_marked(each) for each in bound if each.kind != "policy")
 
 
-def _value(asked: Registration, dtype: str, columns: Mapping[str, str], entity: Entity | None) -> str:
-    """Return the SQL of the value: the column of the feature's name, or the only one that is no key and no time."""
+def _value_column(asked: Registration, columns: Mapping[str, str], entity: Entity | None) -> str:
+    """Return the column of the value: that of the feature's name, or the only one that is no key and no time."""
     around = {*(entity.keys if entity else {}), asked.timestamp}
     others = [column for column in columns if column not in around]
     column = asked.name if asked.name in columns else others[0] if len(others) == 1 else None
     if column is None:
         what = f"The data has no column {asked.name!r}; its columns are: {', '.join(columns)}."
         raise RequestError(Problem("Missing column", what, mend="Name the column of values as the feature."))
-    if family(columns[column]) == "real" and family(dtype) == "integer":
-        # pandas turns a column of integers with a gap into floats: whole numbers go back, others are an error.
-        whole = f"{quote(column)} = trunc({quote(column)})"
-        return f"CASE WHEN {whole} THEN CAST({quote(column)} AS {dtype}) WHEN NOT {whole} THEN error('a fraction in {asked.name}') END"
-    # Python has one kind of float: the smaller one is only in what is asked for.
-    if gives(columns[column].replace("DOUBLE", "FLOAT"), dtype) and not gives(columns[column], dtype):
-        return f"CAST({quote(column)} AS {dtype})"
-    return quote(column)
+    return column
 
 
 def _marked(definition: Any) -> Any:

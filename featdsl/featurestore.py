@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from featdsl import (
     deprecations,
     engine,
     environments,
+    frames,
     pointintime,
     project,
     selects,
@@ -58,6 +60,10 @@ class Filters(FeatureFilters, total=False):
     kind: str | None
 
 
+_INHERITED: list[object] = []
+"""What a process has of the one that it was forked from."""
+
+
 @dataclass(frozen=True)
 class _Opened:
     """One state of the store, whole, with the session that reads it."""
@@ -74,6 +80,7 @@ class FeatureStore:
 
     `FeatureStore()` finds featproject.toml from the current folder upwards, `FeatureStore("path")` from `path`;
     `FeatureStore(env="pr_123")` reads another environment than prod. Each call sees one whole apply, the newest when it starts; a training set keeps the one it was made from.
+    It may be used by several threads at once, pickled, and used after a fork: each process opens sessions of its own.
     Raises DeclarationError where there is no project, StoreError where its store cannot be read or has no such environment.
     """
 
@@ -81,8 +88,21 @@ class FeatureStore:
         self._project = project.load(Path(path) if path is not None else None)
         self._store: Store = open_store(self._project)
         self._environment = environments.checked(env)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin without a session, as each process does for itself."""
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"project": self._project, "environment": self._environment}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._project, self._environment = state["project"], state["environment"]
+        self._store = open_store(self._project)
+        self._begin()
 
     def __repr__(self) -> str:
         return f"<FeatureStore {self._project.name} at {self._store}>"
@@ -123,7 +143,7 @@ class FeatureStore:
             cursor = self._views(opened, spine)
         selection = select(opened.snapshot, features)
         deprecations.warn(opened.snapshot, selection)
-        table = spines.load(cursor, spine)
+        table = spines.load(cursor, spines.without_rows(selection, timestamp) if _is_nothing(spine) else spine)
         times = spines.Times(timestamp, _reading(time_unit, timezone, ambiguous), opened.snapshot.versions)
         fitted = replace(spines.fit(cursor, table, selection, times), ordered=ordered)
         self._open_tables(opened, selection.wants)
@@ -139,14 +159,14 @@ class FeatureStore:
         self,
         features: FeatureSet | Selectable | Sequence[Selectable],
         *,
-        rows: Sequence[Mapping[str, Any]] | None = None,
+        rows: Any = None,
         request: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         **keys: Any,
     ) -> Any:
         """Return the values of now: a dict for keys given by name, a list of dicts in order for `rows`.
 
         `store.get_features(["age", "income"], user_id=42)` is `{"age": 30, "income": 50000.0}`; an entity that is not
-        known has None. `request` brings what only the call knows, `{"amount": 12.0}`: for all `rows`, or in a list one for
+        known has None. `rows` is a list of dicts, or a frame of pandas, polars or pyarrow. `request` brings what only the call knows, `{"amount": 12.0}`: for all `rows`, or in a list one for
         each. Raises FeatureNotFoundError for an unknown feature, RequestError for keys and requests that do not fit.
         """
         opened = self._open()
@@ -155,7 +175,7 @@ class FeatureStore:
         if rows is not None and keys:
             both = "Both rows= and keys by name are given."
             raise RequestError(Problem("Keys given twice", both, mend="Give one of them."))
-        asked = [keys] if rows is None else list(rows)
+        asked = [keys] if rows is None else frames.rows(rows)
         connection = self._open_tables(opened, selection.wants)
         values = serving.values(connection, selection, opened.snapshot.versions, asked, request=request)
         return values[0] if rows is None else values
@@ -293,9 +313,9 @@ class FeatureStore:
     def register_feature(  # noqa: PLR0913 - the classic call
         self,
         name: str,
-        data_type: Any,
+        data_type: Any = None,
+        data: Any = None,
         *,
-        data: Any,
         entity: Any = None,
         timestamp: str | None = None,
         description: str = "",
@@ -305,29 +325,38 @@ class FeatureStore:
 
         `data` has the key columns of `entity` (`{"user_id": int}` or an Entity), a column named as the feature, and
         the event timestamps in the column `timestamp` where there is one. Without an entity it is one value for
-        everyone, and may be given as such. Raises RequestError for data that do not fit or a name that is taken.
+        everyone, and may be given as such. `register_feature("age", "int")` makes a feature without rows, which
+        `update_feature` or another call brings; in `register_feature("age", frame)` the type and the keys are those of
+        the frame, where there is only one way to read it. Raises RequestError for data that do not fit or a name that is taken.
         """
         from featdsl import adhoc
 
+        if data is None and data_type is not None and adhoc.is_data(data_type):
+            data_type, data = None, data_type
         request = adhoc.Registration(
             name=name, data_type=data_type, entity=entity, data=data, timestamp=timestamp, description=description,
             tags=tags,
         )  # fmt: skip
         adhoc.register(self._project, self._store, request)
 
-    def update_feature(self, name: str, data: Any) -> None:
-        """Give a registered feature new rows: those of the same keys and time are replaced, others stay.
+    def update_feature(self, name: str, data: Any, *, entity: Any = None) -> None:
+        """Give a registered feature new rows: those of the same keys and time are replaced, others stay as they are.
 
-        Raises FeatureNotFoundError for an unknown feature, RequestError for one that code declares.
+        The rows have the key columns, the time and a column named as the feature. `entity` says what a feature describes
+        that was registered without rows. Raises FeatureNotFoundError for an unknown feature, RequestError for one that code
+        declares and for rows that do not fit.
         """
         from featdsl import adhoc
 
-        adhoc.update(self._project, self._store, name, data)
+        adhoc.update(self._project, self._store, name, data, entity)
 
     # One state of the store
 
     def _open(self) -> _Opened:
         """Return the newest state; the one before lives on in the training sets that were made from it."""
+        if self._process != os.getpid():
+            _INHERITED.append(self._opened)  # sessions of the parent process: even to close one may wait for ever here
+            self.__setstate__(self.__getstate__())
         with self._lock:
             token = self._store.token()
             known = self._opened
@@ -346,9 +375,10 @@ class FeatureStore:
                 return opened, cursor
 
     def _views(self, opened: _Opened, spine: Any) -> DuckDBPyConnection:
-        cursor = opened.connection.cursor()
-        for name in {PROD, self._environment}:
-            opened.store.open_views(cursor, spines.views_named(spine, name), name)
+        with self._lock:
+            cursor = opened.connection.cursor()
+            for name in {PROD, self._environment}:
+                opened.store.open_views(cursor, spines.views_named(spine, name), name)
         return cursor
 
     def _open_as_of(self, asked: int | Mapping[str, Any]) -> _Opened:
@@ -378,6 +408,10 @@ class FeatureStore:
             opened.store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
             opened.tables.update(missing)
         return opened.connection.cursor()
+
+
+def _is_nothing(spine: Any) -> bool:
+    return isinstance(spine, list) and not spine
 
 
 def _reading(time_unit: str | None, timezone: str | None, ambiguous: Ambiguous) -> TimeReading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -101,6 +101,26 @@ def as_rows(data: Any, name: str) -> Any:
     if data is None or isinstance(data, _SCALARS):
         return [{name: data}]
     return data
+
+
+def rows(frame: Any) -> list[dict[str, Any]]:
+    """Return the rows of a frame, or of a list of mappings, as Python's. Raises RequestError for what holds no rows."""
+    import duckdb
+
+    if isinstance(frame, duckdb.DuckDBPyRelation):
+        return [dict(zip(frame.columns, row, strict=True)) for row in frame.fetchall()]
+    if hasattr(frame, "to_dicts") or hasattr(frame, "collect_schema"):
+        return list(frame.lazy().collect().to_dicts())
+    if hasattr(frame, "to_pylist"):
+        return list(frame.to_pylist())
+    if hasattr(frame, "itertuples"):
+        return [
+            dict(zip(map(str, frame.columns), row, strict=True)) for row in frame.itertuples(index=False, name=None)
+        ]
+    if isinstance(frame, Iterable) and not isinstance(frame, str | bytes | Mapping):
+        return list(frame)
+    mend = "Give a list of dicts, such as rows=[{...}, {...}], or a frame."
+    raise RequestError(Problem("Not rows", f"rows={frame!r} is no list of keys.", mend=mend))
 
 
 def _scannable(frame: Any) -> Any:

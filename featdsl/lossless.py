@@ -104,7 +104,9 @@ def fits(value: str, found: str, wanted: str) -> str:
     cast = f"TRY_CAST({value} AS {wanted})"
     if family(found) == "text":
         return f"({cast} IS NOT NULL AND {_text_fits(value, wanted, cast)})"
-    return f"({cast} IS NOT NULL AND TRY_CAST({cast} AS {found}) IS NOT DISTINCT FROM {value})"
+    # Beyond 2 ** 53 a float may stand for several integers.
+    exact = f" AND abs({value}) <= 9007199254740992" if (family(found), family(wanted)) == ("real", "integer") else ""
+    return f"({cast} IS NOT NULL AND TRY_CAST({cast} AS {found}) IS NOT DISTINCT FROM {value}{exact})"
 
 
 def _text_fits(value: str, wanted: str, cast: str) -> str:
@@ -120,3 +122,21 @@ def _text_fits(value: str, wanted: str, cast: str) -> str:
         case "instant" if wanted != "TIMESTAMP WITH TIME ZONE":
             return no_offset
     return "true"
+
+
+def integer_range(dtype: str) -> tuple[int, int]:
+    """Return the lowest and the highest value of an integer type."""
+    bits, signed = _bits(dtype)
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+def first_misfit(value: str, found: str, wanted: str, relation: str) -> str | None:
+    """Return the query for the row, from 1, and the text of the first value that does not fit; None where all do.
+
+    The relation has the column `"#row"`, which numbers its rows from 0.
+    """
+    condition = fits(value, found, wanted)
+    if condition == "true":
+        return None
+    return f"""SELECT "#row" + 1, CAST({value} AS VARCHAR) FROM {relation}
+        WHERE {value} IS NOT NULL AND NOT {condition} ORDER BY ALL LIMIT 1"""

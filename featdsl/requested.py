@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from featdsl import exactly, lossless
 from featdsl.dtypes import family, related
 from featdsl.errors import Problem, RequestError
 from featdsl.names import did_you_mean, quote
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-_EXACT = {"DOUBLE": float, "VARCHAR": str, "BOOLEAN": bool}
+_NUMBERS = {"integer", "decimal", "real"}
+_EXACT = {"VARCHAR": str, "BOOLEAN": bool}
 """Python types whose values need no look."""
 
 
@@ -56,13 +58,13 @@ def in_spine(
             mend = did_you_mean(name, found) or f"Its columns are: {', '.join(found)}."
             what = f"The spine has no column {name!r}, which the features asked for need of each request."
             raise RequestError(Problem("Missing column", what, mend=mend))
-        column = names[name]
-        if not fits(found[column], dtype):
+        column = name if name in found else names[name]
+        if not may_fit(found[column], dtype):
             what = f"The spine's column {column!r} is {found[column]}; the request {name} is {dtype}."
             raise RequestError(Problem("Wrong type of request", what, mend=f"Cast the column to {dtype} first."))
-        lost = _first_lost(connection, relation, quote(column), types=(found[column], dtype))
-        if lost is not None:
-            what = f"The spine's column {column!r} has the value {lost!r}; the request {name} is {dtype}."
+        query = lossless.first_misfit(quote(column), found[column], dtype, relation)
+        for row, value in connection.execute(query).fetchall() if query else ():
+            what = f"The spine's column {column!r} has the value {value!r} in row {row}; the request {name} is {dtype}."
             raise RequestError(
                 Problem("Wrong type of request", what, mend=f"Make each value a {dtype}, or leave its row out.")
             )
@@ -70,28 +72,10 @@ def in_spine(
     return expressions
 
 
-def fits(found: str, dtype: str) -> bool:
-    """Return whether values of a type may be values of another: all of them, or those that are whole numbers."""
-    return related(found, dtype) or (family(found) in {"real", "decimal"} and family(dtype) == "integer")
-
-
-def _first_lost(
-    connection: DuckDBPyConnection,
-    relation: str,
-    value: str,
-    *,
-    types: tuple[str, str],
-    parameters: Sequence[object] = (),
-) -> object:
-    """Return a value that is out of range, or has a fraction that the type does not keep; None where none has."""
-    found, dtype = types
-    if found in {dtype, '"NULL"', "NULL"}:
-        return None
-    lost = f"TRY_CAST({value} AS {dtype}) IS NULL"
-    if family(dtype) == "integer" and family(found) != "integer":
-        lost = f"({lost} OR {value} <> trunc({value}))"
-    query = f"SELECT {value} FROM {relation} WHERE {value} IS NOT NULL AND {lost} LIMIT 1"
-    return next((row[0] for row in connection.execute(query, list(parameters)).fetchall()), None)
+def may_fit(found: str, dtype: str) -> bool:
+    """Return whether values of a type may be values of another, which each value tells."""
+    kinds = family(found), family(dtype)
+    return related(found, dtype) or kinds[0] == "text" or set(kinds) <= _NUMBERS or kinds == ("instant", "instant")
 
 
 def with_rows(
@@ -107,12 +91,7 @@ def with_rows(
         raise RequestError(Problem("Request for other rows", what, mend="Give one for each row, or one dict for all."))
     for each in listed:
         _refuse_other(each, wanted)
-    return [{name: _plain(each[name]) for name in wanted} for each in listed]
-
-
-def _plain(value: Any) -> Any:
-    """Return a scalar of numpy, which models give and DuckDB does not take, as Python's."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
+    return [{name: each[name] for name in wanted} for each in listed]
 
 
 def _refuse_other(given: Any, wanted: Mapping[str, str]) -> None:
@@ -132,32 +111,25 @@ def _refuse_other(given: Any, wanted: Mapping[str, str]) -> None:
         raise RequestError(Problem("Missing request", what, mend=mend))
 
 
-def refuse_unfit(connection: DuckDBPyConnection, rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, str]) -> None:
-    """Raise RequestError for values of a call that are not of the types; a text may stand for what it says."""
-    for name, dtype in wanted.items():
-        values = [row[name] for row in rows if row[name] is not None]
-        if any(type(value) is not _EXACT.get(dtype) for value in values):
-            for value in values if _unfit(connection, values, dtype) else ():
-                if _unfit(connection, [value], dtype):
-                    what = f"The request {name} is {dtype}, which {value!r} is not."
-                    mend = f"Give a value of the type {dtype}, or None."
-                    raise RequestError(Problem("Wrong type of request", what, mend=mend))
+def taken(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the values of a call as values of their types. Raises RequestError for one that is none without loss."""
+    several = len(rows) > 1
+    return [
+        {name: _taken(row[name], name, dtype, number if several else 0) for name, dtype in wanted.items()}
+        for number, row in enumerate(rows, start=1)
+    ]
 
 
-def _unfit(connection: DuckDBPyConnection, values: Sequence[object], dtype: str) -> bool:
-    import duckdb
-
+def _taken(value: Any, name: str, dtype: str, row: int) -> Any:
+    if value is None or type(value) is _EXACT.get(dtype):
+        return value
     try:
-        ((listed,),) = connection.execute("SELECT typeof($1)", [values]).fetchall()
-        found = str(listed).removesuffix("[]")
-        if found != "VARCHAR" and not fits(found, dtype):
-            return True
-        connection.execute(f"SELECT $1::{dtype}[]", [values])
-        asked = "(SELECT unnest($1) AS value)"
-        types = (found if found != "VARCHAR" else dtype, dtype)
-        return _first_lost(connection, asked, "value", types=types, parameters=[values]) is not None
-    except duckdb.Error:
-        return True
+        return exactly.taken(value, dtype)
+    except exactly.Misfit:
+        at = f", in row {row}" if row else ""
+        what = f"The request {name} is {dtype}, which {value!r} is not{at}."
+        mend = f"Give a value of the type {dtype}, or None."
+        raise RequestError(Problem("Wrong type of request", what, mend=mend)) from None
 
 
 def _listed(wanted: Mapping[str, str]) -> str:

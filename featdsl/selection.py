@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -42,11 +42,7 @@ class Selection:
     @property
     def keys(self) -> dict[str, str]:
         """The key columns that a spine needs, and their types."""
-        return {
-            column: key.dtype
-            for want in self.wants
-            for key, (_, column) in zip(want.feature.keys, want.roles, strict=True)
-        }
+        return {column: dtype for want in self.wants for column, dtype in _keys_of(want)}
 
     @property
     def request(self) -> dict[str, str]:
@@ -57,6 +53,11 @@ class Selection:
     def timed(self) -> bool:
         """Whether any value depends on time."""
         return any(want.feature.timed for want in self.wants)
+
+
+def _keys_of(want: Want) -> Iterator[tuple[str, str]]:
+    """Yield the spine column and the type of each key that a feature is looked up by."""
+    return ((column, key.dtype) for key, (_, column) in zip(want.feature.keys, want.roles, strict=True))
 
 
 def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selectable]) -> Selection:
@@ -78,6 +79,7 @@ def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selecta
         (each, want.feature.address) for each, want in zip(single, wants, strict=True) if _is_former(each, want.feature)
     ]
     _refuse_shared_columns(wants)
+    _refuse_shared_keys(wants)
     if said := requested.clash(wants):
         mend = "Ask for them one after the other, or give one another name: .alias(...)."
         raise RequestError(Problem("Requests clash", f"{said}.", mend=mend))
@@ -92,7 +94,9 @@ def _of_set(snapshot: Snapshot, address: str) -> Selection:
             Problem("Unknown feature set", f'No set version "{address}" has been applied.', mend=_hint(address, known))
         )
     former = ((address, found.address),) if address != found.address else ()
-    return Selection(tuple(members(snapshot, found)), found.address, former)
+    wants = tuple(members(snapshot, found))
+    _refuse_shared_keys(wants)
+    return Selection(wants, found.address, former)
 
 
 def members(snapshot: Snapshot, feature_set: SetDefinition) -> list[Want]:
@@ -179,3 +183,16 @@ def _refuse_shared_columns(wants: Sequence[Want]) -> None:
             what = f"{other.feature.address} and {want.feature.address} would both be the column {want.column}."
             mend = f'Give one another name: .alias("{want.feature.group}_{want.column}").'
             raise RequestError(Problem("Column used twice", what, mend=mend))
+
+
+def _refuse_shared_keys(wants: Sequence[Want]) -> None:
+    """Refuse one column that is a key of two types: the key of one entity as a number may be none as a text."""
+    first: dict[str, tuple[str, Want]] = {}
+    for want in wants:
+        for column, dtype in _keys_of(want):
+            known, other = first.setdefault(column, (dtype, want))
+            if known != dtype:
+                addresses = other.feature.address, want.feature.address
+                what = f"The column {column} is a {known}, a key of {addresses[0]}, and a {dtype}, a key of {addresses[1]}."
+                mend = f'Read one by another column: .alias(keys={{"{want.roles[0][0]}": "{column}_2"}}).'
+                raise RequestError(Problem("Key of two types", what, mend=mend))

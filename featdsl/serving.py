@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients, instants, requested
+from featdsl import clients, exactly, instants, requested
 from featdsl.errors import DataError, Problem, RequestError
 from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import ROW, Spine, Versions, compile_sql
@@ -34,10 +34,10 @@ def values(  # noqa: PLR0913 - what is read, for whom, when, and for which reque
 
     for row in rows:
         _refuse_other_keys(row, selection)
-    asked = requested.with_rows(rows, request, selection.request)
+    asked = requested.taken(requested.with_rows(rows, request, selection.request), selection.request)
     if not rows:
         return []
-    requested.refuse_unfit(connection, asked, selection.request)
+    rows = _taken_keys(rows, selection.keys)
     columns = {**selection.keys, **selection.request}
     sql = clients.zoneless(compile_sql(selection.wants, _spine(selection, time), versions), selection.dtypes)
     parameters = as_parameters(columns, [{**row, **more} for row, more in zip(rows, asked, strict=True)])
@@ -87,9 +87,30 @@ def _told(
     return DataError(Problem("Data cannot be computed", said, mend="Mend the SQL of the feature, then apply again."))
 
 
+def _taken_keys(rows: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the keys as values of their types; a number that none has is nobody's key. Raises RequestError."""
+    return [
+        {name: _taken_key(row[name], name, keys, number if len(rows) > 1 else 0) for name in keys}
+        for number, row in enumerate(rows, start=1)
+    ]
+
+
+def _taken_key(value: Any, name: str, keys: Mapping[str, str], number: int) -> Any:
+    try:
+        return exactly.taken(value, keys[name])
+    except exactly.Nobody:
+        return None
+    except exactly.Misfit:
+        at = f", in row {number}" if number else ""
+        what = f"The key {name} is {keys[name]}, which {value!r} is not{at}."
+        raise _request("Wrong type of key", what, f"The keys are: {_listed(keys)}.") from None
+
+
 def _refuse_other_keys(row: Mapping[str, Any], selection: Selection) -> None:
     keys = selection.keys
-    unknown = sorted(row.keys() - keys.keys())
+    if not isinstance(row, Mapping):
+        raise _request("Not keys", f"rows= holds {row!r}, which names no keys.", f"The keys are: {_listed(keys)}.")
+    unknown = sorted(map(str, row.keys() - keys.keys()))
     if unknown:
         mend = did_you_mean(unknown[0], keys) or f"The keys are: {_listed(keys)}."
         if unknown[0] in selection.request:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featdsl import datafaults, engine, fileschemas, frames, instants, pointintime, requested, timeunits
+from featdsl import datafaults, engine, fileschemas, frames, instants, lossless, pointintime, requested, timeunits
 from featdsl.definitions import SourceFormat
 from featdsl.dtypes import family, is_instant
 from featdsl.errors import Problem, RequestError, SourceFileError
@@ -40,6 +40,7 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
         else:
             frames.register(connection, spine)
             select = f"SELECT * FROM {frames.VIEW}"
+        _refuse_twins(connection, spine, select)
         connection.execute(f"CREATE TEMP TABLE {table} AS\n{select}")
     except SourceFileError as error:
         raise RequestError(error.problems) from None
@@ -48,6 +49,25 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
         mend = "Give a frame, a relation, a SELECT, or the path of a Parquet or CSV file."
         raise RequestError(Problem("Spine cannot be read", said, mend=mend)) from None
     return table
+
+
+def _refuse_twins(connection: DuckDBPyConnection, spine: Any, select: str) -> None:
+    """Refuse columns whose names differ by letter case alone, which are one name to SQL. Raises RequestError."""
+    in_frame = getattr(spine, "column_names", getattr(spine, "columns", None))
+    names = connection.sql(select).columns if in_frame is None else [str(name) for name in in_frame]
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            what = f"The spine has the columns {other!r} and {name!r}, which are one name to SQL."
+            raise RequestError(Problem("Column twice", what, mend="Give one of them another name."))
+
+
+def without_rows(selection: Selection, timestamp: str | None) -> str:
+    """Return the SQL of a spine without rows that has the columns which the features need."""
+    columns = {**({timestamp: "TIMESTAMP"} if timestamp else {}), **selection.keys, **selection.request}
+    listed = ", ".join(f"CAST(NULL AS {dtype}) AS {quote(name)}" for name, dtype in columns.items())
+    return f"SELECT {listed or '1 AS nothing'} WHERE false"
 
 
 def _said(error: Exception, ahead: int | None) -> str:
@@ -101,7 +121,8 @@ def fit(connection: DuckDBPyConnection, table: str, selection: Selection, times:
     relation = connection.table(table)
     columns = dict(zip(relation.columns, map(str, relation.types), strict=True))
     names = {name.lower(): name for name in columns}
-    keys = {key: _key(key, dtype, columns, names) for key, dtype in selection.keys.items()}
+    sql = f'(SELECT *, rowid AS "{ROW}" FROM {table})'
+    keys = {key[0]: _key(connection, sql, key, columns, names) for key in selection.keys.items()}
     if times.reading.zone:
         _refuse_unknown_zone(connection, times.reading.zone)
     time, time_ns = _time(times, columns, names, selection)
@@ -112,26 +133,36 @@ def fit(connection: DuckDBPyConnection, table: str, selection: Selection, times:
         what = f"The spine has a column {taken[0]!r} already, which would also be a feature's."
         mend = f'Leave it out of the spine, or give the feature another name: .alias("{taken[0]}_feature").'
         raise RequestError(Problem("Column used twice", what, mend=mend))
-    sql = f'(SELECT *, rowid AS "{ROW}" FROM {table})'
-    request = requested.in_spine(connection, table, selection.request, columns)
+    request = requested.in_spine(connection, sql, selection.request, columns)
     return Spine(sql=sql, columns=list(columns), keys=keys, time=time, time_ns=time_ns, numbered=True, request=request)
 
 
-def _key(key: str, dtype: str, columns: Mapping[str, str], names: Mapping[str, str]) -> str:
-    if key.lower() not in names:
-        raise _missing(f"The spine has no column {key!r}, a key of the features asked for.", key, columns)
-    column = names[key.lower()]
+def _key(
+    connection: DuckDBPyConnection,
+    relation: str,
+    key: tuple[str, str],
+    columns: Mapping[str, str],
+    names: Mapping[str, str],
+) -> str:
+    """Return the SQL of a key in its type. A number that the type does not hold is nobody's key, and NULL."""
+    name, dtype = key
+    if name.lower() not in names:
+        raise _missing(f"The spine has no column {name!r}, a key of the features asked for.", name, columns)
+    column = name if name in columns else names[name.lower()]
     found = columns[column]
-    if found in {dtype, '"NULL"'}:
-        return quote(column)
-    if family(found) == family(dtype):
-        # What is out of range can be nobody's key.
-        return f"TRY_CAST({quote(column)} AS {dtype})"
-    if family(found) == "real" and family(dtype) == "integer":
-        # pandas turns a column of integers with a gap into floats; a fraction is no key at all.
-        return f"CASE WHEN {quote(column)} = trunc({quote(column)}) THEN TRY_CAST({quote(column)} AS {dtype}) END"
-    what = f"The spine's column {column!r} is {found}; the key is {dtype}."
-    raise RequestError(Problem("Wrong type of key", what, mend=f"Cast the column to {dtype} first."))
+    if lossless.widens(found, dtype):
+        return quote(column) if found in {dtype, *lossless.NULLS} else f"CAST({quote(column)} AS {dtype})"
+    kinds = {family(found), family(dtype)}
+    if kinds <= {"integer", "decimal", "real"}:
+        return f"CASE WHEN {lossless.fits(quote(column), found, dtype)} THEN TRY_CAST({quote(column)} AS {dtype}) END"
+    if family(found) != "text" and kinds != {"instant"}:
+        what = f"The spine's column {column!r} is {found}; the key is {dtype}."
+        raise RequestError(Problem("Wrong type of key", what, mend=f"Cast the column to {dtype} first."))
+    query = lossless.first_misfit(quote(column), found, dtype, relation)
+    for row, value in connection.execute(query).fetchall() if query else ():
+        what = f"The spine's column {column!r} has the value {value!r} in row {row}; the key is {dtype}."
+        raise RequestError(Problem("Wrong type of key", what, mend=f"Make each value a {dtype}, or NULL."))
+    return f"CAST({quote(column)} AS {dtype})"
 
 
 def _time(
@@ -165,7 +196,7 @@ def _reading(times: Times, column: str, dtype: str, selection: Selection) -> Tim
     if times.reading.zone and not times.reading.is_local(dtype):
         given = f'{what}, but timezone="{times.reading.zone}" is for times without a zone.'
         raise RequestError(Problem("Unused time zone", given, mend="Leave timezone= out."))
-    if is_instant(dtype):
+    if is_instant(dtype) or dtype in lossless.NULLS:
         return times.reading
     if not timeunits.is_number(dtype):
         raise RequestError(Problem("Wrong type of timestamp", f"{what}, not a DATE or TIMESTAMP.", mend=mend))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,27 +33,28 @@ class TrainingSet:
         self._selection = selection
         self._snapshot = snapshot
         self._choices = choices
+        self._lock = threading.Lock()
         self.sql = sql
         """The query that gives the rows."""
 
     @property
     def relation(self) -> DuckDBPyRelation:
-        """The rows as a DuckDB relation."""
+        """The rows as a DuckDB relation, for one thread at a time: `df`, `pl` and `arrow` may be called by several."""
         return self._connection.sql(self.sql)
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
-        with extras.needed("df()"):
+        with self._lock, extras.needed("df()"):
             return clients.pandas(self.relation, self._selection.dtypes)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows as a polars DataFrame."""
-        with extras.needed("pl()"):
+        with self._lock, extras.needed("pl()"):
             return clients.polars(self.relation, self._selection.dtypes)
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
-        with extras.needed("arrow()"):
+        with self._lock, extras.needed("arrow()"):
             return clients.arrow(self.relation, self._selection.dtypes)
 
     @property
@@ -68,5 +70,18 @@ class TrainingSet:
         """
         return locks.made(self._selection, self._snapshot)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _of_rows, (self.arrow(), self._selection, self._snapshot, self._choices)
+
     def __repr__(self) -> str:
         return f"<TrainingSet {self._selection.name or ', '.join(self._selection.columns)}>"
+
+
+def _of_rows(rows: pa.Table, selection: Selection, snapshot: Snapshot, choices: Sequence[Choice]) -> TrainingSet:
+    """Return a training set of rows that another process has computed."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.register("featdsl_rows", rows)
+    return TrainingSet(connection, "SELECT * FROM featdsl_rows", selection, snapshot, choices)

@@ -27,6 +27,7 @@ LAYERS = {
         "events",
         "extras",
         "instants",
+        "exactly",
         "lossless",
         "names",
         "printing",

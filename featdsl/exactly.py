@@ -1,0 +1,204 @@
+"""Take a value of a call as one of a declared type, if that loses nothing: keys and requests, wherever they come from."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from featdsl.dtypes import family, parse
+from featdsl.lossless import integer_range
+
+_INTEGER = re.compile(r"\s*[+-]?\d+\s*")
+_TRUTH = {"true": True, "false": False}
+_MICROSECOND = 1000
+"""Its nanoseconds."""
+
+
+class Misfit(ValueError):
+    """A value that is none of the type."""
+
+
+class Nobody(Misfit):
+    """A number that is none of the type: as a key it belongs to no entity."""
+
+
+def plain(value: Any) -> Any:
+    """Return a value as Python's own: scalars of numpy and pandas, and None for NaN, NaT and NA."""
+    kind = type(value).__name__
+    if value is None or kind in {"NAType", "NaTType"}:
+        return None
+    if kind == "datetime64":
+        return _of_numpy(value)
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float | Decimal) and math.isnan(value) else value
+
+
+def _of_numpy(value: Any) -> Any:
+    """Return a time of numpy to the nanosecond as text, which every type of times takes."""
+    text = str(value.astype("datetime64[ns]"))
+    return None if text == "NaT" else text
+
+
+def taken(value: Any, dtype: str) -> Any:  # noqa: PLR0911 - a return for each family
+    """Return a value as what DuckDB takes for the type, None for what is missing.
+
+    Raises Misfit for a value that is not of the type without loss, Nobody for a number.
+    """
+    value = plain(value)
+    if value is None:
+        return None
+    match family(dtype):
+        case "integer":
+            return _integer(value, dtype)
+        case "real":
+            return _real(value, dtype)
+        case "decimal":
+            return _decimal(value, dtype)
+        case "instant":
+            return _instant(value, dtype)
+        case "text" if dtype == "VARCHAR":
+            return _of_kind(value, str)
+        case "BOOLEAN":
+            return _truth(value)
+        case "UUID":
+            return _uuid(value)
+        case "BLOB":
+            return bytes(_of_kind(value, bytes | bytearray | memoryview))
+    return _nested(value, dtype)
+
+
+def _of_kind(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind):
+        raise Misfit
+    return value
+
+
+def _number(value: Any) -> int | float | Decimal:
+    """Return a number, or that which a text says."""
+    if isinstance(value, str):
+        try:
+            found = Decimal(value.strip())
+        except InvalidOperation:
+            raise Misfit from None
+        if not found.is_finite():
+            raise Misfit
+        return found
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise Misfit
+    return value
+
+
+def _integer(value: Any, dtype: str) -> Any:
+    if isinstance(value, str) and not _INTEGER.fullmatch(value):
+        raise Misfit
+    number = _number(value)
+    if (isinstance(number, float) and not math.isfinite(number)) or number != int(number):
+        raise Nobody
+    if isinstance(number, float) and abs(number) > 2**53:
+        raise Nobody  # several integers are this float
+    lowest, highest = integer_range(dtype)
+    if not lowest <= number <= highest:
+        raise Nobody
+    return str(int(number)) if dtype in {"HUGEINT", "UHUGEINT", "UBIGINT"} else int(number)
+
+
+def _real(value: Any, dtype: str) -> float:
+    number = _number(value)
+    if isinstance(value, str):
+        return float(number)
+    try:
+        found = float(number)
+    except OverflowError:
+        raise Nobody from None
+    if isinstance(number, int) and int(found) != number:
+        raise Nobody
+    if dtype == "FLOAT" and isinstance(number, int) and abs(number) > 2**24:
+        raise Nobody
+    return found
+
+
+def _decimal(value: Any, dtype: str) -> str:
+    number = _number(value)
+    if isinstance(number, float) and not math.isfinite(number):
+        raise Nobody
+    exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+    digits, _, scale = (parse(dtype).arguments or "18,3").partition(",")
+    limit = Decimal(10) ** (int(digits) - int(scale))
+    if abs(exact) >= limit or exact != round(exact, int(scale)):
+        raise Nobody
+    return format(exact, "f")
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, str) and value.strip().lower() in _TRUTH:
+        return _TRUTH[value.strip().lower()]
+    return bool(_of_kind(value, bool))
+
+
+def _uuid(value: Any) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(_of_kind(value, str))
+    except ValueError:
+        raise Misfit from None
+
+
+def _instant(value: Any, dtype: str) -> Any:
+    """Return a time in UTC; a naive one is read as that."""
+    nanoseconds = getattr(value, "nanosecond", 0)
+    if isinstance(value, str):
+        value, nanoseconds = _parsed(value)
+    if not isinstance(value, dt.date):
+        raise Misfit
+    if not isinstance(value, dt.datetime):
+        return value if dtype == "DATE" else f"{value.isoformat()} 00:00:00"
+    if value.tzinfo is not None:
+        value = value.astimezone(dt.UTC).replace(tzinfo=None)
+    if dtype == "DATE":
+        if value.time() != dt.time() or nanoseconds:
+            raise Misfit
+        return value.date()
+    if dtype in _COARSE and (nanoseconds or value.microsecond % _COARSE[dtype]):
+        raise Misfit
+    text = dt.datetime.isoformat(value.replace(microsecond=0), sep=" ")
+    fraction = (
+        f"{value.microsecond * _MICROSECOND + nanoseconds:09}" if dtype == "TIMESTAMP_NS" else f"{value.microsecond:06}"
+    )
+    return f"{text}.{fraction}{'+00' if dtype == 'TIMESTAMP WITH TIME ZONE' else ''}"
+
+
+_COARSE = {"TIMESTAMP_S": 1_000_000, "TIMESTAMP_MS": 1000, "TIMESTAMP": 1, "TIMESTAMP WITH TIME ZONE": 1}
+"""Types of times that are no finer than so many microseconds."""
+
+
+def _parsed(text: str) -> tuple[dt.date, int]:
+    """Return the time that a text says, and the nanoseconds beyond its microseconds. Raises Misfit."""
+    fraction = re.search(r"\.(\d{6})(\d{1,3})", text)
+    nanoseconds = int(f"{fraction[2]:0<3}") if fraction else 0
+    whole = text.replace(fraction[0], f".{fraction[1]}") if fraction else text
+    try:
+        return dt.datetime.fromisoformat(re.sub(r"\s+(?=[+-]\d)", "", whole.strip())), nanoseconds
+    except ValueError:
+        raise Misfit from None
+
+
+def _nested(value: Any, dtype: str) -> Any:
+    """Return a value of a type with types inside; of other types it is for DuckDB to tell."""
+    shape = parse(dtype)
+    if shape.name in {"LIST", "ARRAY"}:
+        if isinstance(value, str) or (not isinstance(value, Sequence) and not hasattr(value, "tolist")):
+            raise Misfit
+        items = value.tolist() if hasattr(value, "tolist") else value
+        return [taken(item, str(shape.of[0][1])) for item in items]
+    if shape.name == "STRUCT":
+        fields = {name.strip('"').replace('""', '"'): str(inside) for name, inside in shape.of}
+        given = _of_kind(value, Mapping)
+        if given.keys() - fields.keys():
+            raise Misfit
+        return {name: taken(given.get(name), inside) for name, inside in fields.items()}
+    return value
