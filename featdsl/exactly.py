@@ -100,7 +100,7 @@ def _integer(value: Any, dtype: str) -> Any:
     number = _number(value)
     if (isinstance(number, float) and not math.isfinite(number)) or number != int(number):
         raise Nobody
-    if isinstance(number, float) and abs(number) > 2**53:
+    if isinstance(number, float) and abs(number) >= 2**53:
         raise Nobody  # several integers are this float
     lowest, highest = integer_range(dtype)
     if not lowest <= number <= highest:
@@ -124,10 +124,11 @@ def _real(value: Any, dtype: str) -> float:
 
 
 def _decimal(value: Any, dtype: str) -> str:
-    number = _number(value)
-    if isinstance(number, float) and not math.isfinite(number):
+    exact = Decimal(
+        _number(_of_kind(value, int | str | Decimal))
+    )  # a float is hardly ever exactly the decimal it prints as
+    if not exact.is_finite():
         raise Nobody
-    exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
     digits, _, scale = (parse(dtype).arguments or "18,3").partition(",")
     limit = Decimal(10) ** (int(digits) - int(scale))
     if abs(exact) >= limit or exact != round(exact, int(scale)):

@@ -104,8 +104,8 @@ def fits(value: str, found: str, wanted: str) -> str:
     cast = f"TRY_CAST({value} AS {wanted})"
     if family(found) == "text":
         return f"({cast} IS NOT NULL AND {_text_fits(value, wanted, cast)})"
-    # Beyond 2 ** 53 a float may stand for several integers.
-    exact = f" AND abs({value}) <= 9007199254740992" if (family(found), family(wanted)) == ("real", "integer") else ""
+    # From 2 ** 53 on a float may stand for several integers.
+    exact = f" AND abs({value}) < 9007199254740992" if (family(found), family(wanted)) == ("real", "integer") else ""
     return f"({cast} IS NOT NULL AND TRY_CAST({cast} AS {found}) IS NOT DISTINCT FROM {value}{exact})"
 
 

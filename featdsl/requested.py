@@ -75,7 +75,8 @@ def in_spine(
 def may_fit(found: str, dtype: str) -> bool:
     """Return whether values of a type may be values of another, which each value tells."""
     kinds = family(found), family(dtype)
-    return related(found, dtype) or kinds[0] == "text" or set(kinds) <= _NUMBERS or kinds == ("instant", "instant")
+    numbers = set(kinds) <= _NUMBERS and kinds != ("real", "decimal")
+    return related(found, dtype) or kinds[0] == "text" or numbers or kinds == ("instant", "instant")
 
 
 def with_rows(

@@ -53,14 +53,20 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
 
 def _refuse_twins(connection: DuckDBPyConnection, spine: Any, select: str) -> None:
     """Refuse columns whose names differ by letter case alone, which are one name to SQL. Raises RequestError."""
-    in_frame = getattr(spine, "column_names", getattr(spine, "columns", None))
-    names = connection.sql(select).columns if in_frame is None else [str(name) for name in in_frame]
     first: dict[str, str] = {}
-    for name in names:
+    for name in _names(connection, spine, select):
         other = first.setdefault(name.lower(), name)
         if other != name:
             what = f"The spine has the columns {other!r} and {name!r}, which are one name to SQL."
             raise RequestError(Problem("Column twice", what, mend="Give one of them another name."))
+
+
+def _names(connection: DuckDBPyConnection, spine: Any, select: str) -> list[str]:
+    """Return the names of a spine's columns as whoever made it wrote them."""
+    if hasattr(spine, "collect_schema"):
+        return list(spine.collect_schema().names())
+    in_frame = getattr(spine, "column_names", getattr(spine, "columns", None))
+    return list(connection.sql(select).columns) if in_frame is None else [str(name) for name in in_frame]
 
 
 def without_rows(selection: Selection, timestamp: str | None) -> str:
@@ -153,7 +159,7 @@ def _key(
     if lossless.widens(found, dtype):
         return quote(column) if found in {dtype, *lossless.NULLS} else f"CAST({quote(column)} AS {dtype})"
     kinds = {family(found), family(dtype)}
-    if kinds <= {"integer", "decimal", "real"}:
+    if kinds <= {"integer", "decimal", "real"} and not (family(found) == "real" and family(dtype) == "decimal"):
         return f"CASE WHEN {lossless.fits(quote(column), found, dtype)} THEN TRY_CAST({quote(column)} AS {dtype}) END"
     if family(found) != "text" and kinds != {"instant"}:
         what = f"The spine's column {column!r} is {found}; the key is {dtype}."

@@ -849,8 +849,8 @@ SPINES: dict[str, tuple[dict[str, list[Any]], str | None, str]] = {
     ),
     "a text for a key": (
         {**SPINE, "user_id": ["one"]}, "ts",
-        "Wrong type of key\n  The spine's column 'user_id' is VARCHAR; the key is BIGINT.\n"
-        "  Cast the column to BIGINT first.",
+        "Wrong type of key\n  The spine's column 'user_id' has the value 'one' in row 1; the key is BIGINT.\n"
+        "  Make each value a BIGINT, or NULL.",
     ),
     "a column of a feature's name": (
         {**SPINE, "age": [1]}, "ts",

@@ -205,9 +205,9 @@ def test_a_spine_column_is_cast_where_it_loses_nothing(
 @pytest.mark.parametrize(
     ("dtype", "column", "said"),
     [
-        (float, pa.array(["2"]), "The spine's column 'X' is VARCHAR; the request x is DOUBLE."),
-        (int, pa.array([2.5]), "The spine's column 'X' has the value 2.5; the request x is BIGINT."),
-        ("TINYINT", pa.array([300]), "The spine's column 'X' has the value 300; the request x is TINYINT."),
+        (float, pa.array(["x"]), "The spine's column 'X' has the value 'x' in row 1; the request x is DOUBLE."),
+        (int, pa.array([2.5]), "The spine's column 'X' has the value '2.5' in row 1; the request x is BIGINT."),
+        ("TINYINT", pa.array([300]), "The spine's column 'X' has the value '300' in row 1; the request x is TINYINT."),
         (str, pa.array([2]), "The spine's column 'X' is BIGINT; the request x is VARCHAR."),
         ("DECIMAL(9, 2)", pa.array([2.5]), "The spine's column 'X' is DOUBLE; the request x is DECIMAL(9,2)."),
     ],
@@ -251,7 +251,7 @@ def test_a_value_of_a_call_may_be_of_a_type_that_fits(tmp_path: Path, dtype: Any
     ("dtype", "value"),
     [
         (float, "abc"), (int, 2.5), (int, 2**70), (str, 2), (float, date(2026, 1, 1)), (bool, 2), (float, object()),
-        ("DECIMAL(9, 2)", 2.5), (float, [1.0]), (int, float("nan")),
+        ("DECIMAL(9, 2)", 2.5), (float, [1.0]), (int, float("inf")),
     ],
 )  # fmt: skip
 def test_a_value_of_a_call_that_does_not_fit_is_refused(tmp_path: Path, dtype: Any, value: Any) -> None:
@@ -260,7 +260,7 @@ def test_a_value_of_a_call_that_does_not_fit_is_refused(tmp_path: Path, dtype: A
 
     with pytest.raises(RequestError, match=r"The request x is .*, which .* is not\."):
         store.get_features(["text"], user_id=1, request={"x": value})
-    with pytest.raises(RequestError, match=r"The request x is .*, which .* is not\."):
+    with pytest.raises(RequestError, match=r"The request x is .*, which .* is not, in row 2\."):
         store.get_features(["text"], rows=[{"user_id": 1}] * 2, request=[{"x": None}, {"x": value}])
 
 
