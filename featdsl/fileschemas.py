@@ -36,9 +36,12 @@ _OF_READING = frozenset({
     "union_by_name", "maximum_depth", "field_appearance_threshold", "map_inference_threshold", "convert_strings_to_integers",
 })  # fmt: skip
 """Options that decide what is found, and not how what was found is read."""
-_OF_ALL_FILES = frozenset({*_TYPES, "union_by_name", "sample_size", "files_to_sniff"})
+_OF_ALL_FILES = frozenset({
+    *_TYPES, "union_by_name", "sample_size", "files_to_sniff", "filename", "hive_partitioning", "hive_types",
+    "hive_types_autocast",
+})  # fmt: skip
 """Options that say nothing of a single file."""
-_LEFT_ALONE = frozenset({"columns", "auto_detect", "encryption_config", "filename", "store_rejects", "ignore_errors"})
+_LEFT_ALONE = frozenset({"columns", "auto_detect", "encryption_config", "store_rejects", "ignore_errors"})
 """Options with which files are read as DuckDB reads them."""
 _KEPT_FOR = 10_000
 """So many files are remembered with what was found in them."""
@@ -53,6 +56,8 @@ class FileSchema:
     formats: tuple[tuple[str, str], ...] = ()
     first_line: int = 1
     """The line of the first row."""
+    around: tuple[str, ...] = ()
+    """Columns that do not stand in the file: those in the names of its folders, and of its own name."""
 
     def dtype(self, name: str) -> str | None:
         """Return the type of a column, None where there is none of this name."""
@@ -112,17 +117,13 @@ class Files:
 
 def is_looked_at(source: SourceDefinition, paths: Sequence[str]) -> bool:
     """Return whether the files of a source are read in types that were found in all of them."""
-    if source.format == "parquet":
-        return not _LEFT_ALONE & {name.lower() for name, _ in source.options}
     options = {name.lower() for name, _ in source.options}
-    in_folders = any("=" in Path(path).parent.name or name_of_hive(path) for path in paths)
-    hive = any(name.startswith("hive") for name in options)
-    return source.format in {"csv", "json"} and not (_LEFT_ALONE & options or in_folders or hive)
+    return source.format in FORMATS and not _LEFT_ALONE & options and bool(paths)
 
 
-def name_of_hive(path: str) -> bool:
-    """Return whether a folder on the way to a file holds the value of a column, as in `year=2024`."""
-    return any("=" in part for part in Path(path).parts[:-1])
+def in_folders(path: str) -> tuple[str, ...]:
+    """Return the columns whose values stand in the names of the folders of a file, as in `year=2024`."""
+    return tuple(part.partition("=")[0] for part in Path(path).parts[:-1] if "=" in part)
 
 
 def select(
@@ -170,7 +171,7 @@ def look(files: Files, applied: SourceDefinition | None) -> Found:
         raise _no_rows(files)
     names = _names(files, schemas)
     declared = files.declared(next(iter(schemas.values())).columns)
-    columns, differing = [], {}
+    columns, differing = _around(files, schemas), {}
     for name in names:
         dtypes = _dtypes(files, schemas, name)
         found = declared.get(name.lower()) or _joined(files, name, dtypes)
@@ -202,7 +203,9 @@ def _part(files: Files, schema: FileSchema, paths: Sequence[str]) -> str:
     replaced, added = [], []
     for column in files.source.columns:
         found = schema.dtype(column.name)
-        if found is None:
+        if column.name in schema.around:
+            replaced.append(f"CAST({quote(column.name)} AS {_plain(column.dtype)}) AS {quote(column.name)}")
+        elif found is None:
             if not files.by_name:
                 raise _missing(files, column.name, paths[0])
             added.append(f"CAST(NULL AS {_plain(column.dtype)}) AS {quote(column.name)}")
@@ -256,7 +259,25 @@ def _schemas(files: Files, formats: Mapping[str, str]) -> dict[str, FileSchema]:
     if files.source.format == "parquet":
         return _footers(files, filled)
     find = _sniffed if files.source.format == "csv" else _described
-    return {path: _remembered(files, path, formats, partial(find, files, path, formats)) for path in filled}
+    found = {path: _remembered(files, path, formats, partial(find, files, path, formats)) for path in filled}
+    return {path: replace(schema, around=_names_around(files, path)) for path, schema in found.items()}
+
+
+def _names_around(files: Files, path: str) -> tuple[str, ...]:
+    folders = in_folders(path) if files.options.get("hive_partitioning", True) else ()
+    named = files.options.get("filename")
+    own = (named if isinstance(named, str) else "filename",) if named else ()
+    return (*folders, *own)
+
+
+def _around(files: Files, schemas: Mapping[str, FileSchema]) -> list[Column]:
+    """Return the columns of text files that stand in the names of folders and files, in the types that DuckDB gives them."""
+    (path, schema), *_ = schemas.items()
+    if not schema.around:
+        return []
+    alike = [each for each, other in schemas.items() if other == schema]
+    rows = files.connection.execute(f"DESCRIBE SELECT * FROM {_relation(files, schema, alike or [path])}").fetchall()
+    return [Column(name=name, dtype=dtype) for name, dtype, *_ in rows if name in schema.around]
 
 
 def _is_empty(path: str) -> bool:

@@ -369,3 +369,38 @@ def test_a_file_of_a_spine_is_looked_at_whole(workspace: Workspace) -> None:
 
     assert found[-1] == (1, datetime(2024, 1, 2, 13), 5)
     assert found[0] == (1, datetime(2024, 1, 2), None)
+
+
+def test_columns_in_the_names_of_folders_are_read_too(workspace: Workspace) -> None:
+    """Beside them the types hold all rows of all files, as elsewhere."""
+    project(workspace, "csv", "float", "").write({
+        "data/year=2023/a.csv": csv((1, "2023-01-01", 1)), "data/year=2024/b.csv": csv((2, "2024-01-01", 2.5)),
+    })  # fmt: skip
+    file = workspace.root / "features" / "__init__.py"
+    text = file.read_text(encoding="utf-8").replace("data/*.csv", "data/*/*.csv")
+    file.write_text(f"{text}    year = Feature(int)\n", encoding="utf-8")
+    workspace.apply()
+    assert workspace.published("SELECT id, v, year FROM prod.g ORDER BY ALL") == [(1, 1.0, 2023), (2, 2.5, 2024)]
+    workspace.write({"data/year=2025/c.csv": csv((3, "2025-01-01", 3))})
+    assert workspace.run("refresh").returncode == 0
+    assert workspace.published("SELECT id, v, year FROM prod.g ORDER BY ALL")[-1] == (3, 3.0, 2025)
+
+
+def test_the_name_of_a_file_may_be_a_column(workspace: Workspace) -> None:
+    """Types are those of all files all the same."""
+    project(workspace, "parquet", "float", ', options={"filename": True}')
+    workspace.parquet("data/a.parquet", "SELECT 1 AS id, TIMESTAMP '2024-01-01' AS ts, 10 AS v")
+    workspace.parquet("data/b.parquet", "SELECT 2 AS id, TIMESTAMP '2024-01-01' AS ts, 10.5::DOUBLE AS v")
+    workspace.apply()
+    assert values(workspace) == [10.0, 10.5]
+
+
+def test_the_advice_about_a_wider_type_works(workspace: Workspace) -> None:
+    """Refresh refuses, the plan shows the wider type, and apply with a refresh reads the value."""
+    project(workspace, "csv", "float").write({"data/a.csv": csv((1, "2024-01-01", 1))}).apply()
+    workspace.write({"data/b.csv": csv((2, "2024-01-02", 2.5))})
+    assert "read it in a wider type: featdsl plan shows the change" in refused(workspace, "refresh")
+    assert "DOUBLE" in workspace.run("plan").stdout
+    workspace.apply()
+    assert workspace.run("refresh").returncode == 0
+    assert values(workspace) == [1.0, 2.5]
