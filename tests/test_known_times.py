@@ -170,7 +170,7 @@ def test_a_value_derived_from_both_kinds_of_times_changes_with_each(tmp_path: Pa
         class Numbers(FeatureGroup, entity=user, source=Source("numbers", frame=numbers, timestamp="at")):
             n = Feature(int)
 
-        class Both(FeatureGroup, entity=user, inputs=[Rates.rate, Numbers.n]):
+        class Both(FeatureGroup, entity=user, inputs=[Rates.rate, Numbers.n], materialize=True):
             v = Feature(int, sql="coalesce(rate, 0) + n")
 
     store = applied(tmp_path, declare)
