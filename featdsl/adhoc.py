@@ -76,7 +76,7 @@ def update(at: project.Project, store: Store, name: str, data: Any, entity: Any 
     """
 
     def desired(snapshot: Snapshot) -> Catalog:
-        feature = snapshot.catalog.features[resolve(snapshot, name)]
+        feature = snapshot.catalog.features[resolve(snapshot, name, at.name)]
         if not feature.adhoc:
             what = f"{feature.address} is declared in code, at {feature.origin}."
             raise RequestError(Problem("Not an ad hoc feature", what, mend="Change its source's data, then apply."))

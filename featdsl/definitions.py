@@ -148,6 +148,9 @@ class Deprecation:
 
 Access = Literal["public", "private"]
 
+Bare = Literal["all", "project", "none"]
+"""For whom a feature's bare name means it: for all, for its own project, or for nobody, because another had it first."""
+
 Policy = Literal["none", "affected-teams"]
 """Whether apply insists on the approval of teams whose things change or go."""
 
@@ -240,7 +243,8 @@ class FeatureDefinition:
     `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later. The SQL
     of a Python feature calls its `function`.
     What a feature needs of the call, by way of its inputs too, is its `request`; such a feature is stored nowhere.
-    A feature that is `protect`ed cannot be removed; its name before was `renamed_from`. `moments` are those of its group.
+    A feature that is `protect`ed cannot be removed; its name before was `renamed_from`. Its `bare` name means it for all,
+    unless another feature was applied under that name before. `moments` are those of its group.
     """
 
     kind: Literal["feature"] = "feature"
@@ -275,6 +279,7 @@ class FeatureDefinition:
     protect: bool = False
     deprecated: Deprecation | None = None
     renamed_from: str = ""
+    bare: Bare = "all"
     fingerprint: str
     table: str
     stored: str = ""
@@ -517,8 +522,8 @@ class Catalog:
         """The stored tables of all current features."""
         return {feature.table for feature in self.features.values() if feature.table}
 
-    @property
-    def former(self) -> dict[str, str]:
+    @cached_property
+    def former(self) -> Mapping[str, str]:
         """The present name for each former name of a group, feature or set version, where nothing else has that now."""
         names = {group.renamed_from: group.name for group in self.groups.values() if group.renamed_from}
         for feature in self.features.values():

@@ -141,7 +141,7 @@ class FeatureStore:
         else:
             opened = self._open_as_of(as_of_snapshot)
             cursor = self._views(opened, spine)
-        selection = select(opened.snapshot, features)
+        selection = select(opened.snapshot, features, self._project.name)
         deprecations.warn(opened.snapshot, selection)
         table = spines.load(cursor, spines.without_rows(selection, timestamp) if _is_nothing(spine) else spine)
         times = spines.Times(timestamp, _reading(time_unit, timezone, ambiguous), opened.snapshot.versions)
@@ -170,7 +170,7 @@ class FeatureStore:
         each. Raises FeatureNotFoundError for an unknown feature, RequestError for keys and requests that do not fit.
         """
         opened = self._open()
-        selection = select(opened.snapshot, features)
+        selection = select(opened.snapshot, features, self._project.name)
         deprecations.warn(opened.snapshot, selection)
         if rows is not None and keys:
             both = "Both rows= and keys by name are given."
@@ -187,7 +187,7 @@ class FeatureStore:
         Raises FeatureNotFoundError for an unknown feature, RequestError for one that needs a request.
         """
         opened = self._open()
-        selection = select(opened.snapshot, [feature])
+        selection = select(opened.snapshot, [feature], self._project.name)
         deprecations.warn(opened.snapshot, selection)
         if len(selection.wants) > 1:
             what = f"Here these are asked for at once: {', '.join(each.feature.address for each in selection.wants)}."

@@ -35,7 +35,10 @@ class Past:
         A name that nothing has stays as it is. Raises AmbiguousFeatureError, with the candidates.
         """
         former = snapshot.catalog.former
-        former |= {old.partition("@")[0]: new.partition("@")[0] for old, new in former.items() if "@" in old}
+        former = {
+            **former,
+            **{old.partition("@")[0]: new.partition("@")[0] for old, new in former.items() if "@" in old},
+        }
         if name in former:
             return former[name]
         if any(entry.touches(name) for entry in self.entries):

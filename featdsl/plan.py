@@ -183,7 +183,7 @@ class Approval:
 class Notice:
     """What a reviewer should know and that stops nothing."""
 
-    code: Literal["deprecated", "probable rename", "not checked", "pulled", "frozen list", "bare name"]
+    code: Literal["deprecated", "probable rename", "not checked", "pulled", "frozen list", "bare name", "name"]
     address: str
     what: str
     mend: str

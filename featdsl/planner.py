@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import frozen, graph, guards, impact, renames, steps, subset
+from featdsl import barenames, frozen, graph, guards, impact, oldnames, renames, steps, subset
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -50,6 +50,11 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     written = snapshot
     snapshot = renames.follow(written, catalog, project)
     target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
+    if earlier is None:
+        oldnames.refuse_taken(written.catalog, snapshot.catalog, target)
+        target = barenames.settled(written.catalog, target, snapshot.catalog)
+    else:
+        target = barenames.back(written.catalog.without(written.catalog.of_project(project)), target)
     before = _own(snapshot.catalog, target, project)
     written_own = before if written is snapshot else _own(written.catalog, target, project)
     if select:
@@ -58,7 +63,8 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     others = snapshot.catalog.without(before, target)
     _refuse_shared_views(others, target)
     changes = compare(before, target)
-    listed = () if earlier else frozen.notices(changes, catalog, target)
+    told = () if earlier else frozen.notices(changes, catalog, target)
+    said = oldnames.notices(changes, project, written.catalog, snapshot.catalog, others.updated(target))
     versions = steps.versions_of(snapshot, target, project, earlier)
     planned = _planned(changes, before, target, versions, others)
     sides = steps.Sides(written, written_own, snapshot, before, target, others)
@@ -74,7 +80,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
         policy=guards.policy(snapshot, target, project),
         blocks=guards.blocks(at, planned, today or datetime.now(UTC).date()),
         approvals=guards.approvals(at, planned),
-        notices=(*guards.notices(at), *renames.probable(changes, before, target), *listed),
+        notices=(*guards.notices(at), *renames.probable(changes, before, target), *told, *said),
         changes=planned,
         untouched=impact.untouched(before, target, planned),
         kept=impact.kept(held_by, live, snapshot.tables),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from featdsl import requested
+from featdsl import barenames, requested
 from featdsl.definitions import Definition, FeatureDefinition, SetDefinition, address
 from featdsl.errors import AmbiguousFeatureError, FeatureNotFoundError, Problem, RequestError
 from featdsl.feature import Feature, FeatureAlias
@@ -60,8 +60,10 @@ def _keys_of(want: Want) -> Iterator[tuple[str, str]]:
     return ((column, key.dtype) for key, (_, column) in zip(want.feature.keys, want.roles, strict=True))
 
 
-def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selectable]) -> Selection:
+def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selectable], project: str = "") -> Selection:
     """Return the applied features that `asked` names; a set version has the definitions that it pins.
+
+    `project` is the one that asks: it decides what bare names mean.
 
     Raises FeatureNotFoundError, with the nearest names, AmbiguousFeatureError, with the candidates, and RequestError for
     what names no features.
@@ -74,7 +76,7 @@ def select(snapshot: Snapshot, asked: FeatureSet | Selectable | Sequence[Selecta
     if not listed:
         raise RequestError(Problem("Nothing asked for", "The list of features is empty."))
     single = [one for each in listed for one in features_of(each)]
-    wants = [_want(snapshot, each) for each in single]
+    wants = [_want(snapshot, each, project) for each in single]
     former = [
         (each, want.feature.address) for each, want in zip(single, wants, strict=True) if _is_former(each, want.feature)
     ]
@@ -107,7 +109,7 @@ def members(snapshot: Snapshot, feature_set: SetDefinition) -> list[Want]:
     ]
 
 
-def _want(snapshot: Snapshot, asked: Selectable) -> Want:
+def _want(snapshot: Snapshot, asked: Selectable, project: str) -> Want:
     if isinstance(asked, FeatureAlias):
         feature = snapshot.catalog.features[resolve(snapshot, asked.feature.address)]
         givers = [key for key, by in asked.keys.items() if isinstance(by, Feature)]
@@ -123,7 +125,7 @@ def _want(snapshot: Snapshot, asked: Selectable) -> Want:
     if isinstance(asked, str) and "@" in asked:
         what = f"{asked} is a set version, which is asked for alone, not in a list beside features."
         raise RequestError(Problem("Set in a list", what, mend="Ask for it on its own, or list the features."))
-    address = resolve(snapshot, asked if isinstance(asked, str) else asked.address)
+    address = resolve(snapshot, asked if isinstance(asked, str) else asked.address, project)
     feature = snapshot.catalog.features[address]
     name = asked.rpartition(".")[2] if isinstance(asked, str) else asked.name
     return Want(name if name == feature.renamed_from else feature.name, feature)
@@ -133,37 +135,41 @@ def _is_former(asked: Selectable, found: FeatureDefinition) -> TypeGuard[str]:
     return isinstance(asked, str) and asked not in {found.address, found.name}
 
 
-def resolve(snapshot: Snapshot, name: str) -> str:
-    """Return the address of an applied feature by its address or its bare name, the former one where nothing else has it."""
+def resolve(snapshot: Snapshot, name: str, project: str = "") -> str:
+    """Return the address of an applied feature by its address, present or former, or by its bare name.
+
+    What a bare name means is the asking project's to say, else that of the feature that had it first.
+    """
     features = snapshot.catalog.features
     if name in features:
         return name
-    candidates = [known for known in sorted(features) if known.endswith(f".{name}")]
-    if not candidates:
-        former = snapshot.catalog.former
-        candidates = sorted(
-            {new for old, new in former.items() if old == name or old.endswith(f".{name}")} & features.keys()
-        )
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
-        what = f'"{name}" is a feature of several groups: {", ".join(candidates)}.'
+    former = snapshot.catalog.former.get(name, "") if "." in name else ""
+    if former in features:
+        return former
+    found = barenames.meaning(snapshot.catalog, name, project)
+    if len(found.features) == 1:
+        return found.features[0]
+    if found.features:
+        what = f'"{name}" is a feature of several groups: {", ".join(found.features)}.'
         raise AmbiguousFeatureError(Problem("Ambiguous feature", what, mend="Say which, as group.feature."))
+    if found.others:
+        what = f'"{name}" was the bare name of another feature before {" and ".join(found.others)} came.'
+        raise AmbiguousFeatureError(Problem("Ambiguous feature", what, mend=f"Ask for {found.others[0]}."))
     raise FeatureNotFoundError(
         Problem("Unknown feature", f'No feature "{name}" has been applied.', mend=_hint(name, features))
     )
 
 
-def find(snapshot: Snapshot, name: str) -> Definition:
+def find(snapshot: Snapshot, name: str, project: str = "") -> Definition:
     """Return the definition of a feature, by address or bare name, or of a group, set, model, source or entity."""
     catalog = snapshot.catalog
     for mapping in (catalog.features, catalog.groups, catalog.sets, catalog.models, catalog.sources, catalog.entities):
         if name in mapping:
             return mapping[name]
     if any(known.endswith(f".{name}") for known in catalog.features):
-        return catalog.features[resolve(snapshot, name)]
+        return catalog.features[resolve(snapshot, name, project)]
     if new := next((new for old, new in catalog.former.items() if name in {old, old.rpartition(".")[2]}), ""):
-        return find(snapshot, new)
+        return find(snapshot, new, project)
     known = {address(definition) for definition in catalog if definition.kind != "policy"}
     what = f'Nothing called "{name}" has been applied.'
     raise FeatureNotFoundError(Problem("Unknown name", what, mend=_hint(name, known)))

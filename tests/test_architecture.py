@@ -71,6 +71,7 @@ LAYERS = {
     }
     | {
         "aggregates",
+        "barenames",
         "expressions",
         "functions",
         "jsonlines",
@@ -136,6 +137,7 @@ LAYERS = {
         "subset",
         "steps",
         "frozen",
+        "oldnames",
         "planner",
         "planfile",
         "codeowners",

@@ -33,6 +33,8 @@ def verdict(plan: Plan) -> str:
     teams = sorted({*touched, *(each.team for each in plan.approvals)})
     if teams:
         return f"Touches {some([_with_count(team, touched) for team in teams], _TEAMS)}.{_pinned_stay(plan)}"
+    if names := [f'"{each.address}"' for each in plan.notices if each.code == "name"]:
+        return f"Touches whoever reads {some(names, _TEAMS)} by that name."
     return f"Safe: {_why_safe(plan)}."
 
 
