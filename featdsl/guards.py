@@ -165,8 +165,10 @@ def _pins(at: Sides, gone: Definition) -> list[Definition]:
     holders: list[Definition] = [
         each
         for each in at.after.sets.values()
-        for member in each.members
-        if member.feature == address(gone) and ((each.project, each.owner) != whose or not member.by)
+        if any(
+            member.feature == address(gone) and ((each.project, each.owner) != whose or not member.by)
+            for member in each.members
+        )
     ]
     return [*holders, *(model for each in holders for model in _users(at.after, each))]
 

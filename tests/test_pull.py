@@ -649,7 +649,7 @@ def test_what_another_project_uses_is_not_removed(applied: Company) -> None:
     path.write_text(text[: text.index("    income = Feature")], encoding="utf-8")
 
     assert blocks(applied.accounts) == [
-        ("pinned", "feature user_profile.income is pinned by lending of project risk (set credit_risk@1, model loan_default); "
+        ("pinned", "feature user_profile.income is pinned by lending of project risk (set credit_risk@1 at features/lending/__init__.py:18, model loan_default); "
                    "scores of project scoring (model scorecard)."),
         ("used", "feature user_profile.income is used by lending of project risk (feature affordability.monthly)."),
     ]  # fmt: skip
