@@ -22,6 +22,7 @@ from featdsl import (
     spines,
     strategies,
     timeunits,
+    wide,
 )
 from featdsl.errors import Problem, RequestError
 from featdsl.events import Listener, Waiting, ignore
@@ -149,7 +150,12 @@ class FeatureStore:
         self._open_tables(opened, selection.wants)
         choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
         ways = strategies.ways_of(choices)
-        sql = pointintime.compile_sql(selection.wants, fitted, opened.snapshot.versions, ways)
+        versions = opened.snapshot.versions
+        parts = wide.chunks(selection.wants, versions)
+        if len(parts) > 1:
+            sql = wide.compile_sql(cursor, parts, fitted, versions, ways)
+        else:
+            sql = pointintime.compile_sql(selection.wants, fitted, versions, ways)
         training = TrainingSet(cursor, sql, selection, opened.snapshot, choices)
         if explain:
             print(training.explanation)  # noqa: T201 - what was asked for

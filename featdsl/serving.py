@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featdsl import clients, exactly, instants, requested
+from featdsl import clients, exactly, instants, requested, wide
 from featdsl.errors import DataError, Problem, RequestError
 from featdsl.names import did_you_mean, quote
-from featdsl.pointintime import ROW, Spine, Versions, compile_sql
+from featdsl.pointintime import ROW, Spine, Versions
 from featdsl.selection import Selection
 
 if TYPE_CHECKING:
@@ -39,13 +39,30 @@ def values(  # noqa: PLR0913 - what is read, for whom, when, and for which reque
         return []
     rows = _taken_keys(rows, selection.keys)
     columns = {**selection.keys, **selection.request}
-    sql = clients.zoneless(compile_sql(selection.wants, _spine(selection, time), versions), selection.dtypes)
     parameters = as_parameters(columns, [{**row, **more} for row, more in zip(rows, asked, strict=True)])
     try:
-        found = connection.execute(sql, parameters).fetchall()
+        found = _found(connection, selection, versions, time, parameters)
     except duckdb.Error as error:
         raise _told(connection, columns, parameters, error) from None
-    return [clients.python(dict(zip(selection.columns, row, strict=True)), selection.dtypes) for row in found]
+    return [clients.python(row, selection.dtypes) for row in found]
+
+
+def _found(
+    connection: DuckDBPyConnection, selection: Selection, versions: Versions, time: str, parameters: list[list[Any]]
+) -> list[dict[str, Any]]:
+    """Return the values of each row by column, all at one time."""
+    parts = wide.chunks(selection.wants, versions)
+    if len(parts) > 1:
+        ((now,),) = connection.execute(f"SELECT CAST({time} AS VARCHAR)").fetchall()
+        time = f"CAST('{now}' AS TIMESTAMP)"
+    rows: list[dict[str, Any]] = [{} for _ in parameters[0]]
+    for columns, sql in wide.by_chunk(parts, _spine(selection, time), versions):
+        found = connection.execute(
+            clients.zoneless(sql, {name: selection.dtypes[name] for name in columns}), parameters
+        )
+        for row, values in zip(rows, found.fetchall(), strict=True):
+            row.update(zip(columns, values, strict=True))
+    return rows
 
 
 def _spine(selection: Selection, time: str) -> Spine:

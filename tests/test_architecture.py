@@ -63,6 +63,7 @@ LAYERS = {
         "frames",
         "graph",
         "pointintime",
+        "wide",
         "progress",
         "project",
         "scaffold",
