@@ -131,7 +131,8 @@ def test_a_failed_check_leaves_all_that_is_published(applied: Workspace, edit: E
 
 def test_a_first_apply_that_fails_leaves_no_store(bank: Workspace, edit: Edit) -> None:
     """Duplicate rows are found after the table is built; nothing of it stays."""
-    bank.parquet("data/accounts.parquet", f"{ACCOUNTS} UNION ALL {ACCOUNTS}")
+    other = ACCOUNTS.replace("1000.0 * i AS", "1000.0 * i + 1 AS")
+    bank.parquet("data/accounts.parquet", f"{ACCOUNTS} UNION ALL {other}")
 
     said = featdsl(bank, "apply", "--yes", code=1)
 
@@ -598,7 +599,7 @@ def test_a_lost_table_that_only_a_pin_holds_is_told_where_it_is_read(corrected: 
 
     said = featdsl(corrected, "plan")
 
-    assert f"table {old.table} is lost, and only credit_risk@1, credit_risk@2 still hold it" in said
+    assert f"table {old.table} is lost, and only credit_risk@1, credit_risk@2 still hold it" in " ".join(said.split())
     assert "it was lost from the store" in featdsl(corrected, "refresh")
     assert "is lost" not in featdsl(corrected, "plan")
     again = registry(corrected).tables[old.table]

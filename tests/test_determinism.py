@@ -75,10 +75,12 @@ os.listdir = lambda *path: listed(*path)[::-1]
 class Scanned:
     def __init__(self, *path):
         with scanned(*path) as found:
-            self.found = list(found)[::-1]
-    def __enter__(self): return iter(self.found)
+            self.found = iter(list(found)[::-1])
+    def __enter__(self): return self
     def __exit__(self, *error): return None
-    def __iter__(self): return iter(self.found)
+    def close(self): return None
+    def __iter__(self): return self
+    def __next__(self): return next(self.found)
 
 os.scandir = Scanned
 from featdsl.cli import main

@@ -17,6 +17,7 @@ from featdsl import Between, DataError, DeclarationError, Feature, FeatureGroup,
 from featdsl.distributions import moved, outside
 from featdsl.entity import Entity
 from featdsl.rules import FIGURES, Distribution, Stability
+from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.declared import applied as applied_in
 
@@ -60,7 +61,7 @@ def run(query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12, 40), deadline=None)
 @given(values=FLOATS, name=st.sampled_from(FIGURES), low=st.floats(-1e6, 1e6), width=st.floats(0, 1e6))
 def test_a_figure_is_outside_as_plain_python_has_it(
     values: list[float | None], name: str, low: float, width: float
@@ -91,7 +92,7 @@ def shares(bins: Sequence[Any]) -> dict[Any, float]:
     return {each: count / len(bins) for each, count in Counter(bins).items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12, 40), deadline=None)
 @given(
     values=FLOATS, ends=st.lists(st.integers(-1000, 1000), min_size=1, max_size=4, unique=True), null=st.floats(0, 0.3)
 )
@@ -105,7 +106,7 @@ def test_a_shift_from_a_reference_of_numbers(values: list[float | None], ends: l
     assert [value for (value,) in run(moved(rule, "v", "DOUBLE", rows(values, "DOUBLE")))] == pytest.approx([right])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12, 40), deadline=None)
 @given(values=TEXTS)
 def test_a_shift_from_a_reference_of_texts(values: list[str | None]) -> None:
     """Each value that is named, all others, and NULL."""
@@ -116,7 +117,7 @@ def test_a_shift_from_a_reference_of_texts(values: list[str | None]) -> None:
     assert [value for (value,) in run(moved(rule, "v", "VARCHAR", rows(values, "VARCHAR")))] == pytest.approx([right])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12, 40), deadline=None)
 @given(before=FLOATS, after=FLOATS)
 def test_a_shift_between_two_builds_of_numbers(before: list[float | None], after: list[float | None]) -> None:
     """Bins are the deciles of before."""
@@ -132,7 +133,7 @@ def test_a_shift_between_two_builds_of_numbers(before: list[float | None], after
     assert [value for (value,) in found] == pytest.approx([psi(shares(bins(before)), shares(bins(after)))], abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12, 40), deadline=None)
 @given(before=TEXTS, after=TEXTS)
 def test_a_shift_between_two_builds_of_texts(before: list[str | None], after: list[str | None]) -> None:
     """Bins are the values of before, and all others."""

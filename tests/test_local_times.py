@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from featdsl import DataError, DeclarationError, Entity, Feature, FeatureGroup, FeatureStore, RequestError, Source
 from featdsl.timereading import TimeReading
+from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.declared import applied
 
@@ -61,7 +62,7 @@ def zoned(draw: st.DrawFn) -> tuple[str, datetime]:
     return zone, local + draw(st.timedeltas(-span, span) | st.sampled_from([timedelta(0), timedelta(hours=-1)]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(50, 300), deadline=None)
 @given(asked=zoned(), dtype=st.sampled_from(["TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_S", "TIMESTAMP_MS", "DATE"]))
 def test_instants_are_those_of_plain_python(asked: tuple[str, datetime], dtype: str) -> None:
     """By `zoneinfo`, for each rule and each type of naive times."""
@@ -269,7 +270,7 @@ class Rows(FeatureGroup, entity=user, source=days):
     assert "ambiguous: refuse → later" in planned
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3, 15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_values_at_local_times_are_those_of_plain_python(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

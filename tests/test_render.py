@@ -270,7 +270,7 @@ def test_what_is_computed_kept_and_reused() -> None:
     assert lines[start : lines.index("", lines.index("Old versions that live on"))] == [
         "To compute",
         "  slow           about 1.2 M rows, 40 MB, 1.2 min, by the last build",
-        "  unmeasured     about 30 rows, by the last build",
+        "  unmeasured     about 30 rows, by what its inputs have",
         "  quick          about 20 rows, under 1 MB, a few seconds, by the last build",
         "  together       about 1.2 M rows",
         "  first build    fresh",

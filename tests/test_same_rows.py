@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featdsl import DataError, Entity, Feature, FeatureGroup, Source
+from tests.budgets import examples
 from tests.declared import JOINS, applied, join_by
 
 
 @pytest.mark.parametrize("join", JOINS)
 @pytest.mark.parametrize("times", [{"timestamp": "ts"}, {"timestamp": "ts", "available_at": "known"}, {}])
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3, 10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_rows_that_are_the_same_are_one_row(
     tmp_path_factory: pytest.TempPathFactory, join: str, times: dict[str, str], data: st.DataObject

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featdsl import DeclarationError, Entity, Feature, FeatureGroup, Source, fingerprints
+from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.declared import applied as in_memory
 
@@ -200,7 +201,7 @@ def test_paths_start_at_the_project(workspace: Workspace, tmp_path_factory: pyte
 
 
 @pytest.mark.parametrize("more", [{}, {"available_at": "loaded"}])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(4, 20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_several_columns_choose_between_rows(
     tmp_path_factory: pytest.TempPathFactory, more: dict[str, Any], data: st.DataObject

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featdsl import DataError, DeclarationError, Entity, Feature, FeatureGroup, FeatureStore, RequestError, Source
+from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.declared import JOINS, applied, join_by
 
@@ -116,7 +117,7 @@ def oracle(times: list[int], now: int) -> tuple[int | None, int | None, int, int
 
 
 @pytest.mark.parametrize("join", JOINS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3, 8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_values_are_those_of_plain_python(
     tmp_path_factory: pytest.TempPathFactory, join: str, data: st.DataObject
@@ -145,7 +146,7 @@ def test_values_are_those_of_plain_python(
     assert values == [oracle(nanos, now * UNITS[unit]) for now in asked]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(6, 40), deadline=None)
 @given(
     number=st.one_of(st.integers(-(2**40), 2**40).map(lambda us: us / 10**6), st.floats(-4e9, 4e9, allow_nan=False)),
 )

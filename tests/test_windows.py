@@ -441,7 +441,7 @@ class Everyone(FeatureGroup, entity=None, source=payments):
     paid_30d = Feature(float, sql="sum(amount)", window="30 days")
 
 
-class Share(FeatureGroup, entity=user, inputs=[Spending.spend, Everyone.paid_30d]):
+class Share(FeatureGroup, entity=user, inputs=[Spending.spend, Everyone.paid_30d], materialize=True):
     """What an account's part is."""
 
     share_30d = Feature(float, sql="spend_30d / paid_30d")
