@@ -15,12 +15,17 @@ from pathlib import Path
 import duckdb
 import pytest
 from click.testing import CliRunner
+from hypothesis import settings
 
 from featdsl.cli import main
 from featdsl.featurestore import FeatureStore
 
 # Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and so would each process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @dataclass(frozen=True)
