@@ -103,7 +103,9 @@ def test_a_shift_from_a_reference_of_numbers(values: list[float | None], ends: l
     bins = [None if v is None else next((end for end in sorted(ends) if v <= end), "rest") for v in values]
     right = psi({**reference, None: null, "rest": 0.4 - null}, shares(bins))
 
-    assert [value for (value,) in run(moved(rule, "v", "DOUBLE", rows(values, "DOUBLE")))] == pytest.approx([right])
+    assert [value for (value,) in run(moved(rule, "v", "DOUBLE", rows(values, "DOUBLE")))] == pytest.approx(
+        [right] if right > 1e-9 else []
+    )
 
 
 @settings(max_examples=examples(12, 40), deadline=None)
@@ -114,7 +116,9 @@ def test_a_shift_from_a_reference_of_texts(values: list[str | None]) -> None:
     bins = [None if v is None else v if v in "ab" else "rest" for v in values]
     right = psi({"a": 0.5, "b": 0.2, None: 0, "rest": 0.3}, shares(bins))
 
-    assert [value for (value,) in run(moved(rule, "v", "VARCHAR", rows(values, "VARCHAR")))] == pytest.approx([right])
+    assert [value for (value,) in run(moved(rule, "v", "VARCHAR", rows(values, "VARCHAR")))] == pytest.approx(
+        [right] if right > 1e-9 else []
+    )
 
 
 @settings(max_examples=examples(12, 40), deadline=None)
