@@ -118,22 +118,30 @@ def _real(value: Any, dtype: str) -> float:
         raise Nobody from None
     if isinstance(number, int) and int(found) != number:
         raise Nobody
+    if isinstance(number, Decimal) and number not in {Decimal(found), Decimal(repr(found))}:
+        raise Nobody
     if dtype == "FLOAT" and isinstance(number, int) and abs(number) > 2**24:
         raise Nobody
     return found
 
 
 def _decimal(value: Any, dtype: str) -> str:
-    exact = Decimal(
-        _number(_of_kind(value, int | str | Decimal))
-    )  # a float is hardly ever exactly the decimal it prints as
+    # A float is hardly ever exactly the decimal that it prints as.
+    exact = Decimal(_number(_of_kind(value, int | str | Decimal)))
     if not exact.is_finite():
         raise Nobody
     digits, _, scale = (parse(dtype).arguments or "18,3").partition(",")
     limit = Decimal(10) ** (int(digits) - int(scale))
-    if abs(exact) >= limit or exact != round(exact, int(scale)):
+    if abs(exact) >= limit or scale_of(exact) > int(scale):
         raise Nobody
     return format(exact, "f")
+
+
+def scale_of(number: Decimal) -> int:
+    """Return how many digits a finite decimal has after its point. Decimal's own rounding stops at 28 digits."""
+    _, digits, exponent = number.as_tuple()
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return max(0, -(int(exponent) + zeros))
 
 
 def _truth(value: Any) -> bool:

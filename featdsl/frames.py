@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from featdsl import extras
+from featdsl import exactly, extras
 from featdsl.errors import Problem, RequestError
 from featdsl.names import literal, quote
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 _SCALARS = (bool, int, float, str, bytes, date, time, timedelta, Decimal, UUID)
+_EXACT_IN_FLOATS = 2**53
+_EXACT = "DECIMAL(38,15)"
+"""The type of a column in which a large integer stands beside a fraction."""
 VIEW = "featdsl_frame"
 """The name that a registered frame has in its session."""
 
@@ -30,11 +33,88 @@ def register(connection: DuckDBPyConnection, frame: Any) -> None:
     """
     connection.execute(f"DROP VIEW IF EXISTS {VIEW}")
     if isinstance(frame, list) and frame and all(isinstance(row, dict) for row in frame):
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {VIEW}_rows AS SELECT unnest($1, max_depth := 2)", [frame])
-        connection.execute(f"CREATE TEMP VIEW {VIEW} AS SELECT * FROM {VIEW}_rows")
+        _register_rows(connection, frame)
+    elif mixed := _mixed(frame):
+        whole = frame.assign(**{name: texts for name, (texts, _) in mixed.items()})
+        connection.register(f"{VIEW}_texts", whole)
+        _cast(connection, f"{VIEW}_texts", {name: dtype for name, (_, dtype) in mixed.items()})
     else:
         with extras.needed(f"A {type(frame).__module__.partition('.')[0]} {type(frame).__name__}"):
             connection.register(VIEW, _scannable(frame))
+
+
+def _register_rows(connection: DuckDBPyConnection, rows: list[dict[str, Any]]) -> None:
+    """Let SQL read rows that are dicts. Raises RequestError for rows without columns, and names that are one to SQL."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise RequestError(Problem("Not a frame", "The rows have no columns.", mend="Give each row its keys."))
+    refuse_twins(map(str, names))
+    columns, dtypes = {}, {}
+    for name in names:
+        columns[name] = [exactly.plain(row.get(name)) for row in rows]
+        if kept := _kept([row.get(name) for row in rows]):
+            columns[name], dtypes[name] = kept
+    listed = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {VIEW}_rows AS SELECT unnest($1, max_depth := 2)", [listed])
+    _cast(connection, f"{VIEW}_rows", dtypes)
+
+
+def _cast(connection: DuckDBPyConnection, table: str, dtypes: Mapping[str, str]) -> None:
+    """Let SQL read a table as a frame, some columns of which are texts of another type."""
+    casts = ", ".join(f"CAST({quote(name)} AS {dtype}) AS {quote(name)}" for name, dtype in dtypes.items())
+    star = f"* REPLACE ({casts})" if casts else "*"
+    connection.execute(f"CREATE TEMP VIEW {VIEW} AS SELECT {star} FROM {table}")
+
+
+def _mixed(frame: Any) -> dict[str, tuple[list[str | None], str]]:
+    """Return the columns of Python objects of a pandas frame that DuckDB's scan would change, as texts with their type."""
+    if not hasattr(frame, "itertuples"):
+        return {}
+    found = {name: _kept(column.tolist()) for name, column in frame.items() if str(column.dtype) == "object"}
+    return {name: kept for name, kept in found.items() if kept}
+
+
+def _kept(values: Sequence[Any]) -> tuple[list[str | None], str] | None:
+    """Return as texts, with a type that holds them all, values that DuckDB would give one type with a loss; else None.
+
+    These are integers beside fractions, which would become floats, and times with nanoseconds, which would lose them.
+    """
+    kinds = set(map(type, values))
+    if any(kind.__name__ == "Timestamp" for kind in kinds) and any(getattr(each, "nanosecond", 0) for each in values):
+        if any(getattr(each, "tzinfo", None) for each in values):
+            return None
+        return [None if exactly.plain(each) is None else str(each) for each in values], "TIMESTAMP_NS"
+    if not any(issubclass(kind, float | Decimal) or "float" in kind.__name__ for kind in kinds):
+        return None
+    numbers = [exactly.plain(each) for each in values]
+    integers = [each for each in numbers if isinstance(each, int) and not isinstance(each, bool)]
+    if all(abs(each) <= _EXACT_IN_FLOATS for each in integers):
+        return None
+    exact = [None if each is None else _as_decimal(each) for each in numbers]
+    known = [each for each in exact if each is not None]
+    if len(known) < sum(each is not None for each in numbers):
+        return None
+    return [None if each is None else format(each, "f") for each in exact], _EXACT
+
+
+def _as_decimal(value: Any) -> Decimal | None:
+    """Return a number as the decimal that it prints as, None where the type for that does not hold it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    found = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not found.is_finite() or abs(found) >= Decimal(10) ** 23 or exactly.scale_of(found) > 15:  # noqa: PLR2004 - of _EXACT
+        return None
+    return found
+
+
+def refuse_twins(names: Iterable[str]) -> None:
+    """Refuse names that differ by letter case alone, which are one name to SQL. Raises RequestError."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            what = f"The columns {other!r} and {name!r} are one name to SQL."
+            raise RequestError(Problem("Column twice", what, mend="Give one of them another name."))
 
 
 def scan(connection: DuckDBPyConnection, frame: Any) -> DuckDBPyRelation:

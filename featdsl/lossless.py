@@ -17,6 +17,8 @@ _EXACT_DIGITS = 15
 """The decimal digits that a DOUBLE holds exactly."""
 _INSTANTS = ("DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP")
 """Types of times, each of which holds those before it."""
+_FRACTIONS = {"DATE": 0, "TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP": 6, "TIMESTAMP WITH TIME ZONE": 6}
+"""How many digits of a second types of times hold."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 OFFSET = r":[0-9.:]*\s*([Zz]|[+-]\d{1,2}(:?\d{2})?)\s*$"
 """A pattern of texts of times that end with an offset from UTC."""
@@ -101,6 +103,8 @@ def fits(value: str, found: str, wanted: str) -> str:
     """Return the SQL condition that a value of type `found`, which is not NULL, is one of type `wanted` without loss."""
     if widens(found, wanted):
         return "true"
+    if "BOOLEAN" in {found, wanted} and family(found) != "text":
+        return "false"
     cast = f"TRY_CAST({value} AS {wanted})"
     if family(found) == "text":
         return f"({cast} IS NOT NULL AND {_text_fits(value, wanted, cast)})"
@@ -111,7 +115,9 @@ def fits(value: str, found: str, wanted: str) -> str:
 
 def _text_fits(value: str, wanted: str, cast: str) -> str:
     """Return the condition that a text which can be cast loses nothing by it."""
-    no_offset = f"NOT regexp_matches({value}, '{OFFSET}')"
+    digits = _FRACTIONS.get(wanted)
+    finer = f"NOT regexp_matches({value}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]')" if digits is not None else "true"
+    no_offset = f"{finer} AND NOT regexp_matches({value}, '{OFFSET}')"
     match family(wanted):
         case "integer":
             return f"regexp_full_match(trim({value}), '[+-]?[0-9]+')"
@@ -121,6 +127,8 @@ def _text_fits(value: str, wanted: str, cast: str) -> str:
             return f"{no_offset} AND coalesce(TRY_CAST({value} AS TIMESTAMP) = {cast}, true)"
         case "instant" if wanted != "TIMESTAMP WITH TIME ZONE":
             return no_offset
+        case "instant":
+            return finer
     return "true"
 
 

@@ -40,7 +40,7 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
         else:
             frames.register(connection, spine)
             select = f"SELECT * FROM {frames.VIEW}"
-        _refuse_twins(connection, spine, select)
+        frames.refuse_twins(_names(connection, spine, select))
         connection.execute(f"CREATE TEMP TABLE {table} AS\n{select}")
     except SourceFileError as error:
         raise RequestError(error.problems) from None
@@ -49,16 +49,6 @@ def load(connection: DuckDBPyConnection, spine: Any) -> str:
         mend = "Give a frame, a relation, a SELECT, or the path of a Parquet or CSV file."
         raise RequestError(Problem("Spine cannot be read", said, mend=mend)) from None
     return table
-
-
-def _refuse_twins(connection: DuckDBPyConnection, spine: Any, select: str) -> None:
-    """Refuse columns whose names differ by letter case alone, which are one name to SQL. Raises RequestError."""
-    first: dict[str, str] = {}
-    for name in _names(connection, spine, select):
-        other = first.setdefault(name.lower(), name)
-        if other != name:
-            what = f"The spine has the columns {other!r} and {name!r}, which are one name to SQL."
-            raise RequestError(Problem("Column twice", what, mend="Give one of them another name."))
 
 
 def _names(connection: DuckDBPyConnection, spine: Any, select: str) -> list[str]:

@@ -39,6 +39,7 @@ TAKEN: list[tuple[str, object, object]] = [
     ("BIGINT", np.float64("nan"), None), ("BIGINT", None, None), ("TINYINT", -128, -128), ("HUGEINT", 2**100, str(2**100)),
     ("DOUBLE", 1, 1.0), ("DOUBLE", Decimal("0.5"), 0.5), ("DOUBLE", np.float32(0.5), 0.5), ("DOUBLE", "0.5", 0.5),
     ("DECIMAL(10,2)", "1.25", "1.25"), ("DECIMAL(10,2)", Decimal("1.250"), "1.250"),
+    ("DECIMAL(38,10)", "1234567890123456789012345678.0000000001", "1234567890123456789012345678.0000000001"),
     ("VARCHAR", "a", "a"), ("VARCHAR", np.str_("a"), "a"), ("BOOLEAN", True, True), ("BOOLEAN", np.True_, True),
     ("BOOLEAN", "true", True), ("DATE", date(2024, 1, 1), date(2024, 1, 1)), ("DATE", NEW_YEAR, date(2024, 1, 1)),
     ("DATE", "2024-01-01", date(2024, 1, 1)), ("DATE", pd.NaT, None), ("DATE", pd.Timestamp(NEW_YEAR), date(2024, 1, 1)),
@@ -55,7 +56,7 @@ TAKEN: list[tuple[str, object, object]] = [
 REFUSED: list[tuple[str, object]] = [
     ("BIGINT", 1.5), ("BIGINT", "1.5"), ("BIGINT", Decimal("1.5")), ("BIGINT", True), ("BIGINT", "x"), ("BIGINT", 2**63),
     ("BIGINT", 2.0**60), ("BIGINT", float("inf")), ("BIGINT", NEW_YEAR), ("TINYINT", 128), ("UTINYINT", -1),
-    ("DOUBLE", 2**53 + 1), ("DOUBLE", True), ("DOUBLE", "x"), ("DECIMAL(10,2)", "1.2345"), ("DECIMAL(10,2)", Decimal("1.2345")),
+    ("DOUBLE", 2**53 + 1), ("DOUBLE", Decimal("0.10000000000000000001")), ("DOUBLE", True), ("DOUBLE", "x"), ("DECIMAL(10,2)", "1.2345"), ("DECIMAL(10,2)", Decimal("1.2345")),
     ("DECIMAL(4,2)", 100), ("DECIMAL(4,2)", 1.25), ("VARCHAR", 1), ("VARCHAR", b"a"), ("BOOLEAN", 1), ("BOOLEAN", "yes please"),
     ("DATE", datetime(2024, 1, 1, 13)), ("DATE", "2024-01-01 13:00:00"), ("DATE", 1), ("TIMESTAMP", "yesterday"),
     ("TIMESTAMP", pd.Timestamp("2024-01-01 00:00:00.000000001")), ("TIMESTAMP_MS", datetime(2024, 1, 1, 0, 0, 0, 1)),
@@ -185,8 +186,82 @@ def test_names_that_differ_by_case_alone_are_refused(stores: dict[str, FeatureSt
         pl.DataFrame({"K": [1], "k": [2]}),
         pa.table({"K": [1], "k": [2]}),
     ):
-        with pytest.raises(RequestError, match="'K' and 'k', which are one name to SQL"):
+        with pytest.raises(RequestError, match="are one name to SQL"):
             stores["BIGINT"].training_set(["v"], spine)
+
+
+def rows_as(kind: str, values: list[Any]) -> Any:
+    """Return a spine of one key column as one kind of frame."""
+    if kind == "dicts":
+        return [{"k": value} for value in values]
+    return pd.DataFrame({"k": pd.Series(values, dtype=object)})
+
+
+@pytest.mark.parametrize("kind", ["dicts", "objects"])
+@pytest.mark.parametrize("beside", [1.5, 2.0, float("nan"), None, np.float64(0.5), Decimal("0.5")], ids=repr)
+def test_what_stands_beside_a_large_integer_in_a_spine_changes_it_not(tmp_path: Path, kind: str, beside: Any) -> None:
+    """A column of floats would hold it no longer."""
+    large = 2**53 + 1
+
+    def declare() -> None:
+        entity = Entity("e", keys={"k": int})
+
+        class G(FeatureGroup, entity=entity, source=Source("r", frame=pa.table({"k": [large, 2], "v": [10, 20]}))):
+            v = Feature(int)
+
+        del G
+
+    found = declared(tmp_path, declare).training_set(["v"], rows_as(kind, [large, beside])).relation.fetchall()
+    assert [row[-1] for row in found] == [10, 20 if beside == 2.0 else None]
+
+
+@pytest.mark.parametrize("kind", ["dicts", "objects"])
+def test_nanoseconds_of_keys_are_kept_in_a_spine(tmp_path: Path, kind: str) -> None:
+    """In lists and in columns of objects, as in columns of times."""
+    times = [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-01 00:00:00.000000001")]
+
+    def declare() -> None:
+        entity = Entity("e", keys={"k": "TIMESTAMP_NS"})
+        rows = pa.table({"k": pa.array(times, pa.timestamp("ns")), "v": [10, 20]})
+
+        class G(FeatureGroup, entity=entity, source=Source("r", frame=rows)):
+            v = Feature(int)
+
+        del G
+
+    store = declared(tmp_path, declare)
+    for asked in (times[::-1], [times[1], None]):
+        found = store.training_set(["v"], rows_as(kind, asked)).relation.fetchall()
+        assert [row[-1] for row in found] == [{times[0]: 10, times[1]: 20}.get(time) for time in asked]
+
+
+@pytest.mark.parametrize(
+    "spine", [[{"k": "2024-01-01 00:00:00.000000001"}], "SELECT '2024-01-01 00:00:00.000000001' AS k"]
+)
+def test_a_text_with_more_digits_than_the_type_is_refused(tmp_path: Path, spine: Any) -> None:
+    """As in a call."""
+
+    def declare() -> None:
+        entity = Entity("e", keys={"k": "TIMESTAMP"})
+
+        class G(FeatureGroup, entity=entity, source=Source("r", frame=pa.table({"k": [NEW_YEAR], "v": [10]}))):
+            v = Feature(int)
+
+        del G
+
+    store = declared(tmp_path, declare)
+    with pytest.raises(RequestError, match="in row 1; the key is TIMESTAMP"):
+        store.training_set(["v"], spine)
+    with pytest.raises(RequestError, match="is not"):
+        store.get_features(["v"], k="2024-01-01 00:00:00.000000001")
+
+
+def test_scalars_of_numpy_may_stand_in_a_list(stores: dict[str, FeatureStore]) -> None:
+    """As in a call."""
+    found = stores["BIGINT"].training_set(["v"], [{"k": np.int64(1)}, {"k": np.int32(3)}]).relation.fetchall()
+    assert [row[-1] for row in found] == [10, 30]
+    with pytest.raises(RequestError, match="have no columns"):
+        stores["BIGINT"].training_set(["v"], [{}])
 
 
 # Threads, processes, asyncio
