@@ -91,24 +91,41 @@ def update(at: project.Project, store: Store, name: str, data: Any, entity: Any 
             tags=feature.tags,
         )
         rows = frames.as_rows(data, feature.name)
-        if entity is not None and not feature.keys and _is_without_rows(snapshot, feature):
-            asked = replace(asked, entity=entity, data=rows)
-            given = _entity(snapshot, entity)
-            found = _columns(at, rows)
-            kept = _keep(at, store, _fitted(found, _types(given, feature.name, feature.dtype)), rows)
-            return _declare(at, asked, given, *kept)
+        if not feature.keys and _is_without_rows(snapshot, feature):
+            return _first_rows(at, store, snapshot, replace(asked, entity=entity, data=rows))
         known = _with_keys(feature.entity, feature.keys) if feature.entity else None
+        _refuse_other_entity(feature, _entity(snapshot, entity), known)
         stored = {column.name: column.dtype for column in source.columns}
         column = _value_column(asked, stored, known)
         types = stored | _types(known, column, feature.dtype)
         found = _columns(at, rows)
         _refuse_missing(found, [*(known.keys if known else ()), *_time(source.timestamp), column])
+        if not known and len(found) > 1 + len(_time(source.timestamp)):
+            what = f"{feature.name} is one value for everyone, but the data have the columns {', '.join(found)}."
+            raise RequestError(Problem("Other entity", what, mend="Give the value alone, or register another feature."))
         old = f"({engine.reading(source, at.root, store.frames)})"
         identity = [key.name for key in feature.keys] + _time(source.timestamp)
         kept = _keep(at, store, _merged(old, stored, types, identity, found), rows)
         return _declare(at, asked, known, *kept)
 
     _change(at, store, desired)
+
+
+def _first_rows(at: project.Project, store: Store, snapshot: Snapshot, asked: Registration) -> Catalog:
+    """Return the catalogue of a feature that was registered without rows, with its first ones."""
+    asked = _completed(at, snapshot, asked, asked.data_type)
+    entity = _entity(snapshot, asked.entity)
+    found = _columns(at, asked.data)
+    _refuse_missing(found, [*(entity.keys if entity else ()), *_time(asked.timestamp), asked.name])
+    kept = _keep(at, store, _fitted(found, _types(entity, asked.name, asked.data_type)), asked.data)
+    return _declare(at, asked, entity, *kept)
+
+
+def _refuse_other_entity(feature: FeatureDefinition, given: Entity | None, known: Entity | None) -> None:
+    if given is not None and dict(given.keys) != dict(known.keys if known else {}):
+        keys = ", ".join(f"{name}: {dtype}" for name, dtype in (known.keys if known else {}).items()) or "none"
+        what = f"{feature.name} has rows of another entity already; its keys are: {keys}."
+        raise RequestError(Problem("Other entity", what, mend="Leave entity= out, or register another feature."))
 
 
 def _time(timestamp: str | None) -> list[str]:
@@ -137,7 +154,7 @@ def _completed(at: project.Project, snapshot: Snapshot, asked: Registration, kno
     column = _value_column(asked, found, _entity(snapshot, asked.entity))
     if found[column] in lossless.NULLS:
         raise _unclear(asked, f"The column {column!r} has no values that tell its type.")
-    return replace(asked, data_type=known or found[column])
+    return replace(asked, data_type=known or _plain_type(found[column]))
 
 
 def _entity_of(snapshot: Snapshot, asked: Registration, found: Mapping[str, str]) -> Any:
@@ -152,8 +169,13 @@ def _entity_of(snapshot: Snapshot, asked: Registration, found: Mapping[str, str]
     if len(fits) == 1:
         return {key.name: key.dtype for key in fits[0].keys}
     if not fits and column and len(others) == 1 and family(next(iter(others.values()))) in {"integer", "text", "UUID"}:
-        return others
+        return {name: _plain_type(dtype) for name, dtype in others.items()}
     raise _unclear(asked, f"The data have the columns {', '.join(found)}, which may be keys or values.")
+
+
+def _plain_type(dtype: str) -> str:
+    """Return the type that `int` stands for where a frame has a smaller one: rows to come may need it."""
+    return "BIGINT" if lossless.widens(dtype, "BIGINT") and dtype not in lossless.NULLS else dtype
 
 
 def _unclear(asked: Registration, what: str) -> RequestError:
@@ -304,10 +326,19 @@ def _keep(at: project.Project, store: Store, parts: Parts, rows: Any) -> tuple[s
 
 
 def _dtype(data_type: Any) -> str:
+    """Return the DuckDB type of `data_type=`. Raises RequestError where there is none."""
+    import duckdb
+
     try:
-        return duckdb_type(data_type)
+        dtype = duckdb_type(data_type)
+        duckdb.connect().sql(f"SELECT CAST(NULL AS {dtype})")
     except ValueError as error:
         raise RequestError(Problem("Invalid type", f"data_type: {error}.")) from None
+    except duckdb.Error:
+        known = ("int", "float", "str", "bool", "bytes", "BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP")
+        mend = did_you_mean(str(data_type), known) or "Write a Python type's name, such as \"int\", or one of DuckDB's."
+        raise RequestError(Problem("Invalid type", f"data_type: there is no type {data_type!r}.", mend=mend)) from None
+    return dtype
 
 
 def _declare(

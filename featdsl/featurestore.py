@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Never, TypedDict, Unpack, get_args
 
 from featdsl import (
     deprecations,
@@ -27,7 +27,7 @@ from featdsl import (
 from featdsl.errors import Problem, RequestError
 from featdsl.events import Listener, Waiting, ignore
 from featdsl.featureset import FeatureSet
-from featdsl.names import quote
+from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import Want
 from featdsl.selection import Selectable, select
 from featdsl.snapshot import PROD, Snapshot
@@ -318,7 +318,7 @@ class FeatureStore:
 
     def register_feature(  # noqa: PLR0913 - the classic call
         self,
-        name: str,
+        name: str = "",
         data_type: Any = None,
         data: Any = None,
         *,
@@ -326,6 +326,7 @@ class FeatureStore:
         timestamp: str | None = None,
         description: str = "",
         tags: str | Sequence[str] = (),
+        **unknown: Never,
     ) -> None:
         """Make a feature of rows in memory, through plan and apply; it counts as ad hoc until code declares it.
 
@@ -337,6 +338,8 @@ class FeatureStore:
         """
         from featdsl import adhoc
 
+        example = 'register_feature("age", "int", data=frame, entity={"user_id": int})'
+        _refuse_call(name, unknown, {"data_type", "data", "entity", "timestamp", "description", "tags"}, example)
         if data is None and data_type is not None and adhoc.is_data(data_type):
             data_type, data = None, data_type
         request = adhoc.Registration(
@@ -345,7 +348,7 @@ class FeatureStore:
         )  # fmt: skip
         adhoc.register(self._project, self._store, request)
 
-    def update_feature(self, name: str, data: Any, *, entity: Any = None) -> None:
+    def update_feature(self, name: str = "", data: Any = None, *, entity: Any = None, **unknown: Never) -> None:
         """Give a registered feature new rows: those of the same keys and time are replaced, others stay as they are.
 
         The rows have the key columns, the time and a column named as the feature. `entity` says what a feature describes
@@ -354,6 +357,9 @@ class FeatureStore:
         """
         from featdsl import adhoc
 
+        _refuse_call(name, unknown, {"data", "entity"}, example := 'update_feature("age", frame)')
+        if data is None:
+            raise _wrong_call("No rows are given", example)
         adhoc.update(self._project, self._store, name, data, entity)
 
     # One state of the store
@@ -414,6 +420,21 @@ class FeatureStore:
             opened.store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
             opened.tables.update(missing)
         return opened.connection.cursor()
+
+
+def _refuse_call(name: object, unknown: Mapping[str, object], known: set[str], example: str) -> None:
+    """Refuse a call of the classic store that does not name its feature, or has an option that there is not."""
+    if unknown:
+        option = next(iter(unknown))
+        raise _wrong_call(f"There is no option {option}=", example, did_you_mean(option, known))
+    if not isinstance(name, str) or not name:
+        raise _wrong_call("The call names no feature" if name == "" else f"{name!r} is not a feature's name", example)
+
+
+def _wrong_call(what: str, example: str, hint: str = "") -> RequestError:
+    return RequestError(
+        Problem("Wrong call", f"{what}.", mend="\n".join(filter(None, (hint, f"Write: store.{example}"))))
+    )
 
 
 def _is_nothing(spine: Any) -> bool:

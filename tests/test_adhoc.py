@@ -304,3 +304,45 @@ def test_what_a_notebook_does_leaves_the_projects_policy_alone(notebook: Workspa
     notebook.apply()
     store.register_feature("age", "int", entity={"user_id": int}, data=ages(u1=30))
     assert notebook.run("plan", "--check").returncode == 0
+
+
+def test_first_rows_are_those_of_an_entity_where_they_have_its_keys(store: FeatureStore) -> None:
+    """They are no value for everyone; another entity later is refused."""
+    store.register_feature(name="age", data_type="int")
+    store.update_feature("age", [{"user_id": 1, "age": 30}])
+    assert store.get_features(["age"], rows=[{"user_id": 1}, {"user_id": 2}]) == [{"age": 30}, {"age": None}]
+    with pytest.raises(RequestError, match="rows of another entity already; its keys are: user_id: BIGINT"):
+        store.update_feature("age", [{"shop": "a", "age": 3}], entity={"shop": str})
+    store.register_feature("rate", "float", 0.5)
+    with pytest.raises(RequestError, match="one value for everyone, but the data have the columns user_id, rate"):
+        store.update_feature("rate", [{"user_id": 1, "rate": 0.7}])
+    store.update_feature("rate", 0.7)
+    assert store.get_features(["rate"]) == {"rate": 0.7}
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "x", "1.5"], ids=repr)
+def test_an_update_takes_no_value_of_another_type(store: FeatureStore, value: Any) -> None:
+    """A truth value is no number, and nothing is rounded."""
+    store.register_feature("age", "int", entity={"user_id": int}, data=ages(u1=30))
+    with pytest.raises(RequestError, match="BIGINT does not hold"):
+        store.update_feature("age", [{"user_id": 1, "age": value}])
+    assert store.get_features(["age"], user_id=1) == {"age": 30}
+
+
+CALLS: dict[str, Callable[[FeatureStore], object]] = {
+    "no name": lambda store: store.register_feature(),
+    "no text": lambda store: store.register_feature(5, "int"),  # type: ignore[arg-type]
+    "an unknown option": lambda store: store.register_feature(name="a", dtype="int"),  # type: ignore[arg-type]
+    "an unknown type": lambda store: store.register_feature("a", "integr"),
+    "no rows": lambda store: store.update_feature("age"),
+    "no name to update": lambda store: store.update_feature(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_wrong_call_shows_the_right_one(store: FeatureStore, call: str) -> None:
+    """It is no TypeError of Python's, and no text of DuckDB's."""
+    with pytest.raises(RequestError) as refused:
+        CALLS[call](store)
+    said = str(refused.value)
+    assert "Write: store." in said or "Did you mean" in said, said
