@@ -6,12 +6,15 @@ for polars. Here no digit is lost: pandas gets Python objects, the others text w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from featdsl.dtypes import Shape, parse
+from featdsl.errors import DataError, Problem
 from featdsl.names import quote
 
 if TYPE_CHECKING:
@@ -27,8 +30,26 @@ _PANDAS: Mapping[str, Callable[[str], object]] = {
 _POLARS = frozenset({"HUGEINT", "UHUGEINT", "BIGNUM", "BIT", "INTERVAL", "TIME WITH TIME ZONE", "UNION"})
 _ARROW = frozenset({"UHUGEINT", "BIGNUM", "BIT", "TIME WITH TIME ZONE"})
 _ZONED = "TIMESTAMP WITH TIME ZONE"
+FIX = "Correct the value that is asked with or stored, or the SQL of the feature."
+"""What to do about a value that the SQL of a feature cannot take."""
 _FLOAT_DIGITS = 15
 """A float tells decimals of so many digits apart."""
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Raise what the engine says of a value while the SQL of features is computed as a DataError."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.DataError, duckdb.InvalidInputException) as error:
+        raise DataError(Problem("Data cannot be computed", said(error), mend=FIX)) from None
+
+
+def said(error: Exception) -> str:
+    """Return the first line of what the engine says, without its name for the kind of error."""
+    return re.sub(r"^[A-Za-z ]*Error: ", "", str(error).splitlines()[0])
 
 
 def pandas(relation: DuckDBPyRelation, dtypes: Mapping[str, str]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, TypedDict, Unpack, get_args
 
 from featdsl import (
+    clients,
     deprecations,
     engine,
     environments,
@@ -153,7 +154,8 @@ class FeatureStore:
         versions = opened.snapshot.versions
         parts = wide.chunks(selection.wants, versions)
         if len(parts) > 1:
-            sql = wide.compile_sql(cursor, parts, fitted, versions, ways)
+            with clients.computing():
+                sql = wide.compile_sql(cursor, parts, selection.columns, fitted, versions, ways)
         else:
             sql = pointintime.compile_sql(selection.wants, fitted, versions, ways)
         training = TrainingSet(cursor, sql, selection, opened.snapshot, choices)

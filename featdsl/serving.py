@@ -44,7 +44,8 @@ def values(  # noqa: PLR0913 - what is read, for whom, when, and for which reque
         found = _found(connection, selection, versions, time, parameters)
     except duckdb.Error as error:
         raise _told(connection, columns, parameters, error) from None
-    return [clients.python(row, selection.dtypes) for row in found]
+    in_order = [{name: row[name] for name in selection.columns} for row in found]
+    return [clients.python(row, selection.dtypes) for row in in_order]
 
 
 def _found(
@@ -96,12 +97,12 @@ def _told(
     """Return whose mistake it is: of the keys, when they alone fail as well, else of a feature's SQL."""
     import duckdb
 
-    said = str(error).splitlines()[0]
+    said = clients.said(error)
     try:
         connection.execute(f"SELECT * FROM {rows_of_parameters(keys)}", parameters)
     except duckdb.Error:
         return _request("Wrong type of key", said, f"The keys are: {_listed(keys)}.")
-    return DataError(Problem("Data cannot be computed", said, mend="Mend the SQL of the feature, then apply again."))
+    return DataError(Problem("Data cannot be computed", said, mend=clients.FIX))
 
 
 def _taken_keys(rows: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class TrainingSet:
-    """The rows of a spine with a column for each feature. Computed when it is asked for its rows."""
+    """The rows of a spine with a column for each feature.
+
+    They are computed when they are asked for. Those of features from more than 16 tables are computed when the training set is
+    made, into temporary tables of its own session, which `sql` names then.
+    """
 
     def __init__(
         self,
@@ -44,17 +48,17 @@ class TrainingSet:
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
-        with self._lock, extras.needed("df()"):
+        with self._lock, extras.needed("df()"), clients.computing():
             return clients.pandas(self.relation, self._selection.dtypes)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows as a polars DataFrame."""
-        with self._lock, extras.needed("pl()"):
+        with self._lock, extras.needed("pl()"), clients.computing():
             return clients.polars(self.relation, self._selection.dtypes)
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
-        with self._lock, extras.needed("arrow()"):
+        with self._lock, extras.needed("arrow()"), clients.computing():
             return clients.arrow(self.relation, self._selection.dtypes)
 
     @property

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featdsl import (
+    DataError,
     DeclarationError,
     Entity,
     Feature,
@@ -482,3 +483,18 @@ def test_one_request_must_be_listed() -> None:
 
         class Alone(FeatureGroup, entity=None, inputs=Request(amount=float)):  # type: ignore[arg-type]
             digits = Feature(float, sql="amount")
+
+
+def test_a_value_that_the_sql_of_a_feature_cannot_take_is_a_data_error(tmp_path: Path) -> None:
+    """In a training set as in a call, without the engine's own words for it."""
+    store = applied(tmp_path, lambda: declare(Request(x=str), number=Feature(float, sql="CAST(x AS DOUBLE)")))
+    training = store.training_set(["number"], pa.table({"user_id": [1], "x": ["oops"]}))
+    for read in (
+        training.df,
+        training.pl,
+        training.arrow,
+        lambda: store.get_features(["number"], user_id=1, request={"x": "oops"}),
+    ):
+        with pytest.raises(DataError, match="'oops'") as refused:
+            read()
+        assert "Conversion Error" not in str(refused.value)

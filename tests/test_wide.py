@@ -11,6 +11,8 @@ import pytest
 
 from featdsl import Entity, Feature, FeatureGroup, FeatureStore, Source, wide
 from featdsl.group import GroupDeclaration
+from featdsl.pointintime import lookups_of
+from featdsl.selection import select
 from tests.declared import applied
 
 GROUPS = 40
@@ -84,6 +86,31 @@ def test_training_and_serving_equal_a_loop(
     served = store.get_features(NAMES, rows=[{"k": 3}, {"k": 99}])
     now = expected(3, pd.Timestamp("2030-01-01"))
     assert served == [now, expected(99, START)]
+
+
+def test_features_in_turns_are_read_table_by_table(store: FeatureStore) -> None:
+    """Each table is in one chunk; the columns stay in the order that was asked for."""
+    names = [f"f{g}" for g in range(0, GROUPS, 4)] + [f"sum{g}" for g in range(0, GROUPS, 4)]
+    in_turns = [*names, *NAMES[1:GROUPS:4], *NAMES[2:GROUPS:4]]
+    opened = store._open()
+    selection = select(opened.snapshot, in_turns)
+    parts = wide.chunks(selection.wants, opened.snapshot.versions)
+    tables = [set(lookups_of(part, opened.snapshot.versions)) for part in parts]
+    assert sum(map(len, tables)) == len(set().union(*tables))
+    assert list(store.get_features(in_turns, k=3)) == in_turns
+    spine = pd.DataFrame({"k": [3], "at": [START]})
+    assert store.training_set(in_turns, spine, timestamp="at").relation.columns == ["k", "at", *in_turns]
+
+
+def test_one_feature_over_many_tables_is_one_query_of_its_own(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as many lookups as it has, not as one table."""
+    monkeypatch.setattr(wide, "LOOKUPS", 4)
+    monkeypatch.setattr(wide, "CHUNK", 5)
+    opened = store._open()
+    selection = select(opened.snapshot, ["total", "f1"])
+    assert len(wide.chunks(selection.wants, opened.snapshot.versions)) == 2
 
 
 def test_few_tables_are_one_query(store: FeatureStore, tmp_path: Path) -> None:
