@@ -310,10 +310,25 @@ def _summary(plan: Plan, warnings: int) -> str:
 
 
 def commit(project: Project) -> str:
-    """Return the git commit of the project's folder, or nothing where there is none."""
-    try:
-        command = ["git", "-C", str(project.root), "rev-parse", "HEAD"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
-    except OSError:
+    """Return the git commit of the project's folder, or nothing where there is none.
+
+    It ends in `+dirty` where files that git knows, or new declarations, are not as they were committed.
+    """
+    head = _git(project, "rev-parse", "HEAD").strip()
+    if not head:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    from featdsl.project import FILE
+
+    declared = [str(project.features.relative_to(project.root)), FILE]
+    changed = _git(project, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return f"{head}+dirty" if changed or _git(project, "status", "--porcelain", "--", *declared) else head
+
+
+def _git(project: Project, *arguments: str) -> str:
+    """Return what git prints, nothing where it fails or is not there."""
+    command = ["git", "-C", str(project.root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""

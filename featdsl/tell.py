@@ -24,6 +24,12 @@ from featdsl.shifts import Compared
 from featdsl.snapshot import CheckResult, Environment, HistoryEntry, Touched
 
 
+def _short(commit: str) -> str:
+    """Return a commit as people quote it, with its mark where files were not committed."""
+    head, mark, dirty = commit.partition("+")
+    return f"{head[:10]}{mark}{dirty}"
+
+
 def listing(features: Sequence[Listed], width: int) -> str:
     """Return features as a table of at most `width` columns."""
     rows = [
@@ -64,7 +70,7 @@ def history(entries: Sequence[tuple[HistoryEntry, str]], width: int) -> str:
     rows = [
         (
             *(str(e.serial), e.applied_at, *([e.project] if several else [])),
-            *(e.user, e.commit[:10] or "-", f"{e.rows:,}", _done(e, name)),
+            *(e.user, _short(e.commit) or "-", f"{e.rows:,}", _done(e, name)),
         )
         for e, name in entries
     ]
@@ -115,7 +121,7 @@ _MOVED = {"definition": "has another definition", "data": "was built anew", "row
 def _by(moved: Moved) -> str:
     if moved.state is None:
         return ""
-    commit = f", commit {moved.commit[:10]}" if moved.commit else ""
+    commit = f", commit {_short(moved.commit)}" if moved.commit else ""
     return f" since state {moved.state}, by {moved.user} on {moved.applied_at[:10]}{commit}"
 
 

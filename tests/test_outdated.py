@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,26 @@ def test_rows_that_a_refresh_has_replaced_are_told(growing: Workspace) -> None:
     assert "user_profile.income has other rows from 2026-01-02 00:00:00 on since state 4, by" in featdsl(
         growing, "outdated", str(locks[0]), code=2
     )
+
+
+def test_a_working_tree_that_is_not_committed_is_marked(bank: Workspace, edit: Edit) -> None:
+    """In the history and for models; what apply itself writes is no change of it."""
+
+    def git(*command: str) -> str:
+        command = ("git", "-c", "user.name=ann", "-c", "user.email=ann@example.org", *command)
+        return subprocess.run(command, cwd=bank.root, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "Declare the bank")
+    head = git("rev-parse", "HEAD")[:10]
+    bank.apply()
+    assert f" {head} " in bank.run("history").stdout
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income + 1"')
+    bank.apply()
+    assert f" {head}+dirty " in bank.run("history").stdout.splitlines()[1]
+    assert f"commit {head}+dirty" in bank.run("outdated").stdout
+    git("commit", "-qam", "Raise every income")
+    bank.write({"features/risk.py": ""})
+    bank.run("refresh", "--full")
+    assert f" {git('rev-parse', 'HEAD')[:10]}+dirty " in bank.run("history").stdout.splitlines()[1]
