@@ -161,6 +161,7 @@ def _views_of(catalog: Catalog) -> Iterator[tuple[str, GroupDefinition | SetDefi
     yield from ((group.name, group) for group in catalog.groups.values())
     yield from ((each.view, each) for each in catalog.sets.values())
     yield from steps.former_views(catalog).items()
+    yield from steps.now_views(catalog).items()
 
 
 def _refuse_shared_views(others: Catalog, target: Catalog) -> None:

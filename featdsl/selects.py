@@ -435,10 +435,22 @@ def violations(
 def group_view(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     """Return the view of a group: its values at every time for which it has a row, those of renamed features twice."""
     listed = [quote(column.name) for column in columns(features)]
-    names = {each.name for each in features}
-    former = {each.renamed_from: each.name for each in features if each.renamed_from and each.renamed_from not in names}
-    listed += [f"{quote(name)} AS {quote(old)}" for old, name in former.items()]
+    listed += [f"{quote(name)} AS {quote(old)}" for old, name in _former(features).items()]
     return f"SELECT {', '.join(listed)} FROM {values(features, versions)}"
+
+
+def now_view(features: Sequence[FeatureDefinition], versions: Versions) -> str:
+    """Return the view of the values that a group has now, one row for each entity, those of renamed features twice."""
+    wants = [Want(feature.name, feature) for feature in features]
+    former = [f"{quote(name)} AS {quote(old)}" for old, name in _former(features).items()]
+    now = _now([key.name for key in features[0].keys], wants, versions)
+    return f"SELECT {', '.join(['*', *former])} FROM (\n{now}\n)" if former else now
+
+
+def _former(features: Sequence[FeatureDefinition]) -> dict[str, str]:
+    """Return the present name for each former name of features, where no other has that now."""
+    names = {each.name for each in features}
+    return {each.renamed_from: each.name for each in features if each.renamed_from and each.renamed_from not in names}
 
 
 def values(

@@ -232,6 +232,7 @@ def _views(
     wanted, had = _select_of_each(sides.target, versions) | _moved(sides, versions), sides.snapshot.views
     groups, sets = sides.written_own.groups.values(), sides.written_own.sets.values()
     own = {*(group.name for group in groups), *(each.view for each in sets), *former_views(sides.written_own)}
+    own |= now_views(sides.written_own).keys()
     for name in sorted((own & had.keys()) - wanted.keys()):
         yield DropView(name=name)
     for name in sorted(wanted):
@@ -240,7 +241,7 @@ def _views(
 
 
 def _moved(sides: Sides, versions: Mapping[tuple[str, str], FeatureDefinition]) -> dict[str, str]:
-    """Return the SQL of other projects' set views that read a feature whose values stand in another table from now on.
+    """Return the SQL of other projects' views that read a feature whose values stand in another table from now on.
 
     It means what it meant; but the table of before may go once no definition names it.
     """
@@ -248,7 +249,13 @@ def _moved(sides: Sides, versions: Mapping[tuple[str, str], FeatureDefinition]) 
     moved = {key for key, was in sides.snapshot.versions.items() if key in now and now[key].table != was.table}
     others = sides.others.sets.values() if moved else ()
     reading = [each for each in others if moved & live_versions([each], versions).keys()]
-    return _select_of_each(Catalog.of(reading), versions)
+    groups = now_views(sides.others) if moved else {}
+    of_now = {
+        name: selects.now_view(sides.others.stored_members_of(group.name), versions)
+        for name, group in groups.items()
+        if moved & live_versions([group], versions).keys()
+    }
+    return _select_of_each(Catalog.of(reading), versions) | of_now
 
 
 def former_views(catalog: Catalog) -> dict[str, GroupDefinition | SetDefinition]:
@@ -261,6 +268,21 @@ def former_views(catalog: Catalog) -> dict[str, GroupDefinition | SetDefinition]
     return {name: each for name, each in former.items() if name not in taken}
 
 
+def now_views(catalog: Catalog) -> dict[str, GroupDefinition]:
+    """Return the views of the values of now, of groups whose values change between their rows; a name that is taken is left out.
+
+    Values change so by a window, by a ttl or a row's end, and where they are derived from others.
+    """
+    taken = {*catalog.groups, *(each.view for each in catalog.sets.values()), *former_views(catalog)}
+    found = {}
+    for name, group in catalog.groups.items():
+        members = catalog.stored_members_of(name)
+        changing = any(each.window or each.ttl or each.ends or each.inputs for each in members)
+        if changing and members[0].keys and f"{name}_now" not in taken:
+            found[f"{name}_now"] = group
+    return found
+
+
 def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition]) -> dict[str, str]:
     """Return the SQL of each view; where every feature needs a request there is none."""
     groups = {name: catalog.stored_members_of(name) for name in catalog.groups}
@@ -269,6 +291,7 @@ def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], Feature
     }
     views = {
         **{name: selects.group_view(features, versions) for name, features in groups.items() if features},
+        **{name: selects.now_view(groups[group.name], versions) for name, group in now_views(catalog).items()},
         **{view: selects.set_view(members, versions) for view, members in sets.items() if members},
     }
     former = {

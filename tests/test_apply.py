@@ -90,7 +90,7 @@ def test_a_removed_set_version_takes_its_view_along(applied: Workspace, edit: Ed
     featdsl(applied, "apply", "--yes")
 
     views = applied.published("SELECT view_name FROM duckdb_views() WHERE schema_name = 'prod' ORDER BY 1")
-    assert views == [("affordability",), ("credit_risk_v1",), ("user_profile",)]
+    assert views == [("affordability",), ("affordability_now",), ("credit_risk_v1",), ("user_profile",)]
 
 
 def test_a_group_and_a_set_version_that_would_share_a_view_are_refused(bank: Workspace, edit: Edit) -> None:

@@ -35,7 +35,7 @@ def test_each_event_is_a_line_of_a_fixed_shape(bank: Workspace) -> None:
     """The order of events, and the names and types of all their fields."""
     found = lines(bank, "apply", "--yes")
     assert [each["event"] for each in found] == [
-        "started", *["step_started", "step_finished"] * 20, "published", "summary",
+        "started", *["step_started", "step_finished"] * 21, "published", "summary",
     ]  # fmt: skip
     built = [each for each in found if each["event"] != "step_finished" or each["rows"] is not None]
     assert shapes(built) == {
@@ -59,7 +59,7 @@ def test_events_tell_what_was_written(bank: Workspace) -> None:
     assert profile["rows"] == 20
     files = (bank.root / ".featdsl" / "data").iterdir()
     last = found[-1]
-    told = {"environment": "prod", "serial": 1, "changes": 10, "steps": 20, "built": 2, "reused": 0, "rows": 40}
+    told = {"environment": "prod", "serial": 1, "changes": 10, "steps": 21, "built": 2, "reused": 0, "rows": 40}
     assert {name: last[name] for name in told} == told
     assert last["bytes"] == sum(file.stat().st_size for file in files)
 

@@ -92,7 +92,9 @@ def test_an_export_holds_every_project_and_the_names_of_views(exported: Workspac
     assert (exported.root / "again.json").read_bytes() == (exported.root / "registry.json").read_bytes()
     plain = json.loads((exported.root / "again.json").read_text(encoding="utf-8"))
     assert (plain["format"], plain["head"]["serial"]) == (1, 1)
-    assert sorted(plain["views"]) == ["affordability", "credit_risk_v1", "credit_risk_v2", "user_profile"]
+    assert sorted(plain["views"]) == [
+        "affordability", "affordability_now", "credit_risk_v1", "credit_risk_v2", "user_profile",
+    ]  # fmt: skip
     assert {each["project"] for each in plain["definitions"]} == {"bank"}
     assert len(plain["definitions"]) == len(list(registry(exported).catalog))
 

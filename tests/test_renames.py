@@ -165,7 +165,9 @@ def test_old_names_go_when_they_are_dropped(applied: Workspace, edit: Edit) -> N
     with pytest.raises(FeatureNotFoundError):
         store.get_features("credit_risk@1", user_id=2)
     views = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'prod' ORDER BY 1"
-    assert applied.published(views) == [("affordability",), ("credit_v1",), ("credit_v2",), ("profile",)]
+    assert applied.published(views) == [
+        ("affordability",), ("affordability_now",), ("credit_v1",), ("credit_v2",), ("profile",),
+    ]  # fmt: skip
     featdsl(applied, "plan", "--check")
 
 
