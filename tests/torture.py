@@ -76,6 +76,9 @@ _VIEWS = {
     "totals": "min(totals_version), max(totals_version), max(n), count(*) = {users} * (max(n) + 1)",
     "derived": "min(derived_version), max(derived_version), (max(pair) + 1) // 2, "
     "count(*) = {users} * ((max(pair) + 1) // 2 + 1)",
+    "totals_now": "min(totals_version), max(totals_version), max(n) - 1, count(*) = {users} AND min(n) = max(n)",
+    "derived_now": "min(derived_version), max(derived_version), max(pair) // 2, "
+    "count(*) = {users} AND min(pair) = max(pair)",
 }
 _SET = (
     "min(least(latest_version, totals_version, derived_version)), "
