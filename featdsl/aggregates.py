@@ -11,9 +11,9 @@ import sqlglot
 from sqlglot import Token, TokenType
 
 from featdsl import sql
-from featdsl.definitions import ORDER, Aggregate, Merge
+from featdsl.definitions import AS_OF, ORDER, Aggregate, FeatureDefinition, Merge
 from featdsl.errors import SqlProblem
-from featdsl.names import did_you_mean
+from featdsl.names import AS_OF_TIMESTAMP, did_you_mean
 from featdsl.sql import DIALECT
 
 NAMES = frozenset({
@@ -46,6 +46,10 @@ _MERGES: Mapping[str, Merge] = {
 }  # fmt: skip
 
 
+_PLACE = re.compile(r"#\d+|#as of")
+"""The columns of a formula."""
+
+
 @dataclass(frozen=True)
 class _Call:
     """One aggregate in a text: which tokens it is, which characters, and what it says."""
@@ -59,6 +63,7 @@ class _Call:
 def split(text: str) -> tuple[tuple[Aggregate, ...], str]:
     """Return the aggregates of an expression, each once, and the expression with `"#0"`, `"#1"` in their places.
 
+    The formula has AS_OF where the text has the time that is asked for.
     Raises SqlProblem where there is none, where one stands within another, and where a column stands outside.
     """
     found: list[Aggregate] = []
@@ -69,7 +74,9 @@ def split(text: str) -> tuple[tuple[Aggregate, ...], str]:
         formula += f'{text[last : call.start]}"#{found.index(call.aggregate)}"'
         last = call.end
     formula += text[last:]
-    outside = [name for name in sql.columns(sql.expression(formula)) if not re.fullmatch(r"#\d+", name)]
+    if AS_OF_TIMESTAMP in formula.lower():
+        formula = sql.renamed(formula, AS_OF_TIMESTAMP, AS_OF)
+    outside = [name for name in sql.columns(sql.expression(formula)) if not _PLACE.fullmatch(name)]
     if outside and (wrong := _nearly(formula)):
         raise wrong
     if not found:
@@ -78,6 +85,14 @@ def split(text: str) -> tuple[tuple[Aggregate, ...], str]:
         what = f"The column {outside[0]!r} stands outside of an aggregate, where a window has many rows of it."
         raise SqlProblem(what, f"Say which one, such as last({outside[0]}), or aggregate it.")
     return tuple(found), formula
+
+
+def without_time(feature: FeatureDefinition) -> str:
+    """Return the SQL of a feature with NULL for the time that is asked for."""
+    calls = [call.aggregate for call in _calls(feature.sql)]
+    texts = dict(zip(calls, (feature.sql[call.start : call.end] for call in _calls(feature.sql)), strict=True))
+    found = feature.formula.replace(AS_OF, "CAST(NULL AS TIMESTAMP)")
+    return re.sub(r'"#(\d+)"', lambda place: texts[feature.aggregates[int(place[1])]], found)
 
 
 def _nearly(formula: str) -> SqlProblem | None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from featdsl import fingerprints, syntax
-from featdsl.definitions import Catalog, FeatureDefinition, SourceDefinition, revised
+from featdsl.definitions import AS_OF, Catalog, FeatureDefinition, SourceDefinition, revised
 from featdsl.errors import SqlProblem
-from featdsl.names import SOURCE_SCHEMA, quote
+from featdsl.names import AS_OF_TIMESTAMP, SOURCE_SCHEMA, quote
 
 _INPUTS = f"{SOURCE_SCHEMA}.inputs"
 Keys = tuple[tuple[str, str, str], ...]
@@ -107,10 +107,12 @@ class Applied:
         group = self.catalog.groups.get(feature.group)
         source = self.catalog.sources.get(group.source) if group and group.source else None
         if source is not None:
-            return f"{SOURCE_SCHEMA}.{source.name}", {column.name: column.dtype for column in source.columns}
+            time = {AS_OF_TIMESTAMP: "TIMESTAMP"} if AS_OF in feature.formula else {}
+            return f"{SOURCE_SCHEMA}.{source.name}", time | {each.name: each.dtype for each in source.columns}
         inputs = {item.column: self.versions.get((item.feature, item.fingerprint)) for item in feature.inputs}
         known = {name: each.dtype for name, each in inputs.items() if each is not None}
-        return _INPUTS, known | {column.name: column.dtype for column in feature.request}
+        asked = {column.name: column.dtype for column in feature.request}
+        return _INPUTS, known | asked | ({AS_OF_TIMESTAMP: "TIMESTAMP"} if feature.asks_time else {})
 
     def totals_of(self, features: Sequence[FeatureDefinition]) -> list[FeatureDefinition]:
         """Return features of a group with the names that their running totals have where they are applied.

@@ -23,11 +23,13 @@ from featdsl import (
     impact,
     instants,
     places,
+    siblings,
     timeunits,
     urls,
     uses,
 )
 from featdsl.definitions import (
+    AS_OF,
     Aggregate,
     Catalog,
     Column,
@@ -41,7 +43,7 @@ from featdsl.dtypes import creatable, family, gives
 from featdsl.errors import DeclarationError, Origin, Problem, SourceFileError, UnreachableError
 from featdsl.instants import Clock
 from featdsl.memory import Memory
-from featdsl.names import SOURCE_SCHEMA, did_you_mean, quote
+from featdsl.names import AS_OF_TIMESTAMP, SOURCE_SCHEMA, did_you_mean, quote
 from featdsl.plan import Notice
 from featdsl.snapshot import Snapshot
 from featdsl.windows.family import call_of
@@ -512,7 +514,7 @@ def _bound_members(
                 for feature in together:
                     _check_feature(check, feature, scope)
     if known == members:
-        _check_expectations(check, [each for each in members if not each.request])
+        _check_expectations(check, [each for each in members if not each.is_rowless])
     return known
 
 
@@ -545,7 +547,8 @@ def _scope(check: _Check, group: GroupDefinition, members: Sequence[FeatureDefin
     if any(name not in check.features for feature in members for name, _ in feature.upstream) or not all(typed):
         return None
     columns = [Column(name=name, dtype=check.features[address].dtype) for name, address in sorted(inputs.items())]
-    return _Scope([*columns, *asks], _nulls([*columns, *asks]))
+    time = [Column(name=AS_OF_TIMESTAMP, dtype="TIMESTAMP")] if any(each.asks_time for each in members) else []
+    return _Scope([*columns, *asks, *time], _nulls([*columns, *asks, *time]))
 
 
 def _nulls(columns: Sequence[Column]) -> str:
@@ -579,7 +582,7 @@ def _all_bind(check: _Check, members: Sequence[FeatureDefinition], scope: _Scope
     if not scope.columns:
         return False
     # Aliases that no SQL of a user can hold keep one feature from seeing another.
-    listed = [f"(\n{feature.sql}\n) AS {quote(f'#{i}')}" for i, feature in enumerate(members)]
+    listed = [f"(\n{_bindable(feature)}\n) AS {quote(f'#{i}')}" for i, feature in enumerate(members)]
     listed += [] if members[0].window else [quote(scope.columns[0].name)]
     try:
         types = check.connection.sql(f"SELECT {', '.join(listed)} FROM {scope.relation}").types
@@ -599,11 +602,14 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
         return
     anchor = "" if feature.window else f", {quote(scope.columns[0].name)}" if scope.columns else ", 1"
     try:
-        relation = check.connection.sql(f'SELECT (\n{feature.sql}\n) AS "#0"{anchor} FROM {scope.relation}')
+        relation = check.connection.sql(f'SELECT (\n{_bindable(feature)}\n) AS "#0"{anchor} FROM {scope.relation}')
     except duckdb.Error as error:
         if "GROUP BY" in str(error):
             check.problems.append(_aggregate_problem(address, feature))
         else:
+            if sibling := _sibling(check, feature, scope):
+                check.problems.append(sibling)
+                return
             names = [column.name for column in scope.columns]
             problem = _sql_problem(address, error, names, feature.origin)
             source = check.catalog.groups[feature.group].source
@@ -615,6 +621,39 @@ def _check_feature(check: _Check, feature: FeatureDefinition, scope: _Scope) -> 
         what = f"{address} is declared {declared}, but its SQL gives {found}."
         what += _differing(check, check.catalog.groups[feature.group].source, feature.reads)
         check.refuse("Wrong type", what, feature.origin, f"Declare that type, or cast: CAST(... AS {declared}).")
+
+
+def _sibling(check: _Check, feature: FeatureDefinition, scope: _Scope) -> Problem | None:
+    """Return that a feature over a source reads others of its group, where that is why it does not bind."""
+    group = check.catalog.groups[feature.group]
+    known = {column.name.lower(): column for column in scope.columns}
+    others = [each.name for each in check.catalog.members_of(group.name)]
+    read = siblings.read_by(feature.reads, feature.name, others, known)
+    columns = {known[each].name: known[each].dtype for each in feature.reads if each in known}
+    if feature.window or not read or len(read) + len(columns) < len(feature.reads):
+        return None
+    given = [f"{group.name}.{name.lower()}" for name in columns if name.lower() in others]
+    columns = {name: dtype for name, dtype in columns.items() if name.lower() not in others}
+    return siblings.problem(
+        f"feature {feature.address}",
+        feature.dtype,
+        feature.sql,
+        feature.origin,
+        group=replace(group.origin, file=str(check.root / group.origin.file)),
+        entity=group.entity,
+        siblings=read,
+        columns=columns,
+        inputs=given,
+    )
+
+
+def _bindable(feature: FeatureDefinition) -> str:
+    """Return SQL that binds over the columns of a feature's scope: there the time that is asked for has no value."""
+    if AS_OF not in feature.formula:
+        return feature.sql
+    from featdsl import aggregates
+
+    return aggregates.without_time(feature)
 
 
 def _has_type(check: _Check, address: str, dtype: str, where: Origin) -> bool:
@@ -648,7 +687,7 @@ def _is_misused(feature: FeatureDefinition) -> bool:
 def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
     what = f"{address} aggregates over many rows, but has no window that says which: {feature.sql}"
     mend = "Give it one, such as window='30 days' or 'lifetime'."
-    if feature.inputs or feature.request:
+    if feature.computed:
         what = f"{address} aggregates, but of its inputs there is one value each: {feature.sql}"
         mend = "Aggregate in a group over a source, where a window says which rows, and derive from that."
     return Problem("Aggregate misused", what, feature.origin, mend)
@@ -774,6 +813,11 @@ def _columns_hint(wrong: str, columns: Sequence[Column]) -> str:
 
 
 def _names_hint(wrong: str, known: Sequence[str]) -> str:
+    if wrong.lower() == AS_OF_TIMESTAMP:
+        return (
+            "A row is stored once, before anyone asks. Read the time asked for in a group with inputs=[...], "
+            "or around the aggregates of a window."
+        )
     return did_you_mean(wrong, known) or f"Its columns are: {', '.join(known)}."
 
 

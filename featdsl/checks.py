@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from featdsl import checkrows, clients, serving
+from featdsl import checkrows, clients, selects, serving
 from featdsl.definitions import Definition, FeatureDefinition, GroupDefinition, ModelDefinition, SetDefinition
 from featdsl.errors import FeatureNotFoundError, Problem
 from featdsl.names import literal, quote
@@ -160,7 +160,7 @@ def parity(snapshot: Snapshot, connection: DuckDBPyConnection, *, sample: int) -
         skipped.update(want.feature.address for want in whole.wants if want.feature.request)
         if not selection.wants:
             continue
-        rows = _entities(connection, selection, sample)
+        rows = _entities(connection, selection, snapshot.versions, sample)
         served = serving.values(connection, selection, snapshot.versions, rows, time=at)
         trained = _trained(connection, selection, snapshot.versions, rows, at)
         values += len(rows) * len(selection.columns)
@@ -176,10 +176,15 @@ def _selections(snapshot: Snapshot) -> Iterator[Selection]:
         yield Selection(tuple(members(snapshot, snapshot.catalog.sets[name])), name)
 
 
-def _entities(connection: DuckDBPyConnection, selection: Selection, sample: int) -> list[dict[str, Any]]:
+def _entities(
+    connection: DuckDBPyConnection, selection: Selection, versions: Versions, sample: int
+) -> list[dict[str, Any]]:
     """Return rows of keys that are stored; those of several entities are put side by side, the shorter repeated."""
-    by_keys = {tuple(column for _, column in want.roles): want for want in selection.wants if want.roles}
-    found = [_stored_keys(connection, want, sample) for want in by_keys.values()]
+    by_keys: dict[tuple[str, ...], str] = {}
+    for want in selection.wants:
+        for query in selects.stored_keys(want, versions) if want.roles else ():
+            by_keys[tuple(column for _, column in want.roles)] = query
+    found = [_stored_keys(connection, keys, query, sample) for keys, query in by_keys.items()]
     if not found:
         return [{}]
     length = max(len(rows) for rows in found)
@@ -187,11 +192,10 @@ def _entities(connection: DuckDBPyConnection, selection: Selection, sample: int)
     return [{name: value for turn in turns for name, value in next(turn).items()} for _ in range(length)]
 
 
-def _stored_keys(connection: DuckDBPyConnection, want: Want, sample: int) -> list[dict[str, Any]]:
-    listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in want.roles)
-    distinct = f"SELECT DISTINCT {listed} FROM tables.{quote(want.feature.table)}"
-    rows = connection.execute(f"SELECT * FROM ({distinct}) USING SAMPLE reservoir({sample} ROWS)").fetchall()
-    return [dict(zip((column for _, column in want.roles), row, strict=True)) for row in rows]
+def _stored_keys(connection: DuckDBPyConnection, keys: Sequence[str], query: str, sample: int) -> list[dict[str, Any]]:
+    listed = f"SELECT {', '.join(map(quote, keys))} FROM ({query})"
+    rows = connection.execute(f"SELECT * FROM ({listed}) USING SAMPLE reservoir({sample} ROWS)").fetchall()
+    return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
 def _trained(

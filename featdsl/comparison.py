@@ -75,6 +75,8 @@ def changed(before: Catalog, after: Catalog, addresses: Iterable[str]) -> tuple[
 def _incomparable(old: FeatureDefinition, new: FeatureDefinition) -> str:
     if old.request or new.request:
         return "it needs a request, which nothing stored has"
+    if old.as_of or new.as_of:
+        return "it counts up to the time that is asked for, which nothing stored has"
     if old.keys != new.keys:
         was, now = (", ".join(f"{key.name} {key.dtype}" for key in each.keys) or "none" for each in (old, new))
         return f"its keys change: {was} → {now}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 from featdsl.durations import Length
 from featdsl.errors import Origin
 from featdsl.instants import Clock
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO
+from featdsl.names import AS_OF_TIMESTAMP, EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO
 from featdsl.rules import Expectation, GroupRule, WholeRule
 from featdsl.timereading import TimeReading
 from featdsl.timeunits import TimeUnit
@@ -208,6 +208,8 @@ class Window:
 
 
 ORDER = '"#order"'
+AS_OF = '"#as of"'
+"""The time that is asked for, in the formula of a windowed feature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +244,8 @@ class FeatureDefinition:
     A feature with a `window` is computed when read as well: its table has the source's rows, and its value is
     `formula` over the results of its `aggregates`. `order` tells which of two rows at one time comes later. The SQL
     of a Python feature calls its `function`.
-    What a feature needs of the call, by way of its inputs too, is its `request`; such a feature is stored nowhere.
+    What a feature needs of the call, by way of its inputs too, is its `request`; `as_of` says that a derived feature
+    counts up to the time that is asked for. Either is stored nowhere.
     A feature that is `protect`ed cannot be removed; its name before was `renamed_from`. Its `bare` name means it for all,
     unless another feature was applied under that name before. `moments` are those of its group.
     """
@@ -267,6 +270,7 @@ class FeatureDefinition:
     formula: str = ""
     order: tuple[str, ...] = ()
     request: tuple[Column, ...] = ()
+    as_of: bool = False
     entity: str | None
     keys: tuple[Column, ...]
     timed: bool
@@ -299,7 +303,12 @@ class FeatureDefinition:
     @property
     def computed(self) -> bool:
         """Whether it is computed when it is read."""
-        return bool(self.inputs or self.request)
+        return bool(self.inputs or self.request or self.as_of)
+
+    @property
+    def is_rowless(self) -> bool:
+        """Whether it has no stored values: only a call knows the request, or the time, that they depend on."""
+        return bool(self.request) or self.as_of
 
     @property
     def upstream(self) -> tuple[tuple[str, str], ...]:
@@ -315,6 +324,11 @@ class FeatureDefinition:
         """What its own SQL reads of the request."""
         taken = {item.column for item in self.inputs}
         return tuple(column for column in self.request if column.name in self.reads and column.name not in taken)
+
+    @property
+    def asks_time(self) -> bool:
+        """Whether its own SQL reads the time that is asked for."""
+        return self.as_of and AS_OF_TIMESTAMP in self.reads
 
     @property
     def times(self) -> tuple[Column, ...]:
@@ -502,8 +516,8 @@ class Catalog:
         return own
 
     def stored_members_of(self, group: str) -> list[FeatureDefinition]:
-        """Return the features of a group that need nothing of a call, in its order."""
-        return [feature for feature in self.members_of(group) if not feature.request]
+        """Return the features of a group that have stored values, in its order."""
+        return [feature for feature in self.members_of(group) if not feature.is_rowless]
 
     def upstream_of(self, group: str) -> list[str]:
         """Return the groups that a group is derived from, sorted."""

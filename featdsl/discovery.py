@@ -284,6 +284,7 @@ def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  
                 "window": str(definition.window) if definition.window else None,
                 "fingerprint": definition.fingerprint, "renamed_from": definition.renamed_from,
                 "protect": snapshot.catalog.protects(definition), **_function(definition.function),
+                **({"as_of": "the time asked for"} if definition.as_of else {}),
                 **({"access": "private"} if _is_private(snapshot.catalog, definition) else {}),
             }  # fmt: skip
         case GroupDefinition():

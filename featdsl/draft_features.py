@@ -30,10 +30,12 @@ from featdsl.errors import SqlProblem
 from featdsl.feature import Feature
 from featdsl.group import GroupDeclaration
 from featdsl.memory import Memory
-from featdsl.names import did_you_mean
+from featdsl.names import AS_OF_TIMESTAMP, did_you_mean
 from featdsl.pointintime import reads
 from featdsl.pythonfeature import PythonFeature
 from featdsl.rules import Expectation
+from featdsl.siblings import problem as siblings_read
+from featdsl.siblings import read_by
 from featdsl.window import LIFETIME
 
 
@@ -66,7 +68,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     )
     found = [_feature(draft, group, name, scope) for name in sorted(group.features)]
     features = draft.applied.totals_of([feature for feature in found if feature is not None])
-    stored = [feature for feature in features if not feature.request]
+    stored = [feature for feature in features if not feature.is_rowless]
     timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, stored))
     late, ends = bool(source and source.available_at), bool(source and source.valid_to)
     if source is None:
@@ -89,8 +91,8 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
             moments=moments,
         )
     for feature in features:
-        if feature.request:
-            timed = any(each.timed for each in _read(draft, [feature]))
+        if feature.is_rowless:
+            timed = feature.as_of or any(each.timed for each in _read(draft, [feature]))
             draft.features[feature.address] = revised(feature, timed=timed)
     draft.groups[group.name] = GroupDefinition(
         name=group.name,
@@ -156,8 +158,8 @@ class _Scope:
 
     @cached_property
     def names(self) -> AbstractSet[str]:
-        """The columns that its inputs and the request have."""
-        return {*(item.column for item in self.inputs), *(column.name for column in self.request)}
+        """The columns of its inputs and of the request, and the time that is asked for."""
+        return {*(item.column for item in self.inputs), *(column.name for column in self.request), AS_OF_TIMESTAMP}
 
 
 def _read(draft: Draft, features: Iterable[FeatureDefinition]) -> list[FeatureDefinition]:
@@ -177,7 +179,7 @@ def _refuse_no_entities(draft: Draft, group: GroupDeclaration, features: Sequenc
             draft.refuse(f"feature {feature.address}", "No input", what, feature.origin, mend)
             draft.broken.add(f"group {group.name}")
     keys = group.entity.keys if group.entity else {}
-    stored = [feature for feature in features if not feature.request]
+    stored = [feature for feature in features if not feature.is_rowless]
     versions = {(each.address, each.fingerprint): each for each in _read(draft, stored)}
     if versions and not any(read.tells(keys) for feature in stored for read in reads(feature, versions)):
         what = f"group {group.name} reads no input with the key {', '.join(keys)}, so nothing tells which there are."
@@ -215,25 +217,10 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
     conditions = tuple(condition for condition in expect if condition is not None)
     if text is None or len(conditions) < len(expect):
         return None
-    try:
-        said = (expressions.windowed if feature.is_windowed else expressions.expression)(text, draft.memory)
-        for condition in conditions:
-            expressions.expression(condition, draft.memory)
-    except SqlProblem as problem:
-        draft.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.mend)
-        return None
-    if feature.is_windowed and (scope.source is None or not scope.source.timestamp):
-        lacks = "its source has no timestamp=" if scope.source else "its group is derived from features"
-        what = f"{address} has a window, but {lacks}, so nothing tells which rows lie in it."
-        draft.refuse(address, "Window without times", what, feature.origin, "Give it a source with timestamp=.")
+    said = _read_sql(draft, group, feature, text, conditions, scope)
+    if said is None:
         return None
     reads = said.columns
-    missing = [column for column in reads if column not in scope.names] if group.source is None else []
-    if missing:
-        what = f"{address} reads the column {missing[0]!r}, which is none of its inputs."
-        mend = did_you_mean(missing[0], scope.names) or f"Its inputs are: {', '.join(sorted(scope.names))}."
-        draft.refuse(address, "Unknown column", what, feature.origin, mend)
-        return None
     used = tuple(item for item in scope.inputs if item.column in reads)
     asked = tuple(column for column in scope.request if column.name in reads)
     found = FeatureDefinition(
@@ -256,6 +243,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         formula=said.formula,
         order=tuple(name.lower() for name in scope.source.tie_breaks) if said.aggregates and scope.source else (),
         request=asked,
+        as_of=group.source is None and _is_as_of(draft, reads, used),
         entity=group.entity.name if group.entity else None,
         keys=scope.keys,
         timed=False,
@@ -271,6 +259,73 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         said = (expressions.windowed if feature.is_windowed else expressions.expression)(found.sql, draft.memory)
         found = revised(found, reads=said.columns, aggregates=said.aggregates, formula=said.formula)
     return revised(found, request=needed(draft, found, feature.origin)) if found.computed else found
+
+
+def _read_sql(  # noqa: PLR0913, PLR0917 - a feature, and what it is written over
+    draft: Draft,
+    group: GroupDeclaration,
+    feature: Feature[Any],
+    text: str,
+    conditions: Iterable[str],
+    scope: _Scope,
+) -> expressions.Expression | None:
+    """Return what the SQL of a feature says; None where it, or a condition, is refused."""
+    address = f"feature {group.name}.{feature.name}"
+    try:
+        said = (expressions.windowed if feature.is_windowed else expressions.expression)(text, draft.memory)
+        for condition in conditions:
+            expressions.expression(condition, draft.memory)
+    except SqlProblem as problem:
+        if not _refused_sibling(draft, group, feature, text, scope):
+            draft.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.mend)
+        return None
+    if feature.is_windowed and (scope.source is None or not scope.source.timestamp):
+        lacks = "its source has no timestamp=" if scope.source else "its group is derived from features"
+        what = f"{address} has a window, but {lacks}, so nothing tells which rows lie in it."
+        draft.refuse(address, "Window without times", what, feature.origin, "Give it a source with timestamp=.")
+        return None
+    missing = [column for column in said.columns if column not in scope.names] if group.source is None else []
+    if not missing:
+        return said
+    if not _refused_sibling(draft, group, feature, text, scope):
+        what = f"{address} reads the column {missing[0]!r}, which is none of its inputs."
+        inputs = sorted(scope.names - {AS_OF_TIMESTAMP})
+        mend = did_you_mean(missing[0], scope.names) or f"Its inputs are: {', '.join(inputs)}."
+        draft.refuse(address, "Unknown column", what, feature.origin, mend)
+    return None
+
+
+def _refused_sibling(draft: Draft, group: GroupDeclaration, feature: Feature[Any], text: str, scope: _Scope) -> bool:
+    """Refuse a feature that reads others of its group, and return whether this one does, and nothing else beside them."""
+    try:
+        reads = expressions.expression(text, draft.memory).columns
+    except SqlProblem:
+        return False
+    name = feature.name or ""
+    columns = {each for each, other in group.features.items() if other.sql in {None, each, f'"{each}"'}}
+    siblings = read_by(reads, name, group.features, scope.names if scope.source is None else columns)
+    inputs = [item.feature for item in scope.inputs if item.column in reads]
+    if not siblings or len(siblings) + len(inputs) < len(reads):
+        return False
+    draft.broken.add(f"feature {group.name}.{name}")
+    draft.problems.append(
+        siblings_read(
+            f"feature {group.name}.{name}",
+            feature.dtype,
+            text,
+            feature.origin,
+            group=group.origin,
+            entity=group.entity.name if group.entity else None,
+            siblings=siblings,
+            inputs=inputs,
+        )
+    )
+    return True
+
+
+def _is_as_of(draft: Draft, reads: Iterable[str], inputs: Iterable[Input]) -> bool:
+    """Return whether a derived feature counts up to the time that is asked for, itself or by way of an input."""
+    return AS_OF_TIMESTAMP in reads or any(draft.features[item.feature].as_of for item in inputs)
 
 
 def _former(draft: Draft, address: str, renamed: GroupDeclaration | Feature[Any], declared: Container[str]) -> str:

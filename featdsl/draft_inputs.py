@@ -10,7 +10,7 @@ from featdsl.dtypes import gives
 from featdsl.errors import Origin
 from featdsl.feature import Feature, FeatureAlias
 from featdsl.group import GroupDeclaration, Reference
-from featdsl.names import did_you_mean
+from featdsl.names import AS_OF_TIMESTAMP, did_you_mean
 
 
 def groups_needed(group: GroupDeclaration) -> list[str]:
@@ -83,7 +83,10 @@ def needed(draft: Draft, feature: FeatureDefinition, where: Origin) -> tuple[Col
     for taken in sorted(columns.keys() & {feature.name, *(key.name for key in feature.keys)}):
         what = f"{address} needs the request {taken}, which is {'its own name' if taken == feature.name else 'a key'}."
         draft.refuse(address, "Column used twice", what, where, "Give the feature or the request another name.")
-    if columns and feature.expect:
+    if feature.as_of and (feature.expect or feature.whole):
+        what = f"{address} counts up to {AS_OF_TIMESTAMP}, so it has no stored rows that expect= could check."
+        draft.refuse(address, "Check on a time", what, where, "Leave expect= out, or put it on the inputs.")
+    elif columns and (feature.expect or feature.whole):
         what = f"{address} needs the request {', '.join(sorted(columns))}, so it has no stored rows that expect= could check."
         draft.refuse(address, "Check on a request", what, where, "Leave expect= out, or put it on the inputs.")
     return tuple(columns[name][0] for name in sorted(columns))

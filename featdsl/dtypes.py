@@ -29,6 +29,8 @@ _PYTHON_TYPES: dict[object, str] = {
 _PYTHON_NAMES = {"bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bytes": "BLOB"}
 """What `data_type="int"` means in the calls of a classic feature store: the Python type of that name."""
 
+_WRITTEN = {dtype: name for name, dtype in _PYTHON_NAMES.items()}
+
 _SYNONYMS = {
     "INT": "INTEGER", "INT4": "INTEGER", "INT8": "BIGINT", "LONG": "BIGINT", "SHORT": "SMALLINT", "INT2": "SMALLINT",
     "INT1": "TINYINT", "FLOAT4": "FLOAT", "REAL": "FLOAT", "FLOAT8": "DOUBLE", "STRING": "VARCHAR", "TEXT": "VARCHAR",
@@ -48,6 +50,11 @@ _INSTANTS = frozenset({
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|.", re.DOTALL)  # a quoted text or name is one
 _FIELD = re.compile(r'("(?:[^"]|"")*"|\w+)\s+(.+)', re.DOTALL)
 _NUMBERS = ("integer", "decimal", "real")
+
+
+def in_python(dtype: str) -> str:
+    """Return how a type is written in a declaration: as a Python type, or else as a text."""
+    return _WRITTEN.get(dtype, f'"{dtype}"' if '"' not in dtype else repr(dtype))
 
 
 def duckdb_type(written: object) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from featdsl import fingerprints
-from featdsl.definitions import Aggregate
+from featdsl.definitions import AS_OF, Aggregate
 from featdsl.memory import Memory
+from featdsl.names import AS_OF_TIMESTAMP
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def windowed(text: str, memory: Memory) -> Expression:
     from featdsl import aggregates
 
     row = expression(text, memory)
-    read = Expression(row.canonical, row.columns, *aggregates.split(text))
+    found, formula = aggregates.split(text)
+    columns = [column for column in row.columns if column != AS_OF_TIMESTAMP or AS_OF not in formula]
+    read = Expression(row.canonical, tuple(columns), found, formula)
     memory.keep(
         "windowed", text, [read.canonical, read.columns, [asdict(each) for each in read.aggregates], read.formula]
     )

@@ -192,7 +192,8 @@ class FeatureStore:
         """Return every value of a feature as a relation: its keys, `event_timestamp` where it has one, the value.
 
         A feature with a window has the value at the time of each row of its source.
-        Raises FeatureNotFoundError for an unknown feature, RequestError for one that needs a request.
+        Raises FeatureNotFoundError for an unknown feature, RequestError for one that needs a request or counts up to
+        `as_of_timestamp`.
         """
         opened = self._open()
         selection = select(opened.snapshot, [feature], self._project.name)
@@ -201,6 +202,9 @@ class FeatureStore:
             what = f"Here these are asked for at once: {', '.join(each.feature.address for each in selection.wants)}."
             raise RequestError(Problem("Several features", what, mend="Ask for one of them."))
         (want,) = selection.wants
+        if want.feature.as_of and not want.feature.request:
+            what = f"{want.feature.address} counts up to the time that is asked for, so none of its values are stored."
+            raise RequestError(Problem("No stored values", what, mend="Use get_features(...) or training_set."))
         if want.feature.request:
             asked = ", ".join(column.name for column in want.feature.request)
             what = f"{want.feature.address} is computed from the request {asked}, so none of its values are stored."

@@ -38,7 +38,7 @@ from featdsl.entity import Entity
 from featdsl.errors import DeprecatedWarning, FeatureNotFoundError, Problem
 from featdsl.expect import Ages, MaxAge, Rows, Unique, Uniques, Volumes
 from featdsl.feature import Feature, FeatureAlias
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO, did_you_mean, snake_case
+from featdsl.names import AS_OF_TIMESTAMP, EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO, did_you_mean, snake_case
 from featdsl.reasons import shown
 from featdsl.request import Request
 from featdsl.source import Source
@@ -329,6 +329,8 @@ class GroupDeclaration(Declaration):
         keys = self.entity.keys if self.entity else {}
         for taken in sorted({"declaration"} & self.features.keys()):
             raise ValueError(f"{taken!r} is an attribute of every group; give the feature another name")
+        for taken in sorted({AS_OF_TIMESTAMP} & self.features.keys()):
+            raise ValueError(f"{taken!r} is the time that values are asked for; give the feature another name")
         times = {EVENT_TIMESTAMP}
         times |= {SOURCE_TIMESTAMP} if self.source and self.source.available_at else set()
         times |= {VALID_TO} if self.source and self.source.valid_to else set()

@@ -14,6 +14,9 @@ SOURCE_TIMESTAMP = "source_timestamp"
 VALID_TO = "valid_to"
 """The column of a stored table that tells when its rows end, of a source with `valid_to=`; NULL in those that do not."""
 
+AS_OF_TIMESTAMP = "as_of_timestamp"
+"""The time that values are asked for, in the SQL of derived features and around the aggregates of windows."""
+
 UNTIL = "#until"
 """The column of a stored table that tells when the next row of its entity takes over; infinite in the last one."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from featdsl import windows
 from featdsl.definitions import Column, FeatureDefinition
 from featdsl.instants import LAST, is_younger, widened
-from featdsl.names import EVENT_TIMESTAMP, UNTIL, VALID_TO, quote
+from featdsl.names import AS_OF_TIMESTAMP, EVENT_TIMESTAMP, UNTIL, VALID_TO, quote
 from featdsl.windows.family import Asked, Way, call_of
 from featdsl.windows.totals import columns_of
 
@@ -394,8 +394,10 @@ def _derive(query: _Layers, feature: FeatureDefinition, roles: Roles) -> None:
     for upstream, upstream_roles in inputs:
         _derive(query, upstream, upstream_roles)
     columns = [*(item.column for item in feature.inputs), *(column.name for column in feature.asks)]
+    columns += [AS_OF_TIMESTAMP] * feature.asks_time
     found = [quote(query.name(upstream, upstream_roles)) for upstream, upstream_roles in inputs]
     found += [_requested(column.name) for column in feature.asks]
+    found += ['CAST("#time" AS TIMESTAMP)'] * feature.asks_time
     scope = {column.lower(): f"{value} AS {quote(column)}" for value, column in zip(found, columns, strict=True)}
     if not _fits(query, scope, found):
         query.layers.append("")

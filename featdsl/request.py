@@ -7,12 +7,14 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator
 
 from featdsl.declaration import Declaration, DType, Name
-from featdsl.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
+from featdsl.names import AS_OF_TIMESTAMP, EVENT_TIMESTAMP, SOURCE_TIMESTAMP
 
 
 def _some_columns(columns: dict[str, str]) -> dict[str, str]:
     if not columns:
         raise ValueError("it asks for nothing; name what the call brings, such as Request(amount=float)")
+    if AS_OF_TIMESTAMP in columns:
+        raise ValueError(f"{AS_OF_TIMESTAMP!r} is the time that values are asked for; give it another name")
     for taken in sorted({EVENT_TIMESTAMP, SOURCE_TIMESTAMP} & columns.keys()):
         raise ValueError(f"{taken!r} is a time column of feature tables; give it another name")
     return columns

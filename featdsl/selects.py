@@ -444,7 +444,7 @@ def now_view(features: Sequence[FeatureDefinition], versions: Versions) -> str:
     wants = [Want(feature.name, feature) for feature in features]
     former = [f"{quote(name)} AS {quote(old)}" for old, name in _former(features).items()]
     now = _now([key.name for key in features[0].keys], wants, versions)
-    return f"SELECT {', '.join(['*', *former])} FROM (\n{now}\n)" if former else now
+    return f"SELECT {', '.join(['*', *former])} FROM (\n{now}\n)" if former and now else now
 
 
 def _former(features: Sequence[FeatureDefinition]) -> dict[str, str]:
@@ -494,7 +494,7 @@ def set_view(members: Iterable[Member], versions: Versions) -> str:
     """Return the view of a set version: the values of now, one row for each entity.
 
     A set over several entities has rows for each of them; the columns of the others are NULL there. What has no
-    entity stands in every row.
+    entity stands in every row. Nothing is returned where no stored row tells which entities there are.
     """
     by_keys: dict[tuple[str, ...], list[Want]] = {}
     for member in members:
@@ -502,15 +502,15 @@ def set_view(members: Iterable[Member], versions: Versions) -> str:
         by_keys.setdefault(tuple(column for _, column in want.roles), []).append(want)
     everywhere = by_keys.pop((), []) if len(by_keys) > 1 else []
     parts = [_now(keys, [*wants, *everywhere], versions) for keys, wants in sorted(by_keys.items())]
-    return "\nUNION ALL BY NAME\n".join(f"SELECT * FROM (\n{part}\n)" for part in parts)
+    return "\nUNION ALL BY NAME\n".join(f"SELECT * FROM (\n{part}\n)" for part in parts if part)
 
 
 def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
-    entities = (
-        "\nUNION\n".join(sorted({_entities(want) for want in wants if want.roles}))
-        if keys
-        else 'SELECT 0 AS "#nothing"'
-    )
+    """Return the query of the values of now, or nothing where no stored row tells which entities there are."""
+    entities = "\nUNION\n".join(sorted({each for want in wants if want.roles for each in stored_keys(want, versions)}))
+    if keys and not entities:
+        return ""
+    entities = entities or _NO_COLUMNS
     spine = Spine(
         sql=f"(\n{entities}\n)",
         columns=keys,
@@ -520,9 +520,22 @@ def _now(keys: Sequence[str], wants: Sequence[Want], versions: Versions) -> str:
     return compile_sql(wants, spine, versions)
 
 
-def _entities(want: Want) -> str:
-    listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in want.roles)
-    return f"SELECT DISTINCT {listed} FROM tables.{quote(want.feature.table)}"
+def stored_keys(want: Want, versions: Versions) -> list[str]:
+    """Return queries that together give the entities that a feature has values for, in the columns of a spine.
+
+    Of a feature without stored values the inputs of its own entity tell; there may be none.
+    """
+    feature = want.feature
+    if not feature.is_rowless:
+        listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in want.roles)
+        return [f"SELECT DISTINCT {listed} FROM tables.{quote(feature.table)}"]
+    columns, keys = dict(want.roles), [key.name for key in feature.keys]
+    found = []
+    for read in reads(feature, versions):
+        if read.tells(keys) and not any(read.by):
+            renamed = tuple((key, columns[str(own)]) for key, own in read.roles)
+            found += stored_keys(Want("", versions[read.feature, read.fingerprint], renamed), versions)
+    return found
 
 
 # Two definitions of a feature side by side

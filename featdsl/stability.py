@@ -23,6 +23,8 @@ _BARE = frozenset({"current_date", "current_time", "current_timestamp", "localti
 """What SQL calls without parentheses, to know the time."""
 WHO = frozenset({"current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"})
 """What SQL calls without parentheses, to know who asks, unless there is a column of that name."""
+_OF_TIME = ("now", "today", "date", "time")
+"""Parts of the names of functions that tell the time of the run."""
 _ONE_ARGUMENT = frozenset({"age"})
 """What takes the day of the run where a second argument is left out."""
 _ROWS_OF_NOTHING = frozenset({"generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest"})
@@ -95,4 +97,6 @@ def _words(text: str) -> Iterator[str]:
 def _instead(name: str) -> str:
     if name.startswith("age()"):
         return "Say up to when, by the row's own timestamp: age(updated_at, birth_date)."
+    if any(word in name for word in _OF_TIME):
+        return "Use the row's own timestamp. The time that values are asked for is as_of_timestamp, in a group with inputs=[...]."
     return "Use the row's own timestamp, or a variable: {{ var('name') }}."

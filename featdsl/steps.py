@@ -192,7 +192,7 @@ def _before(snapshot: Snapshot, target: Catalog, address: str) -> FeatureDefinit
     if was is None or now is None or was.table == now.table or was.table not in snapshot.tables:
         return None
     same = distributions.is_number(was.dtype) == distributions.is_number(now.dtype)
-    return was if same and not was.request else None
+    return was if same and not was.is_rowless else None
 
 
 def versions_of(
@@ -251,7 +251,7 @@ def _moved(sides: Sides, versions: Mapping[tuple[str, str], FeatureDefinition]) 
     reading = [each for each in others if moved & live_versions([each], versions).keys()]
     groups = now_views(sides.others) if moved else {}
     of_now = {
-        name: selects.now_view(sides.others.stored_members_of(group.name), versions)
+        name: selects.now_view(members_of_now(sides.others, group.name), versions)
         for name, group in groups.items()
         if moved & live_versions([group], versions).keys()
     }
@@ -271,33 +271,42 @@ def former_views(catalog: Catalog) -> dict[str, GroupDefinition | SetDefinition]
 def now_views(catalog: Catalog) -> dict[str, GroupDefinition]:
     """Return the views of the values of now, of groups whose values change between their rows; a name that is taken is left out.
 
-    Values change so by a window, by a ttl or a row's end, and where they are derived from others.
+    Values change so by a window, by a ttl or a row's end, and where they are derived from others or count up to now.
     """
     taken = {*catalog.groups, *(each.view for each in catalog.sets.values()), *former_views(catalog)}
     found = {}
     for name, group in catalog.groups.items():
-        members = catalog.stored_members_of(name)
-        changing = any(each.window or each.ttl or each.ends or each.inputs for each in members)
+        members = members_of_now(catalog, name)
+        changing = any(each.window or each.ttl or each.ends or each.computed for each in members)
         if changing and members[0].keys and f"{name}_now" not in taken:
             found[f"{name}_now"] = group
     return found
 
 
+def members_of_now(catalog: Catalog, group: str) -> list[FeatureDefinition]:
+    """Return the features of a group that have values of now, in its order: those that need no request."""
+    return [each for each in catalog.members_of(group) if not each.request]
+
+
 def _select_of_each(catalog: Catalog, versions: Mapping[tuple[str, str], FeatureDefinition]) -> dict[str, str]:
-    """Return the SQL of each view; where every feature needs a request there is none."""
+    """Return the SQL of each view; there is none where no feature has rows to show."""
     groups = {name: catalog.stored_members_of(name) for name in catalog.groups}
     sets = {
         s.view: [m for m in s.members if not versions[m.feature, m.fingerprint].request] for s in catalog.sets.values()
     }
     views = {
         **{name: selects.group_view(features, versions) for name, features in groups.items() if features},
-        **{name: selects.now_view(groups[group.name], versions) for name, group in now_views(catalog).items()},
+        **{
+            name: selects.now_view(members_of_now(catalog, group.name), versions)
+            for name, group in now_views(catalog).items()
+        },
         **{view: selects.set_view(members, versions) for view, members in sets.items() if members},
     }
     former = {
         old: each.name if isinstance(each, GroupDefinition) else each.view
         for old, each in former_views(catalog).items()
     }
+    views = {name: view for name, view in views.items() if view}
     return {**views, **{old: views[new] for old, new in former.items() if new in views}}
 
 

@@ -238,7 +238,7 @@ Wrong type
 Invalid SQL
   feature user_profile.age: now() gives another value at each run, so past values could not be told.
   features/accounts/__init__.py:11
-  Use the row's own timestamp, or a variable: {{ var('name') }}.""",
+  Use the row's own timestamp. The time that values are asked for is as_of_timestamp, in a group with inputs=[...].""",
     ),
     "a number by chance": (
         (TEAM, 'sql="annual_income"', 'sql="annual_income * random()"'),

@@ -64,6 +64,7 @@ def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
             return first_line or (f"of each {definition.entity}" if definition.entity else "one value for everyone")
         case FeatureDefinition():
             over = f"over {definition.window}" if definition.window else ""
+            over = "up to the time asked for" if definition.as_of else over
             asked = ", ".join(f"{column.name} {column.dtype}" for column in definition.request)
             said = ": ".join(part for part in (over, first_line) if part)  # the ends first, for a line may be cut
             return f"From the call's {asked}. {said}".rstrip() if asked else said

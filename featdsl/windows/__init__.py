@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from featdsl.definitions import FeatureDefinition
+from featdsl.definitions import AS_OF, FeatureDefinition
 from featdsl.windows.family import Asked, Call, Family, Frame, Method, Results, Way, call_of, families
 from featdsl.windows.frames import slide
 from featdsl.windows.joins import Part, each, once, rings
@@ -54,7 +54,8 @@ def compile_lookup(features: Sequence[FeatureDefinition], asked: Asked, ways: Se
                     for result, each in zip(found, feature.aggregates, strict=True)
                 ]
                 value = _PLACED.sub(lambda m: filled[int(m[1])], feature.formula)  # noqa: B023 - used at once
-                compiled.values[feature.address, feature.fingerprint] = value
+                time = f'CAST({asked.base}."#time" AS TIMESTAMP)'
+                compiled.values[feature.address, feature.fingerprint] = value.replace(AS_OF, time)
     return compiled
 
 
