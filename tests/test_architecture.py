@@ -34,6 +34,7 @@ LAYERS = {
         "reasons",
         "rules",
         "resources",
+        "siblings",
         "sqlmistakes",
         "stopping",
         "typed",
