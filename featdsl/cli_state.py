@@ -182,19 +182,28 @@ def env_drop(directory: Path | None, name: str) -> None:
 @click.argument("after")
 @click.option("--full", is_flag=True, help="Compare all entities instead of a sample.")
 @cli_shared.formats
+@cli_shared.environment
 @click.pass_obj
-def diff(directory: Path | None, before: str, after: str, full: bool, format_: str) -> None:
-    """Compare the stored values of two environments, feature by feature.
+def diff(directory: Path | None, before: str, after: str, full: bool, format_: str, env: str) -> None:
+    """Compare the stored values of two environments, or the features of two applied versions of a set.
 
     \b
     featdsl diff prod pr_123
     featdsl diff prod pr_123 --full --format json
+    featdsl diff credit@1 credit@2
     """
-    from featdsl import comparison, engine, environments, tell
+    from featdsl import comparison, engine, environments, setversions, tell
     from featdsl.stores import open_store
 
     project = cli_shared.project(directory)
     store = open_store(project)
+    if "@" in before + after:
+        members = setversions.applied(environments.read(store, env), before, after)
+        if format_ == "json":
+            cli_shared.print_json({"before": before, "after": after, "members": [asdict(each) for each in members]})
+        else:
+            click.echo(tell.set_versions(before, after, members, cli_shared.width()), nl=False)
+        return
     sides = environments.read(store, before), environments.read(store, after)
     connection = engine.connect(project)
     found = comparison.compare_snapshots(*sides, connection, store, sample=None if full else comparison.SAMPLE)

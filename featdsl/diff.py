@@ -44,8 +44,21 @@ class Reason:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemberChange:
+    """What a set version has otherwise than an earlier one: a feature under a column, and what is other about it."""
+
+    how: Literal["added", "removed", "redefined"]
+    column: str
+    feature: str
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
-    """One difference, with its reasons."""
+    """One difference, with its reasons.
+
+    A new set version, and a model that moves to one, is compared with the version `since`: `members` are what differs.
+    """
 
     action: Action
     kind: Literal["entity", "source", "group", "feature", "set", "model", "policy"]
@@ -53,6 +66,8 @@ class Change:
     owner: str
     change_class: ChangeClass
     reasons: tuple[Reason, ...] = ()
+    since: str = ""
+    members: tuple[MemberChange, ...] = ()
 
 
 def compare(before: Catalog, after: Catalog) -> tuple[Change, ...]:
@@ -186,20 +201,31 @@ def _feature_reasons(
     before: Catalog, after: Catalog, old: FeatureDefinition, new: FeatureDefinition
 ) -> Iterable[Reason]:
     if old.fingerprint != new.fingerprint:
-        yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
-        yield from _if_other("keys", "breaking", _keys(old), _keys(new))
-        yield from _if_other("request", "breaking", _columns(old.request), _columns(new.request))
-        yield from _if_other("ttl", "definition", _length(old.ttl), _length(new.ttl))
-        yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
-        if old.function or new.function:
-            yield from _function_reasons(old, new)
-        elif old.sql != new.sql and _meaning(old.sql) != _meaning(new.sql):
-            yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
+        yield from _own_reasons(old, new)
         yield from _upstream_reasons(before, after, old, new)
     yield from _if_other("tags", "metadata", ", ".join(old.tags), ", ".join(new.tags))
     yield from _if_other(
         "expect", "metadata", _rules((*old.expect, *old.whole), " and "), _rules((*new.expect, *new.whole), " and ")
     )
+
+
+def _own_reasons(old: FeatureDefinition, new: FeatureDefinition) -> Iterable[Reason]:
+    """Yield what two definitions of a feature have otherwise themselves."""
+    yield from _if_other("dtype", "breaking", old.dtype, new.dtype)
+    yield from _if_other("keys", "breaking", _keys(old), _keys(new))
+    yield from _if_other("request", "breaking", _columns(old.request), _columns(new.request))
+    yield from _if_other("ttl", "definition", _length(old.ttl), _length(new.ttl))
+    yield from _if_other("window", "definition", str(old.window or "none"), str(new.window or "none"))
+    if old.function or new.function:
+        yield from _function_reasons(old, new)
+    elif old.sql != new.sql and _meaning(old.sql) != _meaning(new.sql):
+        yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
+
+
+def version_reasons(old: FeatureDefinition, new: FeatureDefinition) -> tuple[Reason, ...]:
+    """Return why two versions of a feature differ, from the two alone: what their sources were is not known any more."""
+    found = [*_own_reasons(old, new), *_input_reasons(old, new)]
+    return tuple(found) or (Reason(code="upstream", change_class="upstream", after="its source"),)
 
 
 def _rules(rules: Iterable[Rule], between: str) -> str:
@@ -226,6 +252,10 @@ def _upstream_reasons(
     same = new_source if old_source == new_source else None
     if same is not None and before.sources[same].fingerprint != after.sources[same].fingerprint:
         yield Reason(code="upstream", change_class="upstream", after=f"source {same}")
+    yield from _input_reasons(old, new)
+
+
+def _input_reasons(old: FeatureDefinition, new: FeatureDefinition) -> Iterable[Reason]:
     was = {item.column: item for item in old.inputs}
     for item in new.inputs:
         earlier = was.get(item.column)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from featdsl import barenames, frozen, graph, guards, impact, oldnames, renames, steps, subset
+from featdsl import barenames, frozen, graph, guards, impact, oldnames, renames, setversions, steps, subset
 from featdsl.definitions import (
     Catalog,
     Definition,
@@ -66,6 +66,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     told = () if earlier else frozen.notices(changes, catalog, target)
     said = oldnames.notices(changes, project, written.catalog, snapshot.catalog, others.updated(target))
     versions = steps.versions_of(snapshot, target, project, earlier)
+    changes = setversions.explained(changes, before, target, others, versions)
     planned = _planned(changes, before, target, versions, others)
     sides = steps.Sides(written, written_own, snapshot, before, target, others)
     todo = tuple(steps.derive(sides, changes, drift=drift, versions=versions))

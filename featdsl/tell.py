@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from featdsl.checks import Checked, Parity
+from featdsl.diff import MemberChange
 from featdsl.discovery import Described, Found, Listed
 from featdsl.doctor import Finding
 from featdsl.filters import Entry
@@ -16,7 +17,8 @@ from featdsl.outdated import Moved, Outdated
 from featdsl.plan import Kept
 from featdsl.refresh import Result
 from featdsl.render import sizes
-from featdsl.render.phrases import counted
+from featdsl.render.differences import Room, member_lines
+from featdsl.render.phrases import counted, members_line
 from featdsl.render.shifts import shift_lines
 from featdsl.render.terminal import plain
 from featdsl.rules import told
@@ -132,6 +134,12 @@ def differences(found: Sequence[Compared], alone: Mapping[str, Sequence[str]], w
     )
     lines += [f"Only in {name}: {', '.join(listed)}" for name, listed in alone.items() if listed]
     return "\n".join(lines).strip("\n") + "\n"
+
+
+def set_versions(before: str, after: str, found: Sequence[MemberChange], width: int) -> str:
+    """Return which features of a set version are other than in another one, and why."""
+    room = Room(width, len(found) or 1, plain)
+    return "\n".join([f"{after} {members_line(before, found)}", *member_lines(found, room)]) + "\n"
 
 
 def garbage(found: Garbage, width: int) -> str:

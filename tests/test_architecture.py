@@ -139,6 +139,7 @@ LAYERS = {
         "subset",
         "steps",
         "frozen",
+        "setversions",
         "oldnames",
         "planner",
         "planfile",
@@ -158,6 +159,7 @@ LAYERS = {
     }
     | {
         "render",
+        "render.differences",
         "render.fold",
         "render.phrases",
         "render.pullrequest",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from featdsl.definitions import Definition, FeatureDefinition
-from featdsl.diff import SYMBOLS, Change, Reason
+from featdsl.diff import SYMBOLS, Change, MemberChange, Reason
 from featdsl.plan import Plan, PlannedChange
 from featdsl.render.fold import Rest, edits, parts
 from featdsl.render.phrases import (
@@ -21,6 +22,9 @@ from featdsl.render.phrases import (
     counts_line,
     kept_lines,
     line_changes,
+    member_line,
+    members_line,
+    members_shown,
     notice_lines,
     reason_line,
     recorded,
@@ -37,6 +41,8 @@ from featdsl.render.shifts import shift_section
 LIMIT = 65_000
 """The longest comment in bytes: GitHub takes 65,536 characters, and who posts it may add a line of their own."""
 _CELL, _INLINE = 200, 80
+_MEMBERS = 12
+"""How many features of a set version are told of in a row of the table."""
 """The longest text of a cell of a table, and of a side of a difference within one."""
 _WHOLE = "the whole is in `featdsl plan --format json`"
 
@@ -119,18 +125,18 @@ def _table(heading: str, first: str, lines: Iterable[Line]) -> Iterator[str]:
 
 def _changes(plan: Plan, caps: _Caps) -> Iterator[str]:
     found, left = parts(plan, caps.changes)
-    definitions = recorded(plan)
+    definitions, members = recorded(plan), partial(members_shown, plan)
     if found:
         yield from ["", "#### What changes"]
     for part in found:
         count = f": {counted(part.count, 'change')}" if part.folded else ""
         yield from ["", f"**{_escaped(part.owner)}**{count}", "", "| | what | class | detail |", "|---|---|---|---|"]
         for each in part.shown:
-            yield _rest(each) if isinstance(each, Rest) else _row(each.change, definitions)
+            yield _rest(each) if isinstance(each, Rest) else _row(each.change, definitions, members(each.change))
         for edit in edits(part.shown):
             changes = [each.change for each in edit if isinstance(each, PlannedChange)]
             if changes:
-                yield from _diffs(changes, caps.lines)
+                yield from _diffs(changes, members(changes[0]), caps.lines)
     if left:
         yield from ["", f"{left}: {_WHOLE}."]
 
@@ -139,14 +145,25 @@ def _rest(rest: Rest) -> str:
     return f"| {f'`{rest.symbol}`' if rest.symbol.strip() else ''} | {_cell(rest.said)} | | |"
 
 
-def _row(change: Change, definitions: Mapping[tuple[str, str], Definition]) -> str:
+def _row(change: Change, definitions: Mapping[tuple[str, str], Definition], members: Sequence[MemberChange]) -> str:
     definition = definitions.get((change.kind, change.address))
     details = [_reason(reason) for reason in change.reasons]
     if change.action == "create" and definition is not None:
         dtype = f"`{definition.dtype}` " if isinstance(definition, FeatureDefinition) else ""
         details = [f"{dtype}{_cell(summary(definition))}".rstrip()]
+    if change.since:
+        details += [_escaped(members_line(change.since, change.members)), *map(_member, members[:_MEMBERS])]
+        left = len(members) - _MEMBERS
+        details += [f"{counted(left, 'more feature')}: {_WHOLE}"] if left > 0 else []
     what = f"{change.kind} `{change.address}`"
     return f"| `{SYMBOLS[change.action]}` | {what} | {change.change_class} | {'<br>'.join(details)} |"
+
+
+def _member(member: MemberChange) -> str:
+    """Return a feature that differs between two set versions, with its reasons in one line."""
+    sign, _, column = member_line(member).partition(" ")
+    reasons = "; ".join(_reason(each) for each in member.reasons)
+    return f"`{sign}` {_code(column)}{f' {reasons}' if reasons else ''}"
 
 
 def _reason(reason: Reason) -> str:
@@ -165,16 +182,27 @@ def _is_long(reason: Reason) -> bool:
     return reason.code != "description" or any("\n" in s or len(s) > _INLINE for s in (reason.before, reason.after))
 
 
-def _diffs(changes: Sequence[Change], most: int) -> Iterator[str]:
+def _diffs(changes: Sequence[Change], members: Sequence[MemberChange], most: int) -> Iterator[str]:
     """Yield what is too long for a cell of the table, the first lines of each; the changes are one edit."""
     for reason in changes[0].reasons:
         if _is_long(reason):
-            listed = [f"{sign} {_cut(line, 10 * _CELL)}".rstrip() for sign, line in line_changes(reason)]
-            yield from ["", f"{reason.code} of {', '.join(f'`{each.address}`' for each in changes)}:"]
-            if most:
-                yield from ["", *_fenced("diff", listed[:most])]
-            if len(listed) > most:
-                yield from ["", f"{counted(len(listed) - most, 'more line')}: {_WHOLE}."]
+            yield from _diff(reason, ", ".join(f"`{each.address}`" for each in changes), most)
+    change = changes[0]
+    for member in members[:_MEMBERS]:
+        for reason in member.reasons:
+            if _is_long(reason):
+                yield from _diff(
+                    reason, f"`{member.column}`, `{change.since}` → {change.kind} `{change.address}`", most
+                )
+
+
+def _diff(reason: Reason, of: str, most: int) -> Iterator[str]:
+    listed = [f"{sign} {_cut(line, 10 * _CELL)}".rstrip() for sign, line in line_changes(reason)]
+    yield from ["", f"{reason.code} of {of}:"]
+    if most:
+        yield from ["", *_fenced("diff", listed[:most])]
+    if len(listed) > most:
+        yield from ["", f"{counted(len(listed) - most, 'more line')}: {_WHOLE}."]
 
 
 def _fenced(language: str, lines: Sequence[str]) -> list[str]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from featdsl.definitions import Definition, FeatureDefinition
-from featdsl.diff import SYMBOLS, Change, Reason
+from featdsl.diff import SYMBOLS, Change
 from featdsl.plan import Plan, PlannedChange
+from featdsl.render.differences import Room, member_lines, reason_lines
 from featdsl.render.fold import Rest, Shown, edits, group_of, parts
 from featdsl.render.phrases import (
-    LONG,
     WHOLE,
     Line,
     approval_lines,
@@ -21,9 +21,9 @@ from featdsl.render.phrases import (
     counted,
     counts_line,
     kept_lines,
-    line_changes,
+    members_line,
+    members_shown,
     notice_lines,
-    reason_line,
     recorded,
     some,
     statements,
@@ -40,7 +40,6 @@ Paint = Callable[[str, str], str]
 _COLOURS: dict[str, str] = {SYMBOLS["create"]: "green", SYMBOLS["change"]: "yellow", SYMBOLS["recompute"]: "cyan"}
 _COLOURS |= {SYMBOLS["remove"]: "red", "!": "red"}
 _VERDICTS = {"Blocked": "red", "Needs": "yellow", "Touches": "yellow", "Safe": "green"}
-_SIGN_COLOURS = {"-": "red", "+": "green"}
 _CHANGES, _ALIKE, _TEAMS, _LINES, _RULES = 48, 6, 8, 24, 16
 """How many changes, things of one kind, teams, lines of a diff and rules a person still reads."""
 _FEW_TEAMS = 4
@@ -182,8 +181,12 @@ class _Page:
                 yield f"    group {group_of(change)}"
             group = group_of(change)
             yield from self._change(change, min(left, self.width // 2), types)
-            for reason in change.reasons if is_last else ():
-                yield from self._reason(reason, f"{indent}    ", most)
+            room = Room(self.width - 6 - len(indent), most, self.paint, self.whole)
+            lines = [line for reason in change.reasons if is_last for line in reason_lines(reason, room)]
+            if change.since:
+                lines += [members_line(change.since, change.members)]
+                lines += member_lines(members_shown(self.plan, change), room)
+            yield from (f"{indent}    {line}" for line in lines)
 
     def _change(self, change: Change, left: int, dtypes: int) -> Iterator[str]:
         indent = _indent(change)
@@ -210,21 +213,6 @@ class _Page:
     def _dtype(self, change: Change) -> str:
         definition = self.definitions.get((change.kind, change.address))
         return definition.dtype if isinstance(definition, FeatureDefinition) else ""
-
-    def _reason(self, reason: Reason, below: str, most: int) -> Iterator[str]:
-        if reason.code not in LONG:
-            yield from self.wrapped(reason_line(reason), below, f"{below}  ")
-            return
-        yield f"{below}{reason.code}:"
-        lines = [
-            (sign, part)
-            for sign, line in line_changes(reason)
-            for part in _chunks(line, self.width - 2 - len(below) - 4)
-        ]
-        for sign, line in lines[:most]:
-            yield below + self.paint(f"  {sign} {line}".rstrip(), _SIGN_COLOURS.get(sign, "reset"))
-        if len(lines) > most:
-            yield f"{below}  … {counted(len(lines) - most, 'more line')}: {self.whole}"
 
     # Who is affected
 
@@ -271,13 +259,3 @@ def _name(change: Change) -> str:
 
 def _cut(line: str, room: int) -> str:
     return line if len(line) <= room else line[: max(0, room - 1)].rstrip() + "…"
-
-
-def _chunks(line: str, room: int) -> list[str]:
-    """Return a line of code in pieces that fit, what is continued further in."""
-    if len(line) <= room:
-        return [line]
-    start = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(
-        line.strip(), max(10, room), initial_indent=start[2:], subsequent_indent=start, break_on_hyphens=False
-    )

@@ -1,0 +1,111 @@
+"""Two versions of a set side by side: which features the later one adds, leaves out, and has at another definition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from featdsl.definitions import Catalog, FeatureDefinition, Member, ModelDefinition, SetDefinition
+from featdsl.diff import Change, MemberChange, Reason, member_text, version_reasons
+from featdsl.errors import FeatureNotFoundError, Problem
+from featdsl.names import did_you_mean
+from featdsl.snapshot import Snapshot
+
+Versions = Mapping[tuple[str, str], FeatureDefinition]
+"""Every known feature by address and fingerprint."""
+
+
+def compare(old: SetDefinition, new: SetDefinition, versions: Versions) -> tuple[MemberChange, ...]:
+    """Return how the members of two set versions differ, in order of column; members that are the same yield nothing.
+
+    Members are matched by their column; what stands under another column, but is the same feature, has changed its column.
+    """
+    was, now = ({each.column: each for each in one.members} for one in (old, new))
+    moved = _moved([was[c] for c in was.keys() - now.keys()], [now[c] for c in now.keys() - was.keys()])
+    pairs = [(was[c], now[c]) for c in was.keys() & now.keys()] + moved
+    found = [_changed(before, after, versions) for before, after in pairs if _of(before) != _of(after)]
+    matched = {each.column for pair in pairs for each in pair}
+    found += [_alone("removed", was[column]) for column in was.keys() - matched]
+    found += [_alone("added", now[column]) for column in now.keys() - matched]
+    return tuple(sorted(found, key=lambda each: each.column))
+
+
+def _of(member: Member) -> tuple[str, str, str, tuple[tuple[str, str], ...]]:
+    return member.column, member.feature, member.fingerprint, member.keys
+
+
+def _moved(gone: Sequence[Member], come: Sequence[Member]) -> list[tuple[Member, Member]]:
+    """Return the pairs of members that are one feature under two columns."""
+    left = {(each.feature, each.fingerprint, each.keys): each for each in gone}
+    found = []
+    for each in sorted(come, key=lambda member: member.column):
+        before = left.pop((each.feature, each.fingerprint, each.keys), None)
+        if before is not None:
+            found.append((before, each))
+    return found
+
+
+def _alone(how: str, member: Member) -> MemberChange:
+    return MemberChange(how="added" if how == "added" else "removed", column=member.column, feature=member_text(member))
+
+
+def _changed(before: Member, after: Member, versions: Versions) -> MemberChange:
+    reasons: list[Reason] = []
+    if before.column != after.column:
+        reasons.append(Reason(code="column", change_class="breaking", before=before.column, after=after.column))
+    if before.feature != after.feature:
+        reasons.append(Reason(code="feature", change_class="definition", before=before.feature, after=after.feature))
+    if before.keys != after.keys:
+        was, now = (_roles(each) for each in (before, after))
+        reasons.append(Reason(code="looked up by", change_class="definition", before=was, after=now))
+    old, new = (versions.get((each.feature, each.fingerprint)) for each in (before, after))
+    if old is not None and new is not None and old.fingerprint != new.fingerprint:
+        reasons += version_reasons(old, new)
+    return MemberChange(how="redefined", column=after.column, feature=member_text(after), reasons=tuple(reasons))
+
+
+def _roles(member: Member) -> str:
+    return ", ".join(f"{key} = {column}" for key, column in member.keys) or "its own keys"
+
+
+def applied(snapshot: Snapshot, before: str, after: str) -> tuple[MemberChange, ...]:
+    """Return how two applied set versions differ, which may be of two sets. Raises FeatureNotFoundError for another name."""
+    sets = [_set(snapshot, name) for name in (before, after)]
+    return compare(sets[0], sets[1], snapshot.versions)
+
+
+def _set(snapshot: Snapshot, name: str) -> SetDefinition:
+    found = snapshot.catalog.sets.get(name) or snapshot.catalog.sets.get(snapshot.catalog.former.get(name, ""))
+    if found is None:
+        mend = did_you_mean(name, snapshot.catalog.sets) or "See which there are: featdsl list --kind set"
+        raise FeatureNotFoundError(Problem("Unknown set version", f'No set version "{name}" is applied.', mend=mend))
+    return found
+
+
+def explained(
+    changes: Sequence[Change], before: Catalog, after: Catalog, others: Catalog, versions: Versions
+) -> tuple[Change, ...]:
+    """Return the changes of a plan in which each new set version, and each model that moves to one, tells what it changes."""
+    return tuple(_explained(change, before, after, others, versions) for change in changes)
+
+
+def _explained(change: Change, before: Catalog, after: Catalog, others: Catalog, versions: Versions) -> Change:
+    known = {**others.sets, **before.sets, **after.sets}
+    if change.kind == "set" and change.action == "create":
+        new = after.sets[change.address]
+        earlier = [each for each in known.values() if each.name == new.name and each.version < new.version]
+        old = max(earlier, key=lambda each: each.version, default=None)
+    elif change.kind == "model" and change.action == "change":
+        was, now = (_trains_on(each, change.address) for each in (before, after))
+        old, new = known.get(was), known[now]
+        old = old if was != now else None
+    else:
+        return change
+    if old is None:
+        return change
+    return replace(change, since=old.address, members=compare(old, new, versions))
+
+
+def _trains_on(catalog: Catalog, model: str) -> str:
+    found: ModelDefinition = catalog.models[model]
+    return found.features
