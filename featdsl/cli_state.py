@@ -93,16 +93,19 @@ def rollback(
 
 @click.command()
 @click.argument("locks", nargs=-1, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--data", is_flag=True, help="Count rows that were only added too.")
 @cli_shared.environment
 @cli_shared.formats
 @click.pass_obj
-def outdated(directory: Path | None, locks: tuple[Path, ...], env: str, format_: str) -> None:
+def outdated(directory: Path | None, locks: tuple[Path, ...], data: bool, env: str, format_: str) -> None:
     """Tell which models were trained on what has changed since, how, and by whom; exit with 2 when any was.
 
-    Models are those that are declared; LOCKS are files of `training.lock`, asked for instead.
+    Models are those that are declared, whose data count from the apply that declared them or moved them to their set
+    version; LOCKS are files of `training.lock`, asked for instead.
 
     \b
     featdsl outdated
+    featdsl outdated --data
     featdsl outdated models/loan_default.lock.json
     """
     from featdsl import environments, tell
@@ -116,10 +119,10 @@ def outdated(directory: Path | None, locks: tuple[Path, ...], env: str, format_:
     past = Past([each for each in history if each.environment == env], store.plan)
     if locks:
         kept = [(path, read(cli_shared.text_of(path, "lock"), name=str(path))) for path in locks]
-        asked = [looking.lock(snapshot, past, lock, str(path)) for path, lock in kept]
+        asked = [looking.lock(snapshot, past, lock, str(path), data=data) for path, lock in kept]
         found = [each for each in asked if each]
     else:
-        found = list(looking.models(snapshot, past))
+        found = list(looking.models(snapshot, past, lambda serial: looking.state(store, env, serial), data=data))
     if format_ == "json":
         cli_shared.print_json([asdict(each) for each in found])
     else:

@@ -246,7 +246,8 @@ class FeatureDefinition:
     of a Python feature calls its `function`.
     What a feature needs of the call, by way of its inputs too, is its `request`; `as_of` says that a derived feature
     counts up to the time that is asked for. Either is stored nowhere.
-    A feature that is `protect`ed cannot be removed; its name before was `renamed_from`. Its `bare` name means it for all,
+    A feature that is `protect`ed cannot be removed; its name before was `renamed_from`. A version that others still read
+    under an earlier name tells by its `successor` what the feature is called now. Its `bare` name means it for all,
     unless another feature was applied under that name before. `moments` are those of its group.
     """
 
@@ -283,6 +284,7 @@ class FeatureDefinition:
     protect: bool = False
     deprecated: Deprecation | None = None
     renamed_from: str = ""
+    successor: str = ""
     bare: Bare = "all"
     fingerprint: str
     table: str

@@ -30,6 +30,8 @@ ChangeClass = Literal["metadata", "additive", "definition", "breaking", "upstrea
 """What a change does to those who use the thing: nothing, nothing yet, new values, a break, or values by way of inputs."""
 
 SYMBOLS: dict[Action, str] = {"create": "+", "change": "~", "recompute": "↻", "remove": "-"}
+SIGNS = {"added": "+", "removed": "-", "redefined": "~"}
+"""How a feature of a set version is marked that differs from an earlier version."""
 _SEVERITY: tuple[ChangeClass, ...] = ("metadata", "additive", "upstream", "definition", "breaking")
 
 

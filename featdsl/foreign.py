@@ -114,7 +114,10 @@ class _Found:
             known = sorted(each for name, each in snapshot.versions if name == pulled.address)
             if version is None and known:
                 self.features[pulled.address] = snapshot.versions[pulled.address, known[0]]
-            new = snapshot.catalog.features.get(self._renamed(pulled))
+            succeeded = next(
+                (each.successor for (name, _), each in snapshot.versions.items() if name == pulled.address), ""
+            )
+            new = snapshot.catalog.features.get(self._renamed(pulled) or succeeded)
             what = f"has been renamed to {new.address}" if new else "is gone"
             self._note("feature", pulled, what, new, group.foreign)
         elif now.fingerprint != pulled.pulled:

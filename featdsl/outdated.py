@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from featdsl.definitions import FeatureDefinition
-from featdsl.errors import LockFileError, Problem
+from featdsl.errors import LockFileError, Problem, StoreError
 from featdsl.locks import Lock
 from featdsl.past import Past
+from featdsl.pointintime import tables_of
 from featdsl.snapshot import HistoryEntry, Snapshot, StoredTable, Written
+from featdsl.stores import Store
 
-Code = Literal["definition", "data", "rows", "gone"]
-"""Why: `data` were built anew, or a refresh replaced `rows`."""
+Code = Literal["definition", "data", "rows", "added", "gone", "list"]
+"""Why: `data` were built anew, a refresh replaced `rows`, rows were only `added`, or a set version lists something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +45,91 @@ class Outdated:
     moved: tuple[Moved, ...]
 
 
-def models(snapshot: Snapshot, past: Past) -> Iterator[Outdated]:
-    """Yield the declared models whose set version pins a definition that is not the current one any more."""
+@dataclass(frozen=True)
+class _Known:
+    """The data that a model was trained on: for each table that there was, in which state it was written last, and built when.
+
+    `serial` is the state of then. None stands for a state that a lock of before refreshes does not tell, and a time of
+    building is known from locks alone.
+    """
+
+    serial: int
+    written: Mapping[str, int | None]
+    built: Mapping[str, str]
+
+    @classmethod
+    def of_lock(cls, kept: Lock) -> _Known:
+        """Return what a lock knows."""
+        return cls(kept.serial, {name: kept.written.get(name) for name in kept.tables}, kept.tables)
+
+    @classmethod
+    def of_state(cls, then: Snapshot, serial: int) -> _Known:
+        """Return what is known of an earlier state of the store."""
+        return cls(serial, {each.table: serial for each in then.versions.values()}, {})
+
+    def built_since(self, table: StoredTable) -> bool:
+        """Return whether a table of then was made anew after that."""
+        known, first = self.written.get(table.name), table.written[0] if table.written else None
+        is_new = known is not None and first is not None and first.since is None and first.serial > known
+        return is_new or table.built_at != self.built.get(table.name, table.built_at)
+
+    def later(self, table: StoredTable) -> Sequence[Written]:
+        """Return what refreshes wrote into a table after that; one that was not there then was made of the same rows."""
+        if table.name not in self.written:
+            return [each for each in table.written[1:] if each.serial > self.serial]
+        known = self.written[table.name]
+        return [each for each in table.written if known is not None and each.serial > known]
+
+
+Earlier = Callable[[int], Snapshot | None]
+"""Returns an earlier state of the store, None where it is not kept any more."""
+
+
+def state(store: Store, environment: str, serial: int) -> Snapshot | None:
+    """Return an earlier state of a store, None where it is not kept any more."""
+    try:
+        return store.read(environment, serial)
+    except StoreError:
+        return None
+
+
+def models(snapshot: Snapshot, past: Past, earlier: Earlier, *, data: bool = False) -> Iterator[Outdated]:
+    """Yield the declared models whose set version pins a definition that is not the current one, or whose data have changed.
+
+    Data count from the apply that the model was declared in, or moved to its set version, for as long as that state is
+    kept. Rows that were only added count where `data` is asked for.
+    """
     for name in sorted(snapshot.catalog.models):
         model = snapshot.catalog.models[name]
         members = snapshot.catalog.sets[model.features].members
         pinned = {member.column: (member.feature, member.fingerprint) for member in members}
-        moved = tuple(_moved(snapshot, past, pinned, _named(snapshot, past, pinned)))
+        named = _named(snapshot, past, pinned)
+        moved = list(_moved(snapshot, past, pinned, named))
+        entry = _applied(past, name)
+        then = earlier(entry.serial) if entry else None
+        if entry is not None and then is not None:
+            known = {column: pin for column, pin in pinned.items() if pin in snapshot.versions}
+            found = _rewritten(snapshot, past, _Known.of_state(then, entry.serial), known, added=data)
+            moved += [each for each in found if each.column not in {other.column for other in moved}]
         if moved:
-            yield Outdated(kind="model", name=name, owner=model.owner, features=model.features, moved=moved)
+            yield Outdated(kind="model", name=name, owner=model.owner, features=model.features, moved=tuple(moved))
 
 
-def lock(snapshot: Snapshot, past: Past, kept: Lock, name: str) -> Outdated | None:
+def _applied(past: Past, model: str) -> HistoryEntry | None:
+    """Return the newest apply that declared a model or moved it to another set version; None where it is not kept."""
+    for entry in past.entries:
+        for each in entry.changes:
+            moves = each.action == "create" or (each.action == "change" and past.moves(entry, model))
+            if (each.kind, each.address) == ("model", model) and moves:
+                return entry
+    return None
+
+
+def lock(snapshot: Snapshot, past: Past, kept: Lock, name: str, *, data: bool = False) -> Outdated | None:
     """Return what has changed since a lock was made, if anything: definitions, or the data of a table that it read.
 
-    What has another name by now is told under that. Raises LockFileError for a lock of another store.
+    What has another name by now is told under that. Rows that were only added count where `data` is asked for. Raises
+    LockFileError for a lock of another store.
     """
     if kept.lineage != snapshot.head.lineage:
         what = f"{name} was made from another store than this project's."
@@ -65,7 +137,9 @@ def lock(snapshot: Snapshot, past: Past, kept: Lock, name: str) -> Outdated | No
     features = _named(snapshot, past, kept.features, since=kept.serial)
     moved = list(_moved(snapshot, past, kept.features, features))
     still = {column: features[column] for column in features.keys() - {each.column for each in moved}}
-    moved += _rebuilt(snapshot, past, kept, still)
+    moved += [each for each in _listed(snapshot, kept) if each.column not in {other.column for other in moved}]
+    known = _Known.of_lock(kept)
+    moved += _rewritten(snapshot, past, known, still, added=data)
     if not moved:
         return None
     return Outdated(kind="lock", name=name, owner="", features=kept.set or ", ".join(kept.features), moved=tuple(moved))
@@ -77,10 +151,11 @@ Pinned = Mapping[str, tuple[str, str]]
 
 def _named(snapshot: Snapshot, past: Past, pinned: Pinned, since: int = 0) -> Pinned:
     """Return what was pinned under the names that it has now, which had these ones at a state."""
-    former = snapshot.catalog.former
+    former, versions = snapshot.catalog.former, snapshot.versions
+    present = {key: each.successor for key, each in versions.items() if each.successor}
     return {
-        column: (past.now(former.get(feature, feature), snapshot.catalog, since), fingerprint)
-        for column, (feature, fingerprint) in pinned.items()
+        column: (present.get(pin) or past.now(former.get(pin[0], pin[0]), snapshot.catalog, since), pin[1])
+        for column, pin in pinned.items()
     }
 
 
@@ -97,34 +172,43 @@ def _moved(snapshot: Snapshot, past: Past, pinned: Pinned, named: Pinned) -> Ite
         yield Moved(column=column, feature=feature, owner=owner, code=code, before=before, after=after, **who)
 
 
-def _rebuilt(snapshot: Snapshot, past: Past, kept: Lock, features: Mapping[str, tuple[str, str]]) -> Iterator[Moved]:
-    """Yield the features whose own table was built anew since, or had rows replaced by a refresh."""
+def _rewritten(snapshot: Snapshot, past: Past, known: _Known, features: Pinned, *, added: bool) -> Iterator[Moved]:
+    """Yield the features whose stored rows were built anew since, replaced by a refresh, or, where asked for, added."""
     for column, (feature, fingerprint) in sorted(features.items()):
         definition = snapshot.versions[feature, fingerprint]
-        before, table = kept.tables.get(definition.table, ""), snapshot.tables.get(definition.table)
-        if table is None or not before:
+        names = {definition.table, *tables_of([definition], snapshot.versions)}
+        tables = [snapshot.tables[name] for name in sorted(names & snapshot.tables.keys())]
+        found = [each for table in tables for each in _writes(table, known)]
+        worst = next((each for code in ("data", "rows", "added") for each in found if each[0] == code), None)
+        if worst is None or (worst[0] == "added" and not added):
             continue
-        moved = Moved(
-            column=column, feature=feature, owner=definition.owner, code="data", before=before, after=table.built_at
+        code, after, serial = worst
+        entry = next((each for each in past.entries if each.serial == serial), None)
+        yield Moved(
+            column=column, feature=feature, owner=definition.owner, code=code, before="", after=after, **_who(entry)
         )
-        if table.built_at != before or _is_new(table, kept.written.get(table.name)):
-            who = _who(next((each for each in reversed(past.entries) if each.applied_at >= table.built_at), None))
-            yield replace(moved, **who)
-        elif changed := _changed(table, kept.written.get(table.name)):
-            who = _who(next((each for each in past.entries if each.serial == changed.serial), None))
-            yield replace(moved, code="rows", before="", after=changed.since or "", **who)
 
 
-def _is_new(table: StoredTable, known: int | None) -> bool:
-    """Return whether all of a table was written after a state; not, where that state is not known."""
-    first = table.written[0] if table.written else None
-    return known is not None and first is not None and first.since is None and first.serial > known
+def _listed(snapshot: Snapshot, kept: Lock) -> Iterator[Moved]:
+    """Yield what the set version of a lock lists otherwise by now: it was dropped, forgotten and made anew."""
+    made = snapshot.catalog.sets.get(kept.set or "")
+    now = {each.column: each for each in made.members} if made else {}
+    for column in sorted(now.keys() | kept.features.keys()) if made else ():
+        feature, fingerprint = kept.features.get(column, ("", ""))
+        member = now.get(column)
+        if member is None or member.fingerprint != fingerprint:
+            owner = made.owner if made else ""
+            after = member.feature if member else ""
+            yield Moved(column=column, feature=feature or after, owner=owner, code="list", before=feature, after=after)
 
 
-def _changed(table: StoredTable, known: int | None) -> Written | None:
-    """Return the first refresh after a state that replaced rows of a table; None where that state is not known."""
-    later = [each for each in table.written if known is not None and each.serial > known and each.changed]
-    return later[0] if later else None
+def _writes(table: StoredTable, known: _Known) -> Iterator[tuple[Code, str, int | None]]:
+    """Yield how a table was written since: why, from which event time on, and in which state of the store."""
+    if known.built_since(table):
+        yield "data", table.built_at, table.written[0].serial if table.written else None
+        return
+    for each in known.later(table):
+        yield "rows" if each.changed else "added", each.since or "", each.serial
 
 
 def _who(entry: HistoryEntry | None) -> dict[str, Any]:

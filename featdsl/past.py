@@ -48,6 +48,16 @@ class Past:
         except FeatureNotFoundError:
             return name
 
+    def moves(self, entry: HistoryEntry, model: str) -> bool:
+        """Return whether an apply moved a model to another set version, as far as its plan is kept."""
+        text = self.plan(entry.serial)
+        changes = [each["change"] for each in json.loads(text)["changes"]] if text else []
+        return any(
+            (each["kind"], each["address"]) == ("model", model)
+            and any(reason["code"] == "features" for reason in each["reasons"])
+            for each in changes
+        )
+
     def now(self, name: str, catalog: Catalog, since: int) -> str:
         """Return the name that something has by now which had this one at a state; as it is where nobody knows."""
         taken = {*catalog.features, *catalog.groups, *catalog.sets, *(each.name for each in catalog.sets.values())}

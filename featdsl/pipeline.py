@@ -130,6 +130,9 @@ def plan_for(  # noqa: PLR0913 - what stands beside the two sides
         )
     finally:
         connection.close()
+    if bound.sets.keys() - declared.snapshot.catalog.sets.keys():
+        past = store.past_sets(declared.snapshot.environment)
+        declared = replace(declared, snapshot=replace(declared.snapshot, past_sets=past))
     return _planned(project, declared, bound, drift, select=select)
 
 

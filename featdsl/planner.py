@@ -61,18 +61,21 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
         wanted = subset.chosen(select, target, before, written_own)
         target, before, written_own = (each.of_keys(wanted) for each in (target, before, written_own))
     others = snapshot.catalog.without(before, target)
+    if earlier is None:
+        setversions.refuse_other(snapshot, target)
     _refuse_shared_views(others, target)
     changes = compare(before, target)
     told = () if earlier else frozen.notices(changes, catalog, target)
     said = oldnames.notices(changes, project, written.catalog, snapshot.catalog, others.updated(target))
     versions = steps.versions_of(snapshot, target, project, earlier)
     changes = setversions.explained(changes, before, target, others, versions)
-    planned = _planned(changes, before, target, versions, others)
+    seen, known = renames.by_present_names(others, versions)
+    planned = _planned(changes, before, target, known, seen)
     sides = steps.Sides(written, written_own, snapshot, before, target, others)
     todo = tuple(steps.derive(sides, changes, drift=drift, versions=versions))
     held_by = steps.holders(others, target)
     live = steps.live_versions(held_by, versions)
-    at = guards.Sides(before, target, others)
+    at = guards.Sides(before, target, seen)
     guards.refuse_private(at)
     return Plan(
         project=project,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from featdsl import building, calls, engine, environments, graph, listings, newrows, recipes, selects, steps, subset
 from featdsl.apply import check, commit
 from featdsl.building import Run
-from featdsl.definitions import FeatureDefinition, GroupDefinition, SetDefinition, SourceDefinition
+from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, SetDefinition, SourceDefinition
 from featdsl.diff import altered
 from featdsl.errors import DataError
 from featdsl.events import (
@@ -26,9 +26,9 @@ from featdsl.events import (
 )
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.newrows import New
-from featdsl.plan import BuildTable
 from featdsl.recipes import Recipe
 from featdsl.snapshot import PROD, HistoryEntry, Reading, StoredTable, Touched
+from featdsl.stores import digests
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
@@ -338,15 +338,22 @@ class _Work:
         sql = recipe.sql(new.since, upto)
         with calls.opened(writer.connection, build.functions, self.run.functions, self.run.project.root):
             if new.since is None:
-                return building.in_words(build, lambda: self._anew(build, sql))
+                return building.in_words(
+                    build, lambda: self._anew(build.table, sql, build.columns, build.reads, build.keys)
+                )
             since = new.since
             return building.in_words(build, lambda: writer.extend(build.table, sql, since=since))
 
-    def _anew(self, build: BuildTable, sql: str) -> int | None:
+    def _anew(
+        self, table: str, sql: str, columns: Sequence[Column], reads: Sequence[str], keys: Sequence[str]
+    ) -> int | None:
         """Compute all rows of a table; return how many, or None where they are those that there were."""
-        if self._asked.full or build.table in self._lost:
-            return self.run.writer.build(build.table, sql, build.columns, build.reads, build.keys)
-        return self.run.writer.replace(build.table, sql, build.reads)
+        known = table in self._lost or all(
+            digests.is_known(each.digest) for each in self._snapshot.tables[table].pieces
+        )
+        if table in self._lost or (self._asked.full and not known):
+            return self.run.writer.build(table, sql, columns, reads, keys)
+        return self.run.writer.replace(table, sql, reads)
 
     # Over other features
 
@@ -362,10 +369,13 @@ class _Work:
         whole = self._asked.full or lost or None in since or not selects.only_times_of_its_own(features, versions)
         if whole or not features[0].timed:
             sql = selects.derived_table(features, versions)
-            rows = building.in_words(group, lambda: writer.build(name, sql, build.columns, reads, build.keys))
+            why = "asked for" if self._asked.full else "its inputs have changed"
+            why = "it was lost from the store" if lost else why
+            rows = building.in_words(group, lambda: self._anew(name, sql, build.columns, reads, build.keys))
+            if rows is None:
+                return self._report(name, New("nothing new", f"{why}, and no row is other"))
             self._check(name)
-            why = "it was lost from the store" if lost else "its inputs have changed"
-            return self._report(name, New("rebuilt", "asked for" if self._asked.full else why), rows)
+            return self._report(name, New("rebuilt", why), rows)
         first = min(each for each in since if each is not None)
         time = f"{features[0].clock} '{first}'"
         sql = selects.derived_table(features, versions, since=time)

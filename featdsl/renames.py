@@ -14,7 +14,9 @@ from featdsl.definitions import (
     Input,
     Member,
     ModelDefinition,
+    Role,
     SetDefinition,
+    revised,
 )
 from featdsl.diff import Change
 from featdsl.plan import Notice
@@ -47,7 +49,7 @@ def follow(snapshot: Snapshot, catalog: Catalog, project: str) -> Snapshot:
     """Return what is applied, with what the catalogue has renamed under its new names, as if it had always had them.
 
     A feature's values stay in the column that they were stored in. What other projects refer to by old names is there
-    under these as well.
+    under these as well, with its present name as `successor`.
     """
     names = _renamed(snapshot.catalog, catalog, project)
     if not (names.groups or names.features or names.sets):
@@ -57,7 +59,54 @@ def follow(snapshot: Snapshot, catalog: Catalog, project: str) -> Snapshot:
     versions = {(each.address, each.fingerprint): each for each in own if isinstance(each, FeatureDefinition)}
     groups = [each for each in moved if isinstance(each, GroupDefinition)]
     current = [versions[member.feature, member.fingerprint] for group in groups for member in group.members]
-    return replace(snapshot, catalog=Catalog.of([*moved, *current]), versions={**snapshot.versions, **versions})
+    succeeded = {key: _succeeded(each, names) for key, each in snapshot.versions.items() if each.project == project}
+    old = {key: each for key, each in succeeded.items() if each is not snapshot.versions[key]}
+    return replace(snapshot, catalog=Catalog.of([*moved, *current]), versions={**snapshot.versions, **versions, **old})
+
+
+def _succeeded(feature: FeatureDefinition, names: _Names) -> FeatureDefinition:
+    """Return a version of a feature under the name that it had, which tells the one that the feature has now."""
+    now = names.feature(feature.successor or feature.address)
+    return feature if now == feature.address else replace(feature, successor=now)
+
+
+def by_present_names(catalog: Catalog, versions: Versions) -> tuple[Catalog, Versions]:
+    """Return what other projects have, with features that were renamed since under their present names, and their versions.
+
+    They go on to read the old name; but who is affected and what is pinned goes by what a feature is.
+    """
+    present = {key: each.successor for key, each in versions.items() if each.successor}
+    if not present:
+        return catalog, versions
+    features = {name: _with_present(each, present) for name, each in catalog.features.items()}
+    sets = {name: replace(each, members=_present_members(each, present)) for name, each in catalog.sets.items()}
+    known = {(name, key[1]): versions[key] for key, name in present.items()}
+    return replace(catalog, features=features, sets=sets), {**known, **versions}
+
+
+def _present_members(feature_set: SetDefinition, present: Mapping[tuple[str, str], str]) -> tuple[Member, ...]:
+    return tuple(
+        replace(each, feature=present.get((each.feature, each.fingerprint), each.feature))
+        for each in feature_set.members
+    )
+
+
+def _with_present(feature: FeatureDefinition, present: Mapping[tuple[str, str], str]) -> FeatureDefinition:
+    if not any(key in present for key in feature.upstream):
+        return feature
+
+    def role(one: Role) -> Role:
+        return replace(one, feature=present.get((one.feature, one.fingerprint), one.feature))
+
+    inputs = tuple(
+        replace(
+            item,
+            feature=present.get((item.feature, item.fingerprint), item.feature),
+            keys=tuple(role(one) if one.feature else one for one in item.keys),
+        )
+        for item in feature.inputs
+    )
+    return revised(feature, inputs=inputs)
 
 
 def _other_than_features(snapshot: Snapshot) -> Iterator[Definition]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from featdsl.definitions import Catalog, FeatureDefinition, Member, ModelDefinition, SetDefinition
-from featdsl.diff import Change, MemberChange, Reason, member_text, version_reasons
-from featdsl.errors import FeatureNotFoundError, Problem
+from featdsl.diff import SIGNS, Change, MemberChange, Reason, member_text, version_reasons
+from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
 from featdsl.names import did_you_mean
 from featdsl.snapshot import Snapshot
 
@@ -80,6 +80,38 @@ def _set(snapshot: Snapshot, name: str) -> SetDefinition:
         mend = did_you_mean(name, snapshot.catalog.sets) or "See which there are: featdsl list --kind set"
         raise FeatureNotFoundError(Problem("Unknown set version", f'No set version "{name}" is applied.', mend=mend))
     return found
+
+
+def refuse_other(snapshot: Snapshot, target: Catalog) -> None:
+    """Refuse to make a set version anew that was applied and dropped, with other features or other definitions of them.
+
+    A version means one thing for as long as the registry knows what it was. Raises DeclarationError.
+    """
+    problems = []
+    for name, new in target.sets.items():
+        old = snapshot.past_sets.get(name) if name not in snapshot.catalog.sets else None
+        if old is None or _meaning(old) == _meaning(new):
+            continue
+        versions = {
+            **snapshot.versions,
+            **{(each.address, each.fingerprint): each for each in target.features.values()},
+        }
+        edits = [f"{SIGNS[each.how]} {each.feature}" for each in compare(old, new, versions)]
+        version = 1 + max(
+            each.version for each in [*target.sets.values(), *snapshot.past_sets.values()] if each.name == new.name
+        )
+        what = f"{name} was applied before, and dropped, with other features; a version never changes.\n" + "\n".join(
+            edits
+        )
+        mend = f"Declare it as the next version: version={version}"
+        problems.append(Problem("Dropped set version made anew", what, new.origin, mend))
+    if problems:
+        raise DeclarationError(problems)
+
+
+def _meaning(feature_set: SetDefinition) -> dict[str, tuple[str, tuple[tuple[str, str], ...]]]:
+    """Return what a model is given under each column: a definition, and by which keys; names may have changed."""
+    return {each.column: (each.fingerprint, each.keys) for each in feature_set.members}
 
 
 def explained(

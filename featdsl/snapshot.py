@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from featdsl.definitions import Catalog, Column, Definition, FeatureDefinition
+from featdsl.definitions import Catalog, Column, Definition, FeatureDefinition, SetDefinition
 from featdsl.rules import Kind, Severity, told
 
 PROD = "prod"
@@ -219,7 +219,8 @@ class Snapshot:
 
     `catalog` holds the current definitions; `versions` also the older ones that a set version still pins, by
     address and fingerprint. `views` are the published ones with their SQL. An environment that `is_new` is prod as
-    it would be copied. `stored_as` is the number under which a store that keeps snapshots has this state.
+    it would be copied. `past_sets` are the set versions that were dropped, which only a plan that makes one looks at.
+    `stored_as` is the number under which a store that keeps snapshots has this state.
     """
 
     head: Head = NOTHING
@@ -229,6 +230,7 @@ class Snapshot:
     views: Mapping[str, str] = field(default_factory=dict)
     environment: str = PROD
     is_new: bool = False
+    past_sets: Mapping[str, SetDefinition] = field(default_factory=dict)
     stored_as: int | None = None
 
     @property

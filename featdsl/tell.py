@@ -109,7 +109,7 @@ def outdated(found: Sequence[Outdated]) -> str:
         owner = f" ({each.owner})" if each.owner else ""
         lines += [f"{each.kind} {each.name}{owner} is outdated", f"  trained on {each.features}, where by now:"]
         for moved in each.moved:
-            since = f" from {moved.after} on" if moved.code == "rows" else ""
+            since = f" from {moved.after} on" if moved.code in {"rows", "added"} and moved.after else ""
             lines.append(f"  {moved.feature} {_MOVED[moved.code]}{since}{_by(moved)}")
             if moved.code == "definition":
                 lines += [f"      - {line}" for line in moved.before.splitlines()]
@@ -117,7 +117,14 @@ def outdated(found: Sequence[Outdated]) -> str:
     return "\n".join(lines or ["Every model is trained on what its features are now."]) + "\n"
 
 
-_MOVED = {"definition": "has another definition", "data": "was built anew", "rows": "has other rows", "gone": "is gone"}
+_MOVED = {
+    "definition": "has another definition",
+    "data": "was built anew",
+    "rows": "has other rows",
+    "added": "has more rows",
+    "gone": "is gone",
+    "list": "is listed otherwise by the set version of that name",
+}
 
 
 def _by(moved: Moved) -> str:

@@ -23,7 +23,7 @@ from featdsl.cli import main
 from featdsl.project import load
 from featdsl.snapshot import Snapshot
 from featdsl.stores import open_store
-from tests.conftest import ACCOUNTS, BANK, Workspace
+from tests.conftest import ACCOUNTS, Workspace
 
 Edit = Callable[[str, str, str], None]
 
@@ -268,7 +268,8 @@ def test_a_plan_for_an_earlier_state_is_refused(applied: Workspace, edit: Edit) 
     edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income * 2"')
     featdsl(applied, "plan", "--out", str(applied.root / "plan.json"))
     edit("features/accounts/__init__.py", "Age in whole years.", "Age in full years.")
-    featdsl(applied, "refresh", "--full")  # which makes a state, and no plan stale
+    applied.parquet("data/accounts.parquet", ACCOUNTS.replace("range(20)", "range(24)"))
+    featdsl(applied, "refresh")  # which makes a state, and no plan stale
     featdsl(applied, "apply", "--yes")
     before = contents(applied.root / ".featdsl")
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from featdsl import FeatureStore, locks
+from tests.conftest import ACCOUNTS as ROWS
 from tests.conftest import Workspace
 from tests.test_apply import featdsl
 from tests.test_refresh import day, growing
@@ -237,6 +238,72 @@ def test_rows_that_a_refresh_has_replaced_are_told(growing: Workspace) -> None:
     )
 
 
+def test_a_model_without_a_lock_knows_the_data_that_it_was_applied_with(growing: Workspace) -> None:
+    """Rows that were replaced since outdate it, rows that were added where asked for; moving it begins anew."""
+    assert outdated(growing, code=0) == []
+    day(growing, 1)
+    featdsl(growing, "refresh")
+    assert outdated(growing, code=0) == []
+    (found,) = json.loads(featdsl(growing, "outdated", "--data", "--format", "json", code=2))
+    assert (found["kind"], found["name"]) == ("model", "loan_default")
+    assert [(each["feature"], each["code"], each["state"]) for each in found["moved"]] == [
+        ("user_profile.age", "added", 2),
+        ("user_profile.income", "added", 2),
+    ]
+    said = featdsl(growing, "outdated", "--data", code=2)
+    assert "user_profile.income has more rows from 2026-01-02 00:00:00 on since state 2, by" in said
+
+    day(growing, 1, income="5.0::DOUBLE")
+    featdsl(growing, "refresh", "--from", "2026-01-02")
+    (found,) = outdated(growing)
+    assert [(each["feature"], each["code"], each["state"]) for each in found["moved"]] == [
+        ("user_profile.age", "rows", 3),
+        ("user_profile.income", "rows", 3),
+    ]
+
+    path = growing.root / LENDING
+    moved = path.read_text().replace("features=credit_risk_v1)", "features=credit_risk_v2)")
+    path.write_text(moved)
+    growing.apply()
+    assert outdated(growing, code=0) == []
+    path.write_text(moved + "# a comment, and a description:\n")
+    path.write_text(moved.replace('Model("loan_default",', 'Model("loan_default", description="Risk.",'))
+    day(growing, 1, income="6.0::DOUBLE")
+    featdsl(growing, "refresh", "--from", "2026-01-02")
+    growing.apply()
+    (found,) = outdated(growing)
+    assert {each["feature"] for each in found["moved"]} == {
+        "user_profile.age", "user_profile.income", "affordability.monthly",
+    }  # fmt: skip
+
+
+def test_a_lock_counts_rows_that_were_added_where_asked_for(growing: Workspace) -> None:
+    """Of a derived feature too, whose own rows are in the tables of its inputs."""
+    lock = kept(growing, ["monthly"])
+    day(growing, 1)
+    featdsl(growing, "refresh")
+    assert outdated(growing, lock, code=0) == []
+    (found,) = json.loads(featdsl(growing, "outdated", str(lock), "--data", "--format", "json", code=2))
+    assert [(each["feature"], each["code"]) for each in found["moved"]] == [("affordability.monthly", "added")]
+
+
+@pytest.mark.parametrize("rows", ["as they are", "others"])
+def test_computing_all_anew_outdates_where_rows_differ(growing: Workspace, rows: str) -> None:
+    """`refresh --full` over the same rows publishes nothing, and outdates nobody."""
+    lock = kept(growing, ["income", "monthly"])
+    before = growing.run("history", "--format", "json").stdout
+    if rows == "others":
+        day(growing, 0, income="7.0::DOUBLE")
+    said = featdsl(growing, "refresh", "--full")
+    if rows == "others":
+        assert {each["code"] for found in outdated(growing, lock) for each in found["moved"]} == {"rows"}
+        assert [each["name"] for each in outdated(growing)] == ["loan_default"]
+    else:
+        assert "asked for, and no row is other" in " ".join(said.split()), said
+        assert outdated(growing, lock, code=0) == outdated(growing, code=0) == []
+        assert growing.run("history", "--format", "json").stdout == before
+
+
 def test_a_working_tree_that_is_not_committed_is_marked(bank: Workspace, edit: Edit) -> None:
     """In the history and for models; what apply itself writes is no change of it."""
 
@@ -255,6 +322,6 @@ def test_a_working_tree_that_is_not_committed_is_marked(bank: Workspace, edit: E
     assert f" {head}+dirty " in bank.run("history").stdout.splitlines()[1]
     assert f"commit {head}+dirty" in bank.run("outdated").stdout
     git("commit", "-qam", "Raise every income")
-    bank.write({"features/risk.py": ""})
-    bank.run("refresh", "--full")
+    bank.write({"features/risk.py": ""}).parquet("data/accounts.parquet", ROWS.replace("1000.0", "2000.0"))
+    bank.run("refresh")
     assert f" {git('rev-parse', 'HEAD')[:10]}+dirty " in bank.run("history").stdout.splitlines()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -148,3 +149,67 @@ def test_the_version_before_is_the_highest_below(credit: Workspace) -> None:
     found = changes(credit)
     assert (found["set credit@5"]["since"], found["set other@1"]["since"]) == ("credit@2", "")
     assert [(each["how"], each["column"]) for each in found["set credit@5"]["members"]] == [("removed", "debt")]
+
+
+def test_a_dropped_version_is_not_made_anew_with_another_list(credit: Workspace) -> None:
+    """What a version was is remembered: the same list brings it back, another one, or another definition, is refused."""
+    credit.apply()
+    dropped = PROJECT.format(**{**NEXT, "more": "", "model": "credit_v1"})
+    credit.write({"features/__init__.py": dropped})
+    credit.apply()
+    other = SECOND.replace("Profile.debt, ", "")
+    credit.write({"features/__init__.py": PROJECT.format(**{**NEXT, "more": other, "model": "credit_v1"})})
+    refused = credit.run("plan")
+    assert refused.returncode == 1, refused.stdout
+    assert "credit@2 was applied before, and dropped, with other features; a version never changes." in refused.stderr
+    assert "- profile.debt" in refused.stderr
+    assert "Declare it as the next version: version=3" in refused.stderr
+    credit.write(
+        {
+            "features/__init__.py": PROJECT.format(
+                **{**NEXT, "more": other.replace("version=2", "version=3"), "model": "credit_v1"}
+            )
+        }
+    )
+    assert credit.run("plan").returncode == 0
+
+    credit.write({"features/__init__.py": PROJECT.format(**{**NEXT, "age": "age / 3", "model": "credit_v1"})})
+    refused = credit.run("plan")
+    assert (refused.returncode, "~ profile.age" in refused.stderr) == (1, True), refused.stdout + refused.stderr
+
+    credit.write({"features/__init__.py": PROJECT.format(**{**NEXT, "model": "credit_v1"})})
+    credit.apply()
+    assert credit.run("plan", "--check").returncode == 0
+
+
+def test_a_lock_notices_that_its_version_means_something_else(credit: Workspace) -> None:
+    """Where what was dropped is forgotten, a version may be made anew; locks of the one before tell so."""
+    credit.apply()
+    lock = credit.root / "lock.json"
+    spine = "SELECT 1::BIGINT AS user_id, 1::BIGINT AS office"
+    lock.write_text(json.dumps(credit.store.training_set("credit@2", spine).lock))
+    assert credit.run("outdated", str(lock)).returncode == 0
+    credit.write(
+        {"features/__init__.py": PROJECT.format(**{**NEXT, "more": "", "model": "credit_v1", "age": "age / 5"})}
+    )
+    credit.apply()
+    time.sleep(2)
+    done = credit.run("gc", "--keep", "1 second", "--yes")
+    assert done.returncode == 0, done.stderr
+    other = SECOND.replace("Profile.debt, ", "Profile.name, ")
+    credit.write(
+        {"features/__init__.py": PROJECT.format(**{**NEXT, "more": other, "model": "credit_v1", "age": "age / 5"})}
+    )
+    credit.apply()
+    found = json.loads(credit.run("outdated", str(lock), "--format", "json").stdout)
+    moved = [
+        (each["column"], each["code"], each["before"], each["after"])
+        for each in found[0]["moved"]
+        if each["code"] == "list"
+    ]
+    assert moved == [("debt", "list", "profile.debt", ""), ("name", "list", "", "profile.name")]
+    said = credit.run("outdated", str(lock))
+    assert (said.returncode, "profile.debt is listed otherwise by the set version of that name" in said.stdout) == (
+        2,
+        True,
+    )

@@ -19,7 +19,7 @@ from featdsl.definitions import (
     SourceDefinition,
     address,
 )
-from featdsl.diff import Action, Change, MemberChange, Reason
+from featdsl.diff import SIGNS, Action, Change, MemberChange, Reason
 from featdsl.plan import BuildTable, CheckRows, DropView, Estimate, Kept, OpenSource, Plan, PutView, Record
 from featdsl.render.sizes import rows, size, together
 from featdsl.snapshot import PROD
@@ -101,13 +101,9 @@ def reason_line(reason: Reason) -> str:
     return f"{reason.code}: {f'+ {reason.after}' if reason.after else f'- {reason.before}'}"
 
 
-_SIGNS = {"added": "+", "removed": "-", "redefined": "~"}
-"""How a member of a set version that differs from an earlier version is marked."""
-
-
 def members_line(since: str, members: Sequence[MemberChange]) -> str:
     """Return how many features of a set version are other than in an earlier one."""
-    counts = [(how, sum(each.how == how for each in members)) for how in _SIGNS]
+    counts = [(how, sum(each.how == how for each in members)) for how in SIGNS]
     said = ", ".join(f"{count} {how}" for how, count in counts if count)
     return f"compared with {since}: {said or 'the same features'}"
 
@@ -122,7 +118,7 @@ def members_shown(plan: Plan, change: Change) -> Sequence[MemberChange]:
 def member_line(member: MemberChange) -> str:
     """Return a feature that differs between two set versions, with its address where that says more."""
     address = "" if member.feature.rpartition(".")[2] == member.column and member.how == "removed" else member.feature
-    return f"{_SIGNS[member.how]} {member.column}{f'  {address}' if address else ''}"
+    return f"{SIGNS[member.how]} {member.column}{f'  {address}' if address else ''}"
 
 
 def some(names: Sequence[str], most: int) -> str:

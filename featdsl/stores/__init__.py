@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from featdsl.definitions import Column, Definition
+from featdsl.definitions import Column, Definition, SetDefinition
 from featdsl.snapshot import (
     PROD,
     CheckResult,
@@ -58,6 +58,9 @@ class Store(Protocol):
 
     def history(self) -> list[HistoryEntry]:
         """Return every apply, the newest first."""
+
+    def past_sets(self, environment: str = PROD) -> dict[str, SetDefinition]:
+        """Return the set versions of an environment that were dropped, by address, as long as history is kept."""
 
     def checks(self, environment: str = PROD) -> list[CheckResult]:
         """Return what checks found in an environment, as long as history is kept, the newest first."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from featdsl import engine, urls
 from featdsl.address import Place
+from featdsl.definitions import SetDefinition
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import literal, quote
 from featdsl.snapshot import (
@@ -159,6 +160,11 @@ class DuckLakeStore:
         """Return the tables of the features that any environment has now or had after a state."""
         with self._registry() as (registry, _):
             return registry.tables_since(serial) if registry else set()
+
+    def past_sets(self, environment: str = PROD) -> dict[str, SetDefinition]:
+        """Return the set versions of an environment that were dropped, by address, as long as history is kept."""
+        with self._registry() as (registry, _):
+            return registry.past_sets(environment) if registry else {}
 
     def checks(self, environment: str = PROD) -> list[CheckResult]:
         """Return what checks found in an environment, as long as history is kept, the newest first.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from featdsl import engine
 from featdsl.attach import attach_once
+from featdsl.definitions import SetDefinition
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.memory import Memory
 from featdsl.names import literal, quote
@@ -124,6 +125,13 @@ class EmbeddedStore:
             return []
         with self._catalogue() as connection:
             return Registry(connection).history()
+
+    def past_sets(self, environment: str = PROD) -> dict[str, SetDefinition]:
+        """Return the set versions of an environment that were dropped, by address, as long as history is kept."""
+        if self._is_new():
+            return {}
+        with self._catalogue() as connection:
+            return Registry(connection).past_sets(environment)
 
     def checks(self, environment: str = PROD) -> list[CheckResult]:
         """Return what checks found in an environment, as long as history is kept, the newest first."""

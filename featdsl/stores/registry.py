@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from featdsl.definitions import all_from_json
+from featdsl.definitions import SetDefinition, all_from_json
 from featdsl.errors import Problem, StoreError
 from featdsl.snapshot import (
     PROD,
@@ -133,6 +133,16 @@ class Registry:
         """Return every apply, the newest first."""
         rows = self._connection.execute("SELECT body FROM registry.history ORDER BY serial DESC").fetchall()
         return [_adapter(HistoryEntry).validate_json(body) for (body,) in rows]
+
+    def past_sets(self, environment: str) -> dict[str, SetDefinition]:
+        """Return the set versions of an environment that are there no more, as they were last, as long as that is kept."""
+        rows = self._connection.execute(
+            "SELECT arg_max(body, until) FROM registry.documents WHERE environment = ? AND kind = 'set' "
+            "GROUP BY address HAVING bool_and(until IS NOT NULL) ORDER BY address",
+            [environment],
+        ).fetchall()
+        found = all_from_json(body for (body,) in rows)
+        return {each.address: each for each in found if isinstance(each, SetDefinition)}
 
     def checks(self, environment: str) -> list[CheckResult]:
         """Return the results of checks in an environment that are kept, the newest first."""
