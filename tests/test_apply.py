@@ -23,7 +23,7 @@ from featdsl.cli import main
 from featdsl.project import load
 from featdsl.snapshot import Snapshot
 from featdsl.stores import open_store
-from tests.conftest import ACCOUNTS, Workspace
+from tests.conftest import ACCOUNTS, BANK, Workspace
 
 Edit = Callable[[str, str, str], None]
 
