@@ -15,7 +15,8 @@ demo: .venv/ready
 test: .venv/ready
 	sh .ci/check
 
-# Kills, full disks, hash seeds, type checkers, the README's commands, every property on its full budget, and the team's store.
+# What takes long: several projects, environments, previews, resuming, kills, full disks, hash seeds, type checkers, the
+# commands of the README, every property on its full budget, and the store of a team.
 test-slow: .venv/ready
 	FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "slow or property"
 	$(MAKE) --no-print-directory test-team

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 TEAM = "features/accounts/__init__.py"
 Edit = Callable[[str, str, str], None]
 POLICY = '[project]\nname = "bank"\n\n[policy]\napprovals = "affected-teams"\n'

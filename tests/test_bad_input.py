@@ -972,6 +972,7 @@ LOST = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("plan",), ("apply", "--yes"), ("doctor", "--fix"), ("list",)], ids=" ".join)
 @pytest.mark.parametrize("how", ["garbage", "cut", "gone"])
 def test_a_store_whose_catalogue_is_lost_says_what_is_lost(

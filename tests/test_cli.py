@@ -143,6 +143,7 @@ COMMANDS_OF_JSON = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_users_code_prints_is_no_result(workspace: Workspace) -> None:
     """It goes to standard error, by whatever way, from modules, sources and features, whatever the command prints."""
     workspace.write({"featproject.toml": '[project]\nname = "odd"\n', "features/__init__.py": PRINTING})

@@ -18,6 +18,8 @@ from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.test_refresh import PHASES, Story, listed
 
+pytestmark = pytest.mark.slow
+
 FEATURES = """
 from featdsl import Entity, Feature, FeatureGroup, Source
 

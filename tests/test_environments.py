@@ -16,6 +16,8 @@ from tests.conftest import Workspace
 from tests.test_apply import contents, featdsl, registry
 from tests.test_renames import RENAMES
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[str, str, str], None]
 ACCOUNTS = "features/accounts/__init__.py"
 LENDING = "features/lending/__init__.py"

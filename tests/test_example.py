@@ -21,6 +21,8 @@ import pytest
 
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 SPINE = """

@@ -18,6 +18,8 @@ from featdsl.snapshot import Drift, Snapshot
 from featdsl.stores import open_store
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[str, str, str], None]
 TEAM = "features/accounts/__init__.py"
 SECRETS = {"WAREHOUSE_PASSWORD": "hunter2-in-the-environment"}

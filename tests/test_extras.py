@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 SPINE = "\"SELECT 1 AS user_id, TIMESTAMP '2026-02-01' AS ts\""
 READ = f'FeatureStore({{root!r}}).training_set(["age"], {SPINE}, timestamp="ts")'
 WITHOUT = [

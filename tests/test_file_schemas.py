@@ -21,6 +21,8 @@ from featdsl.lossless import fits, joined, widens
 from tests.budgets import examples
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 SNIFFED = 20_480
 """So many rows DuckDB looks at to tell the types of a text file."""
 PROJECT = """

@@ -19,6 +19,8 @@ from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.test_pull import Company, applied, company, edit, featdsl
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["applied", "company"]
 
 OWNER, LENDING = "features/accounts/__init__.py", "features/lending/__init__.py"

@@ -24,6 +24,8 @@ from featdsl.memory import Memory
 from featdsl.project import load
 from tests.conftest import ACCOUNTS, BANK, Workspace
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[str, str, str], None]
 LOADED = """
 import sys

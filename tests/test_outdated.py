@@ -17,6 +17,8 @@ from tests.test_apply import featdsl
 from tests.test_refresh import day, growing
 from tests.test_renames import rename_feature, rename_group
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["growing"]
 
 Edit = Callable[[str, str, str], None]

@@ -19,6 +19,8 @@ from featdsl.shifts import NotCompared, Shift
 from featdsl.stores import open_store
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS = "features/accounts/__init__.py"
 LENDING = "features/lending/__init__.py"
 Edit = Callable[[str, str, str], None]

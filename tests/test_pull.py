@@ -24,6 +24,8 @@ from featdsl.snapshot import Snapshot
 from featdsl.stores import open_store
 from tests.conftest import ACCOUNTS, BANK, Workspace
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 MODULE = "features/shared/accounts.py"
 

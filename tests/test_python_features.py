@@ -607,6 +607,7 @@ TYPES: list[tuple[Any, str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [identity, forgotten])
 @pytest.mark.parametrize(("dtype", "value", "expected"), TYPES)
 def test_values_of_every_type_come_through(

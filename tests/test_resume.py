@@ -21,6 +21,8 @@ from featdsl.cli import main
 from featdsl.events import Event, Published, StepFinished
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 FEATURES = '''
 import time
 from pathlib import Path

@@ -17,6 +17,8 @@ from featdsl import sql
 from tests.budgets import FULL
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 ROWS = """
     SELECT i % 2 AS id, TIMESTAMP '2026-01-01' + to_hours(i::INT) AS ts, i::DOUBLE AS amount, i AS n,
            '{"n": 1, "N": 100, "u.n": 7, "u": {"n": 1000}}'::JSON AS j, {'a': i, 'B': 2 * i} AS s

@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 def in_terminal(workspace: Workspace, *arguments: str, typed: str = "") -> tuple[int, str]:
     """Run featdsl in a terminal of 80 columns, type into it, and return its exit code and what it showed."""

@@ -366,6 +366,7 @@ def called(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, duck
     return applied(tmp_path_factory.mktemp("called"), declare), plain, calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(name for name, call in CALLS.items() if call))
 @pytest.mark.parametrize("way", WAYS)
 def test_each_aggregate_is_that_of_a_subquery_for_each_row(
