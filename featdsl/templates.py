@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import PurePosixPath
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-BUILT_IN = frozenset({"var", "ref", "range", "dict", "lipsum", "cycler", "joiner", "namespace", "caller", "loop"})
+BUILT_IN = frozenset({"var", "ref", "range", "dict", "cycler", "joiner", "namespace", "caller", "loop"})
 """What every template may call; no macro may take such a name."""
 
 MARKS = ("{{", "{%", "{#")
@@ -60,11 +60,14 @@ def render(
     """
     if not is_template(text):
         return text
+    from featdsl import sandbox
+
     known = {**sources, **_lookups(variables, sources)}
     files = {file.name for file in macros}
     try:
-        names = {**known, **_loaded(macros, known)}
-        return environment().from_string(text).render(names)
+        with sandbox.bounded():
+            names = {**known, **_loaded(macros, known)}
+            return _whole(environment().from_string(text).generate(names))
     except TemplateProblem as problem:
         raise TemplateProblem(str(problem), problem.mend, _place(problem, files)) from None
     except Exception as error:  # noqa: BLE001 - a template may divide by zero, or call itself without end
@@ -82,12 +85,25 @@ def source_names(names: Mapping[str, object]) -> dict[str, str]:
     return {name: f"source.{quote(name)}" for name in names}
 
 
+def _whole(parts: Iterable[str]) -> str:
+    """Return the text of a template, as long as it is none too long."""
+    from featdsl import sandbox
+
+    found, length = [], 0
+    for part in parts:
+        found.append(part)
+        length += len(part)
+        if length > sandbox.CHARACTERS:
+            raise sandbox.TooMuchError(f"it makes a text of more than {sandbox.CHARACTERS:,} characters")
+    return "".join(found)
+
+
 @cache
 def environment() -> Environment:
-    """Return Jinja as templates use it: a name that is not there is an error, not nothing."""
-    from jinja2 import Environment, StrictUndefined
+    """Return Jinja as templates use it."""
+    from featdsl import sandbox
 
-    return Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - SQL is no HTML
+    return sandbox.Sandbox()
 
 
 @lru_cache(maxsize=1_000)

@@ -35,6 +35,7 @@ LAYERS = {
         "rules",
         "resources",
         "siblings",
+        "sandbox",
         "sqlmistakes",
         "stopping",
         "typed",
