@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
+from featdsl import checkedtext
 from featdsl.durations import Length
 from featdsl.errors import Origin
 from featdsl.instants import Clock
@@ -28,8 +29,8 @@ SourceFormat = Literal["parquet", "csv", "json", "iceberg", "delta", "table", "s
 class Column:
     """A column and its DuckDB type."""
 
-    name: str
-    dtype: str
+    name: checkedtext.AnyColumn
+    dtype: checkedtext.DType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,8 @@ class EntityDefinition:
     """What features describe, with its key columns in the order of declaration."""
 
     kind: Literal["entity"] = "entity"
-    name: str
-    project: str
+    name: checkedtext.Name
+    project: checkedtext.Name
     owner: str
     description: str
     keys: tuple[Column, ...]
@@ -74,8 +75,8 @@ class SourceDefinition:
     """
 
     kind: Literal["source"] = "source"
-    name: str
-    project: str
+    name: checkedtext.Name
+    project: checkedtext.Name
     owner: str
     description: str
     format: SourceFormat
@@ -172,8 +173,8 @@ class Input:
     `keys` tells of the keys of its entity that are not the group's key columns of the same name.
     """
 
-    column: str
-    feature: str
+    column: checkedtext.Column
+    feature: checkedtext.Address
     fingerprint: str
     keys: tuple[Role, ...] = ()
 
@@ -252,13 +253,13 @@ class FeatureDefinition:
     """
 
     kind: Literal["feature"] = "feature"
-    name: str
-    group: str
-    project: str
+    name: checkedtext.Name
+    group: checkedtext.Name
+    project: checkedtext.Name
     owner: str
     description: str
     tags: tuple[str, ...]
-    dtype: str
+    dtype: checkedtext.DType
     sql: str
     expect: tuple[Expectation, ...]
     whole: tuple[WholeRule, ...] = ()
@@ -283,7 +284,7 @@ class FeatureDefinition:
     adhoc: bool = False
     protect: bool = False
     deprecated: Deprecation | None = None
-    renamed_from: str = ""
+    renamed_from: checkedtext.Former = ""
     successor: str = ""
     bare: Bare = "all"
     fingerprint: str
@@ -353,8 +354,8 @@ class Member:
     `*`, by the name of its family of windows, or by itself, which is nothing; None where a registry of before lacks it.
     """
 
-    column: str
-    feature: str
+    column: checkedtext.Column
+    feature: checkedtext.Address
     fingerprint: str
     keys: tuple[tuple[str, str], ...] = ()
     renamed: bool = False
@@ -373,8 +374,8 @@ class GroupDefinition:
     """
 
     kind: Literal["group"] = "group"
-    name: str
-    project: str
+    name: checkedtext.Name
+    project: checkedtext.Name
     owner: str
     description: str
     tags: tuple[str, ...]
@@ -386,7 +387,7 @@ class GroupDefinition:
     access: Access = "public"
     protect: bool = False
     deprecated: Deprecation | None = None
-    renamed_from: str = ""
+    renamed_from: checkedtext.Former = ""
     rules: tuple[GroupRule, ...] = ()
     moments: Moments = "every change"
     members: tuple[Member, ...]
@@ -398,14 +399,14 @@ class SetDefinition:
     """One version of a set, with the fingerprint of each feature that it was applied with."""
 
     kind: Literal["set"] = "set"
-    name: str
+    name: checkedtext.Name
     version: int
-    project: str
+    project: checkedtext.Name
     owner: str
     description: str
     protect: bool = False
     deprecated: Deprecation | None = None
-    renamed_from: str = ""
+    renamed_from: checkedtext.Former = ""
     members: tuple[Member, ...]
     origin: Origin
 
@@ -425,8 +426,8 @@ class ModelDefinition:
     """A consumer of one version of a set."""
 
     kind: Literal["model"] = "model"
-    name: str
-    project: str
+    name: checkedtext.Name
+    project: checkedtext.Name
     owner: str
     description: str
     features: str
@@ -441,8 +442,8 @@ class PolicyDefinition:
     """
 
     kind: Literal["policy"] = "policy"
-    name: str
-    project: str
+    name: checkedtext.Name
+    project: checkedtext.Name
     owner: str
     description: str = ""
     approvals: Policy

@@ -111,6 +111,17 @@ class Shape:
 
 
 @lru_cache(maxsize=10_000)
+def is_type(text: str) -> bool:
+    """Return whether a text can be nothing but a type in SQL: names, numbers and quoted texts in balanced brackets."""
+    depth = 0
+    for piece in _TOKEN.findall(text):
+        depth += (piece in "([") - (piece in ")]")
+        if depth < 0 or not (len(piece) > 1 or piece.isalnum() or piece in "_ ,()[]"):
+            return False
+    return depth == 0 and bool(text.strip())
+
+
+@lru_cache(maxsize=10_000)
 def parse(text: str) -> Shape:
     """Return a DuckDB type's text taken apart; what it does not know stays as it is written."""
     text = text.strip()

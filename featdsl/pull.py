@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from featdsl.definitions import Catalog, Deprecation, FeatureDefinition, GroupDefinition, Member, SetDefinition
 from featdsl.dtypes import parse
-from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem
+from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem, StoreError
 from featdsl.names import did_you_mean, snake_case
 from featdsl.project import Project
 from featdsl.snapshot import Snapshot
@@ -57,7 +58,59 @@ def pull(snapshot: Snapshot, theirs: str, project: Project) -> Module:
         raise FeatureNotFoundError(Problem("Nothing shared", what, mend="Ask its team to make a group public."))
     name = f"{theirs}_" if keyword.iskeyword(theirs) else theirs
     path = (project.features / FOLDER / f"{name}.py").relative_to(project.root).as_posix()
-    return Module(path, "\n".join(_Writer(shared, theirs, snapshot).lines()) + "\n")
+    text = "\n".join(_Writer(shared, theirs, snapshot).lines()) + "\n"
+    _refuse_other_code(text, path)
+    return Module(path, text)
+
+
+def _refuse_other_code(text: str, path: str) -> None:
+    """Refuse a module that is more than declarations: whatever a registry holds, its names never become code.
+
+    Raises StoreError.
+    """
+    try:
+        module = ast.parse(text)
+    except (SyntaxError, ValueError):
+        module = ast.Module([ast.Pass()], [])
+    if not all(map(_is_declaration, module.body)):
+        what = f"{path} would hold more than declarations: something in the registry is not as featdsl writes it."
+        raise StoreError(Problem("Registry cannot be trusted", what, mend="Ask who has edited the store."))
+
+
+def _is_declaration(node: ast.stmt) -> bool:
+    """Return whether a statement is an import of featdsl's, a text, or a name that is given what it declares."""
+    match node:
+        case ast.Import(names=[ast.alias(name="datetime" | "uuid")]) | ast.ImportFrom(module="featdsl"):
+            return True
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case ast.Assign(targets=[ast.Name()], value=ast.Call() as call):
+            return _is_call_of_shared(call)
+        case ast.ClassDef(bases=[ast.Name(id="FeatureGroup")]):
+            return all(map(_is_declaration, node.body)) and all(_is_plain(each.value) for each in node.keywords)
+        case _:
+            return False
+
+
+def _is_call_of_shared(call: ast.Call) -> bool:
+    match call.func:
+        case ast.Attribute(value=ast.Name(id="_shared")):
+            return all(map(_is_plain, [*call.args, *(each.value for each in call.keywords)]))
+        case ast.Attribute(attr="alias"):
+            return all(map(_is_plain, [call.func.value, *call.args, *(each.value for each in call.keywords)]))
+        case _:
+            return False
+
+
+def _is_plain(node: ast.expr | None) -> bool:
+    """Return whether an expression is a text, a number, a name, or made of such by lists, dicts, subscripts and roles."""
+    match node:
+        case ast.Call():
+            return _is_call_of_shared(node)
+        case ast.List() | ast.Tuple() | ast.Dict() | ast.Subscript() | ast.Attribute():
+            return all(_is_plain(each) for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr))
+        case _:
+            return isinstance(node, ast.Constant | ast.Name)
 
 
 def refuse_other_files(text: str, path: str) -> None:

@@ -21,6 +21,7 @@ LAYERS = {
         "datafaults",
         "literals",
         "sourcecode",
+        "checkedtext",
         "dtypes",
         "durations",
         "errors",

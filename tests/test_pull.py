@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from featdsl import pull
 from featdsl.cli import main
 from featdsl.definitions import Catalog, Definition, Deprecation
+from featdsl.errors import StoreError
 from featdsl.project import load
 from featdsl.snapshot import Snapshot
 from featdsl.stores import open_store
@@ -941,3 +942,34 @@ def test_a_missing_module_is_told_by_check(company: Company) -> None:
 
     assert said == f"{MODULE} is missing. Run: featdsl pull accounts\n"
     assert not (company.scoring.root / "features/shared").exists()
+
+
+# What a registry holds is data
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("set", '"name":"credit_risk"', '"name":"x\\nimport os; os.system(0)\\n"'),
+        ("feature", '"name":"income"', '"name":"in come"'),
+        ("feature", '"dtype":"DOUBLE"', '"dtype":"DOUBLE); DROP TABLE t; --"'),
+        ("group", '"project":"accounts"', '"project":"../../../x"'),
+    ],
+)
+def test_an_edited_registry_is_refused(applied: Company, kind: str, old: str, new: str) -> None:
+    """A name or a type that nobody could declare never reaches a path, SQL or code."""
+    with duckdb.connect(str(applied.accounts.root.parent / "store" / "store.duckdb")) as connection:
+        found = connection.execute("SELECT body FROM registry.documents WHERE kind = ?", [kind]).fetchall()
+        assert any(old in body for (body,) in found)
+        connection.execute("UPDATE registry.documents SET body = replace(body, ?, ?) WHERE kind = ?", [old, new, kind])
+    for command in (("pull", "accounts"), ("plan",), ("list",)):
+        said = featdsl(applied.scoring, *command, code=1)
+        assert "The registry of the store holds a definition that featdsl never writes" in said
+
+
+def test_a_module_is_read_back_before_it_is_written(applied: Company) -> None:
+    """Text that would end the module's docstring and become code is refused."""
+    snapshot = applied.snapshot
+    other = replace(snapshot, head=replace(snapshot.head, lineage='x"""\nimport os\nos.getcwd()\n"""'))
+    with pytest.raises(StoreError, match="would hold more than declarations"):
+        pull.pull(other, "accounts", load(applied.scoring.root))

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from featdsl.definitions import SetDefinition, all_from_json
+from featdsl.definitions import Definition, SetDefinition, all_from_json
 from featdsl.errors import Problem, StoreError
+from featdsl.reasons import reason
 from featdsl.snapshot import (
     PROD,
     CheckResult,
@@ -73,6 +74,20 @@ class Edits:
         return bool(self.refreshes or self.dropped or self.forgotten) and not (self.documents or self.views)
 
 
+def _definitions(bodies: Iterable[str]) -> Sequence[Definition]:
+    """Return definitions of a registry. Raises StoreError where one is not as featdsl writes it."""
+    from pydantic import ValidationError
+
+    try:
+        return all_from_json(bodies)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(str(part) for part in detail["loc"])
+        what = f"The registry of the store holds a definition that featdsl never writes: {where}: {reason(detail)}."
+        mend = "Restore the store from a backup; somebody has edited it, or it is damaged."
+        raise StoreError(Problem("Registry cannot be trusted", what, mend=mend)) from None
+
+
 class Registry:
     """The registry in the database that a session uses."""
 
@@ -96,7 +111,7 @@ class Registry:
         )
         found = assemble(
             head,
-            all_from_json(body for (body,) in bodies),
+            _definitions(body for (body,) in bodies),
             _adapter(list[StoredTable]).validate_json(f"[{','.join(body for (body,) in tables)}]"),
             dict(views.fetchall()),
         )
@@ -141,7 +156,7 @@ class Registry:
             "GROUP BY address HAVING bool_and(until IS NOT NULL) ORDER BY address",
             [environment],
         ).fetchall()
-        found = all_from_json(body for (body,) in rows)
+        found = _definitions(body for (body,) in rows)
         return {each.address: each for each in found if isinstance(each, SetDefinition)}
 
     def checks(self, environment: str) -> list[CheckResult]:

@@ -1,0 +1,77 @@
+"""Texts of definitions that are checked wherever these are read from: a registry, an export, a plan.
+
+What is declared is checked where it is declared; but a file can be edited, and a name ends up in a path, in SQL or in code.
+Pydantic is loaded only where something is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from featdsl.dtypes import is_type
+from featdsl.names import is_column, is_name
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+class _Checked:
+    """Marks a text that a function checks, which raises ValueError."""
+
+    def __init__(self, check: Callable[[str], object]) -> None:
+        self._check = check
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, text: str) -> str:
+        self._check(text)
+        return text
+
+
+def _name(text: str) -> None:
+    if not is_name(text):
+        raise ValueError(f"{text!r} is not a name")
+
+
+def _former(text: str) -> None:
+    if text:
+        _name(text)
+
+
+def _address(text: str) -> None:
+    if not all(map(is_name, text.split("."))):
+        raise ValueError(f"{text!r} is not the address of a feature")
+
+
+def _column(text: str) -> None:
+    if not is_column(text):
+        raise ValueError(f"{text!r} is not the name of a column")
+
+
+def _any_column(text: str) -> None:
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"{text!r} is not the name of a column")
+
+
+def _type(text: str) -> None:
+    if not is_type(text):
+        raise ValueError(f"{text!r} is not a type")
+
+
+Name = Annotated[str, _Checked(_name)]
+"""The name of an entity, source, group, feature, set, model or project."""
+Former = Annotated[str, _Checked(_former)]
+"""A name, or nothing."""
+Address = Annotated[str, _Checked(_address)]
+"""A feature's address: `user_profile.age`."""
+Column = Annotated[str, _Checked(_column)]
+"""A column that featdsl itself names: a key of an entity, an input, a member of a set."""
+AnyColumn = Annotated[str, _Checked(_any_column)]
+"""A column of a source, which may have spaces, dots and whatever else files have in theirs."""
+DType = Annotated[str, _Checked(_type)]
+"""A type of DuckDB."""
