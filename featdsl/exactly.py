@@ -15,6 +15,7 @@ from featdsl.lossless import integer_range
 
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
 _TRUTH = {"true": True, "false": False}
+_ISO_DATE = re.compile(r"\s*\d{4}-\d{2}-\d{2}(?!\d)")
 _MICROSECOND = 1000
 """Its nanoseconds."""
 
@@ -187,6 +188,8 @@ _COARSE = {"TIMESTAMP_S": 1_000_000, "TIMESTAMP_MS": 1000, "TIMESTAMP": 1, "TIME
 
 def _parsed(text: str) -> tuple[dt.date, int]:
     """Return the time that a text says, and the nanoseconds beyond its microseconds. Raises Misfit."""
+    if not _ISO_DATE.match(text):
+        raise Misfit
     fraction = re.search(r"\.(\d{6})(\d{1,3})", text)
     nanoseconds = int(f"{fraction[2]:0<3}") if fraction else 0
     whole = text.replace(fraction[0], f".{fraction[1]}") if fraction else text

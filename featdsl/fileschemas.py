@@ -43,6 +43,12 @@ _OF_ALL_FILES = frozenset({
 """Options that say nothing of a single file."""
 _LEFT_ALONE = frozenset({"columns", "auto_detect", "encryption_config", "store_rejects", "ignore_errors"})
 """Options with which files are read as DuckDB reads them."""
+_LARGE = r"\s*[+-]?\d{16,}\s*"
+"""A pattern of integers that a DOUBLE may change."""
+_EXACT = "DECIMAL(38,15)"
+"""The type of a column of such integers and fractions."""
+_OF_DECIMAL = r"\s*[+-]?\d{1,23}(\.\d{0,15})?\s*"
+"""A pattern of numbers that it holds."""
 _KEPT_FOR = 10_000
 """So many files are remembered with what was found in them."""
 
@@ -152,9 +158,33 @@ def rows_of(connection: DuckDBPyConnection, kind: SourceFormat, path: str) -> st
     )  # fmt: skip
     paths = paths_of(connection, source, root)
     if paths and is_looked_at(source, paths):
+        source = _exact(Files(connection, source, root, paths)) if kind != "parquet" else source
         found = look(Files(connection, source, root, paths), None)
         source = replace(source, columns=found.columns, formats=found.formats)
     return select(connection, source, root, root, paths)
+
+
+def _exact(files: Files) -> SourceDefinition:
+    """Return a source over text files with types for the columns in which large integers stand beside fractions.
+
+    A DOUBLE would change those integers: such a column has decimals, or texts where these do not hold all values.
+    """
+    floats = tuple(replace(each, dtype="VARCHAR") for each in look(files, None).columns if each.dtype == "DOUBLE")
+    if not floats:
+        return files.source
+    source = replace(files.source, schema=floats)
+    as_texts = replace(source, columns=look(replace(files, source=source), None).columns)
+    rows = select(files.connection, as_texts, files.root, files.root, files.paths)
+    exact = []
+    for each in floats:
+        asked = (
+            f"bool_or(regexp_full_match({quote(each.name)}, $1)), bool_and(regexp_full_match({quote(each.name)}, $2))"
+        )
+        query = f"SELECT {asked} FROM ({rows})"
+        ((large, decimal),) = files.connection.execute(query, [_LARGE, _OF_DECIMAL]).fetchall()
+        if large:
+            exact.append(replace(each, dtype=_EXACT) if decimal and files.source.format == "csv" else each)
+    return replace(files.source, schema=tuple(exact))
 
 
 def look(files: Files, applied: SourceDefinition | None) -> Found:
@@ -223,8 +253,8 @@ def _plain(dtype: str) -> str:
 
 
 def _read_as(files: Files, found: str, wanted: str) -> str:
-    """Return the type in which a reader gives a column: text stays as it stands in a CSV file."""
-    return wanted if files.source.format == "csv" and wanted == "VARCHAR" else found
+    """Return the type in which a reader gives a column: text stays as it stands in a CSV or JSON file."""
+    return wanted if files.source.format != "parquet" and wanted == "VARCHAR" else found
 
 
 def _relation(files: Files, schema: FileSchema, paths: Sequence[str], *more: str, as_text: Iterable[str] = ()) -> str:
@@ -235,15 +265,13 @@ def _relation(files: Files, schema: FileSchema, paths: Sequence[str], *more: str
         return f"read_parquet({', '.join([f'[{listed}]', *files.said({'union_by_name'}), *more])})"
     texts = {name.lower() for name in as_text}
     wanted = {column.name.lower(): column.dtype for column in files.source.columns}
-    columns = ", ".join(
-        f"{literal(each.name)}: {literal(_in_file(each, wanted, texts, kind))}" for each in schema.columns
-    )
+    columns = ", ".join(f"{literal(each.name)}: {literal(_in_file(each, wanted, texts))}" for each in schema.columns)
     given = [f"[{listed}]", f"columns = {{{columns}}}", *schema.options, *files.said(_OF_READING), *more]
     return f"read_{kind}({', '.join(given)})"
 
 
-def _in_file(column: Column, wanted: Mapping[str, str], texts: set[str], kind: str) -> str:
-    as_text = column.name.lower() in texts or (kind == "csv" and wanted.get(column.name.lower()) == "VARCHAR")
+def _in_file(column: Column, wanted: Mapping[str, str], texts: set[str]) -> str:
+    as_text = column.name.lower() in texts or wanted.get(column.name.lower()) == "VARCHAR"
     return "VARCHAR" if as_text or column.dtype in NULLS else column.dtype
 
 

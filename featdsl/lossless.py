@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from featdsl.dtypes import Shape, family, parse
 
@@ -20,6 +21,8 @@ _INSTANTS = ("DATE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP")
 _FRACTIONS = {"DATE": 0, "TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP": 6, "TIMESTAMP WITH TIME ZONE": 6}
 """How many digits of a second types of times hold."""
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_ISO_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
+"""A pattern of texts that begin with a date as ISO 8601 writes it with hyphens."""
 OFFSET = r":[0-9.:]*\s*([Zz]|[+-]\d{1,2}(:?\d{2})?)\s*$"
 """A pattern of texts of times that end with an offset from UTC."""
 
@@ -115,21 +118,28 @@ def fits(value: str, found: str, wanted: str) -> str:
 
 def _text_fits(value: str, wanted: str, cast: str) -> str:
     """Return the condition that a text which can be cast loses nothing by it."""
-    digits = _FRACTIONS.get(wanted)
-    finer = f"NOT regexp_matches({value}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]')" if digits is not None else "true"
-    no_offset = f"{finer} AND NOT regexp_matches({value}, '{OFFSET}')"
     match family(wanted):
         case "integer":
             return f"regexp_full_match(trim({value}), '[+-]?[0-9]+')"
         case "decimal":
             return f"TRY_CAST({value} AS DECIMAL(38,15)) = {cast}"
-        case "instant" if wanted == "DATE":
-            return f"{no_offset} AND coalesce(TRY_CAST({value} AS TIMESTAMP) = {cast}, true)"
-        case "instant" if wanted != "TIMESTAMP WITH TIME ZONE":
-            return no_offset
         case "instant":
-            return finer
+            return " AND ".join(_time_fits(value, wanted, cast))
+        case "BOOLEAN":
+            return f"lower(trim({value})) IN ('true', 'false')"
     return "true"
+
+
+def _time_fits(value: str, wanted: str, cast: str) -> Iterator[str]:
+    """Yield the conditions that a text is a time: as ISO 8601 writes it, no finer than the type, with an offset for a zone alone."""
+    yield f"regexp_matches({value}, '{_ISO_DATE}')"
+    digits = _FRACTIONS.get(wanted)
+    if digits is not None:
+        yield f"NOT regexp_matches({value}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]')"
+    if wanted != "TIMESTAMP WITH TIME ZONE":
+        yield f"NOT regexp_matches({value}, '{OFFSET}')"
+    if wanted == "DATE":
+        yield f"coalesce(TRY_CAST({value} AS TIMESTAMP) = {cast}, true)"
 
 
 def integer_range(dtype: str) -> tuple[int, int]:

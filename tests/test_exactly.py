@@ -8,6 +8,7 @@ import asyncio
 import multiprocessing
 import pickle
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -213,6 +214,65 @@ def test_what_stands_beside_a_large_integer_in_a_spine_changes_it_not(tmp_path: 
 
     found = declared(tmp_path, declare).training_set(["v"], rows_as(kind, [large, beside])).relation.fetchall()
     assert [row[-1] for row in found] == [10, 20 if beside == 2.0 else None]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [("csv", "k\n{large}\n{beside}\n"), ("json", '{{"k": {large}}}\n{{"k": {beside}}}\n')],
+    ids=["csv", "json"],
+)
+@pytest.mark.parametrize("beside", ["1.5", "2.0", "1e300", "0.1234567890123456789"])
+def test_what_stands_beside_a_large_integer_in_a_file_changes_it_not(
+    tmp_path: Path, suffix: str, text: str, beside: str
+) -> None:
+    """Sniffed together they would be floats. What is no integer is nobody's key, or is refused as such a text."""
+    large = 2**53 + 1
+
+    def declare() -> None:
+        entity = Entity("e", keys={"k": int})
+
+        class G(FeatureGroup, entity=entity, source=Source("r", frame=pa.table({"k": [large, 2], "v": [10, 20]}))):
+            v = Feature(int)
+
+        del G
+
+    store, file = declared(tmp_path, declare), tmp_path / f"spine.{suffix}"
+    file.write_text(text.format(large=large, beside=beside))
+    try:
+        found = store.training_set(["v"], str(file)).relation.fetchall()
+    except RequestError as error:
+        assert "in row 2" in str(error)  # noqa: PT017 - named, and not taken for another
+    else:
+        assert [row[-1] for row in found] == [10, 20 if beside == "2.0" else None]
+
+
+@pytest.mark.parametrize(
+    "text", ["t", "yes", "1", "f", "2024-1-1", "20240101", "2024/01/01", "2024-W01-1", "true", "2024-01-01"]
+)
+@pytest.mark.parametrize("dtype", ["BOOLEAN", "DATE", "TIMESTAMP"])
+def test_spines_and_calls_take_the_same_texts(tmp_path: Path, text: str, dtype: str) -> None:
+    """A text is taken by both or by none, whatever DuckDB and Python can read."""
+
+    def declare() -> None:
+        entity = Entity("e", keys={"k": dtype})
+        value = {"BOOLEAN": True, "DATE": date(2024, 1, 1), "TIMESTAMP": datetime(2024, 1, 1)}[dtype]
+
+        class G(FeatureGroup, entity=entity, source=Source("r", frame=pa.table({"k": [value], "v": [10]}))):
+            v = Feature(int)
+
+        del G
+
+    def outcome(read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except RequestError:
+            return "refused"
+
+    store = declared(tmp_path, declare)
+    called = outcome(lambda: store.get_features(["v"], k=text)["v"])
+    trained = outcome(lambda: store.training_set(["v"], pd.DataFrame({"k": [text]})).relation.fetchall()[0][-1])
+    right = {("BOOLEAN", "true"), ("DATE", "2024-01-01"), ("TIMESTAMP", "2024-01-01")}
+    assert called == trained == (10 if (dtype, text) in right else "refused")
 
 
 @pytest.mark.parametrize("kind", ["dicts", "objects"])

@@ -412,3 +412,18 @@ def test_the_advice_about_a_wider_type_works(workspace: Workspace) -> None:
     workspace.apply()
     assert workspace.run("refresh").returncode == 0
     assert values(workspace) == [1.0, 2.5]
+
+
+def test_a_number_of_a_json_file_is_declared_a_text_as_it_stands(workspace: Workspace) -> None:
+    """Beside a fraction it would be read as a float, and lose its last digits."""
+    large = 2**53 + 1
+    workspace.write({
+        "featproject.toml": '[project]\nname = "p"\n',
+        "features/__init__.py": "from featdsl import Entity, Feature, FeatureGroup, Source\n"
+        'user = Entity("user", keys={"user_id": int})\n'
+        'class G(FeatureGroup, entity=user, source=Source("s", path="data/a.json", schema={"code": str})):\n'
+        "    code = Feature(str)\n",
+        "data/a.json": f'{{"user_id": 1, "code": {large}}}\n{{"user_id": 2, "code": 1.5}}\n',
+    })  # fmt: skip
+    workspace.apply()
+    assert [workspace.store.get_features(["code"], user_id=n)["code"] for n in (1, 2)] == [str(large), "1.5"]
