@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes
-from jinja2.filters import do_center
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -20,8 +20,10 @@ CHARACTERS = 10_000_000
 """The longest text that a template may make, at its end or on the way."""
 _WIDTH = re.compile(r"\d{6,}|\*")
 """A width in a format that fills a text up."""
-_BY_CHANCE = ("lipsum",)
-_BY_CHANCE_FILTERS = ("random",)
+_INDENTS = frozenset({"indent", "tojson", "expandtabs"})
+"""What writes a width once for each line or item."""
+_WIDEST = 1_000
+"""The largest such width."""
 
 
 class TooMuchError(ValueError):
@@ -54,11 +56,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_written)
-        for name in _BY_CHANCE:
-            del self.globals[name]
-        for name in _BY_CHANCE_FILTERS:
-            del self.filters[name]
-        self.filters |= {"center": _center, "#counted": _counted, "#joined": _joined}
+        del self.globals["lipsum"], self.filters["random"]  # which give another text at each run
+        self.filters = {name: _bounded(name, function) for name, function in self.filters.items()}
+        self.filters |= {"#counted": _counted, "#joined": _joined}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         """Return the tree of a template in which each loop is counted and each text that is put together is measured."""
@@ -70,6 +70,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a macro or a function, which takes a step."""
         _take(1)
+        method = getattr(obj, "__wrapped__", obj)  # which Jinja puts around str.format
+        if isinstance(value := getattr(method, "__self__", None), str):
+            _refuse_large(method.__name__, value, args, kwargs)
         return _short(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -140,10 +143,40 @@ def _joined(parts: list[Any]) -> str:
     return "".join(texts)
 
 
-def _center(value: str, width: int = 80) -> str:
-    if width > CHARACTERS:
+def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that refuses to make what is too long."""
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def bounded_filter(*args: Any, **kwargs: Any) -> Any:
+        value, *rest = args[first:]
+        if name == "join":
+            value = list(value)
+            args = (*args[:first], value, *rest)
+        _refuse_large(name, value, rest, kwargs)
+        return _short(function(*args, **kwargs))
+
+    return bounded_filter
+
+
+def _refuse_large(name: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a filter or a method of a text that would make a text of more characters than a template may."""
+    given = [*args, *kwargs.values()]
+    numbers = [each for each in given if isinstance(each, int)]
+    texts = [each for each in given if isinstance(each, str)]
+    if name == "replace" and isinstance(value, str) and len(texts) > 1:
+        length = len(value) + value.count(texts[0]) * len(texts[1])
+    elif name == "join":
+        # Of a text itself: "x".join(values); of a filter: values|join("x").
+        parts, between = (given[0], value) if isinstance(value, str) and given else (value, "".join(texts))
+        listed = [str(each) for each in parts] if isinstance(parts, list | tuple | str) else []
+        length = sum(map(len, listed)) + len(between) * len(listed)
+    elif name in {"format", "format_map"}:
+        length = CHARACTERS + 1 if isinstance(value, str) and _WIDTH.search(value) else 0
+    else:
+        length = max(numbers, default=0)
+    if length > CHARACTERS or (name in _INDENTS and max(numbers, default=0) > _WIDEST):
         raise _too_long()
-    return do_center(value, width)
 
 
 def _length(left: Any, right: Any) -> int:
