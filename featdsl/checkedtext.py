@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from featdsl.dtypes import is_type
-from featdsl.names import is_column, is_name
+from featdsl.names import is_column, is_name, is_source_column
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -54,7 +54,7 @@ def _column(text: str) -> None:
 
 
 def _any_column(text: str) -> None:
-    if not text.strip() or "\0" in text:
+    if not is_source_column(text):
         raise ValueError(f"{text!r} is not the name of a column")
 
 

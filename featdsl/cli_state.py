@@ -196,6 +196,7 @@ def diff(directory: Path | None, before: str, after: str, full: bool, format_: s
     featdsl diff credit@1 credit@2
     """
     from featdsl import comparison, engine, environments, setversions, tell
+    from featdsl.snapshot import PROD
     from featdsl.stores import open_store
 
     project = cli_shared.project(directory)
@@ -207,6 +208,8 @@ def diff(directory: Path | None, before: str, after: str, full: bool, format_: s
         else:
             click.echo(tell.set_versions(before, after, members, cli_shared.width()), nl=False)
         return
+    if env != PROD:
+        raise click.UsageError("Two environments are compared by their names: --env is for set versions.")
     sides = environments.read(store, before), environments.read(store, after)
     connection = engine.connect(project)
     found = comparison.compare_snapshots(*sides, connection, store, sample=None if full else comparison.SAMPLE)

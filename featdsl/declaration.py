@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pri
 from featdsl.dtypes import duckdb_type
 from featdsl.durations import checked, written_of
 from featdsl.errors import DeclarationError, Origin, Problem
-from featdsl.names import did_you_mean, is_column, is_name, snake_case
+from featdsl.names import did_you_mean, is_column, is_name, is_source_column, snake_case
 from featdsl.reasons import reason, shown
 
 _PACKAGE = str(Path(__file__).parent)
@@ -262,7 +262,7 @@ def length_of(value: Any) -> Any:
 
 
 def _checked_source_column(text: str) -> str:
-    if not text.strip() or "\0" in text:
+    if not is_source_column(text):
         raise ValueError(f"{text!r} is not the name of a column")
     return text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -33,7 +33,7 @@ from featdsl.memory import Memory
 from featdsl.names import AS_OF_TIMESTAMP, did_you_mean
 from featdsl.pointintime import reads
 from featdsl.pythonfeature import PythonFeature
-from featdsl.rules import Expectation
+from featdsl.rules import Expectation, WholeRule
 from featdsl.siblings import problem as siblings_read
 from featdsl.siblings import read_by
 from featdsl.window import LIFETIME
@@ -68,32 +68,12 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
     )
     found = [_feature(draft, group, name, scope) for name in sorted(group.features)]
     features = draft.applied.totals_of([feature for feature in found if feature is not None])
-    stored = [feature for feature in features if not feature.is_rowless]
-    timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, stored))
-    late, ends = bool(source and source.available_at), bool(source and source.valid_to)
     if source is None:
         _refuse_no_entities(draft, group, features)
-    members = {feature.address: _member(feature) for feature in features}
+    stored = [feature for feature in features if not feature.is_rowless]
     moments = _moments(draft, group, stored)
-    plain = [members[each.address] for each in stored if not each.window]
-    values = _values_table(group, scope, plain, timed=timed, moments=moments)
-    events = _events_table(group, scope, stored)
-    for feature in stored:
-        table = events if feature.window else values
-        unit = source.time_unit if source else None
-        draft.features[feature.address] = revised(
-            feature,
-            table=table,
-            timed=timed,
-            late=late,
-            ends=ends and not feature.window,
-            time_unit=unit,
-            moments=moments,
-        )
-    for feature in features:
-        if feature.is_rowless:
-            timed = feature.as_of or any(each.timed for each in _read(draft, [feature]))
-            draft.features[feature.address] = revised(feature, timed=timed)
+    for feature in (*_placed(draft, group, scope, stored, moments), *_rowless(draft, features)):
+        draft.features[feature.address] = feature
     draft.groups[group.name] = GroupDefinition(
         name=group.name,
         description=group.description,
@@ -105,11 +85,40 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         access=group.access,
         rules=rules_of(draft, group, stored),
         moments=moments,
-        members=tuple(members.values()),
+        members=tuple(map(_member, features)),
         renamed_from=_former(draft, address, group, draft.declared),
         **draft.guards(address, group.protect, group.deprecated),
         **draft.common(group),
     )
+
+
+def _placed(
+    draft: Draft, group: GroupDeclaration, scope: _Scope, stored: Sequence[FeatureDefinition], moments: Moments
+) -> Iterator[FeatureDefinition]:
+    """Yield features that have stored values, with their tables and what times these have."""
+    source = scope.source
+    timed = bool(source.timestamp) if source else any(each.timed for each in _read(draft, stored))
+    late, ends = bool(source and source.available_at), bool(source and source.valid_to)
+    plain = [_member(each) for each in stored if not each.window]
+    values = _values_table(group, scope, plain, timed=timed, moments=moments)
+    events = _events_table(group, scope, stored)
+    for feature in stored:
+        yield revised(
+            feature,
+            table=events if feature.window else values,
+            timed=timed,
+            late=late,
+            ends=ends and not feature.window,
+            time_unit=source.time_unit if source else None,
+            moments=moments,
+        )
+
+
+def _rowless(draft: Draft, features: Iterable[FeatureDefinition]) -> Iterator[FeatureDefinition]:
+    """Yield the features without stored values, with whether these depend on time."""
+    for feature in features:
+        if feature.is_rowless:
+            yield revised(feature, timed=feature.as_of or any(each.timed for each in _read(draft, [feature])))
 
 
 def _member(feature: FeatureDefinition) -> Member:
@@ -208,11 +217,7 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
     else:
         text = draft.rendered(address, feature.sql if feature.sql is not None else f'"{name}"', feature.origin, {})
     rules = [rule for rule in feature.expect if isinstance(rule, Expectation)]
-    whole = tuple(rule for rule in feature.expect if not isinstance(rule, Expectation))
-    for figure in [name for rule in whole for name in distributions.unfit(rule, feature.dtype)]:
-        what = f"{address} is {feature.dtype}, whose values have no {figure}."
-        mend = "Hold it to null_share= and distinct=, which every feature has."
-        draft.refuse(address, "Figure of no number", what, feature.origin, mend)
+    whole = _whole_rules(draft, address, feature)
     expect = [draft.rendered(address, rule.condition, feature.origin, {}) for rule in rules]
     conditions = tuple(condition for condition in expect if condition is not None)
     if text is None or len(conditions) < len(expect):
@@ -259,6 +264,16 @@ def _feature(draft: Draft, group: GroupDeclaration, name: str, scope: _Scope) ->
         said = (expressions.windowed if feature.is_windowed else expressions.expression)(found.sql, draft.memory)
         found = revised(found, reads=said.columns, aggregates=said.aggregates, formula=said.formula)
     return revised(found, request=needed(draft, found, feature.origin)) if found.computed else found
+
+
+def _whole_rules(draft: Draft, address: str, feature: Feature[Any]) -> tuple[WholeRule, ...]:
+    """Return the rules of a feature that hold for all its values together; refuse a figure that its type has not."""
+    whole = tuple(rule for rule in feature.expect if not isinstance(rule, Expectation))
+    for figure in [name for rule in whole for name in distributions.unfit(rule, feature.dtype)]:
+        what = f"{address} is {feature.dtype}, whose values have no {figure}."
+        mend = "Hold it to null_share= and distinct=, which every feature has."
+        draft.refuse(address, "Figure of no number", what, feature.origin, mend)
+    return whole
 
 
 def _read_sql(  # noqa: PLR0913, PLR0917 - a feature, and what it is written over

@@ -29,7 +29,8 @@ _PYTHON_TYPES: dict[object, str] = {
 _PYTHON_NAMES = {"bool": "BOOLEAN", "int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bytes": "BLOB"}
 """What `data_type="int"` means in the calls of a classic feature store: the Python type of that name."""
 
-_WRITTEN = {dtype: name for name, dtype in _PYTHON_NAMES.items()}
+PYTHON = {dtype: name for name, dtype in _PYTHON_NAMES.items()}
+"""The Python name of a type, which every module has."""
 
 _SYNONYMS = {
     "INT": "INTEGER", "INT4": "INTEGER", "INT8": "BIGINT", "LONG": "BIGINT", "SHORT": "SMALLINT", "INT2": "SMALLINT",
@@ -54,7 +55,7 @@ _NUMBERS = ("integer", "decimal", "real")
 
 def in_python(dtype: str) -> str:
     """Return how a type is written in a declaration: as a Python type, or else as a text."""
-    return _WRITTEN.get(dtype, f'"{dtype}"' if '"' not in dtype else repr(dtype))
+    return PYTHON.get(dtype, f'"{dtype}"' if '"' not in dtype else repr(dtype))
 
 
 def duckdb_type(written: object) -> str:

@@ -40,6 +40,11 @@ def is_column(text: str) -> bool:
     return _COLUMN.fullmatch(text) is not None
 
 
+def is_source_column(text: str) -> bool:
+    """Return whether `text` may name a column of a source, which may have spaces, dots and whatever else files have in theirs."""
+    return bool(text.strip()) and "\0" not in text
+
+
 def snake_case(class_name: str) -> str:
     """Return the name in the store of a class: `UserProfile` is `user_profile`."""
     return _WORD_START.sub("_", class_name).lower()

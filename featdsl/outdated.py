@@ -118,10 +118,9 @@ def models(snapshot: Snapshot, past: Past, earlier: Earlier, *, data: bool = Fal
 def _applied(past: Past, model: str) -> HistoryEntry | None:
     """Return the newest apply that declared a model or moved it to another set version; None where it is not kept."""
     for entry in past.entries:
-        for each in entry.changes:
-            moves = each.action == "create" or (each.action == "change" and past.moves(entry, model))
-            if (each.kind, each.address) == ("model", model) and moves:
-                return entry
+        touched = next((each for each in entry.changes if (each.kind, each.address) == ("model", model)), None)
+        if touched and (touched.action == "create" or (touched.action == "change" and past.moves(entry, model))):
+            return entry
     return None
 
 
@@ -182,10 +181,10 @@ def _rewritten(snapshot: Snapshot, past: Past, known: _Known, features: Pinned, 
         worst = next((each for code in ("data", "rows", "added") for each in found if each[0] == code), None)
         if worst is None or (worst[0] == "added" and not added):
             continue
-        code, after, serial = worst
+        code, before, after, serial = worst
         entry = next((each for each in past.entries if each.serial == serial), None)
         yield Moved(
-            column=column, feature=feature, owner=definition.owner, code=code, before="", after=after, **_who(entry)
+            column=column, feature=feature, owner=definition.owner, code=code, before=before, after=after, **_who(entry)
         )
 
 
@@ -202,13 +201,14 @@ def _listed(snapshot: Snapshot, kept: Lock) -> Iterator[Moved]:
             yield Moved(column=column, feature=feature or after, owner=owner, code="list", before=feature, after=after)
 
 
-def _writes(table: StoredTable, known: _Known) -> Iterator[tuple[Code, str, int | None]]:
-    """Yield how a table was written since: why, from which event time on, and in which state of the store."""
+def _writes(table: StoredTable, known: _Known) -> Iterator[tuple[Code, str, str, int | None]]:
+    """Yield how a table was written since: why, when it was built before, when or from which time on, and in which state."""
     if known.built_since(table):
-        yield "data", table.built_at, table.written[0].serial if table.written else None
+        before = known.built.get(table.name, "")
+        yield "data", before, table.built_at, table.written[0].serial if table.written else None
         return
     for each in known.later(table):
-        yield "rows" if each.changed else "added", each.since or "", each.serial
+        yield "rows" if each.changed else "added", "", each.since or "", each.serial
 
 
 def _who(entry: HistoryEntry | None) -> dict[str, Any]:

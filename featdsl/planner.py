@@ -49,12 +49,7 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
     _refuse_foreign_names(snapshot, catalog, project)
     written = snapshot
     snapshot = renames.follow(written, catalog, project)
-    target = catalog if earlier else _with_pins(snapshot, _as_applied(snapshot, catalog))
-    if earlier is None:
-        oldnames.refuse_taken(written.catalog, snapshot.catalog, target)
-        target = barenames.settled(written.catalog, target, snapshot.catalog)
-    else:
-        target = barenames.back(written.catalog.without(written.catalog.of_project(project)), target)
+    target = _as_it_was(written, catalog, project) if earlier else _as_declared(written, snapshot, catalog)
     before = _own(snapshot.catalog, target, project)
     written_own = before if written is snapshot else _own(written.catalog, target, project)
     if select:
@@ -94,6 +89,18 @@ def build(  # noqa: PLR0913 - what stands beside the two sides
         adhoc=tuple(sorted(f.address for f in snapshot.catalog.features.values() if _waits(f, target, project))),
         steps=todo,
     )
+
+
+def _as_it_was(written: Snapshot, catalog: Catalog, project: str) -> Catalog:
+    """Return the catalogue of an earlier state, with the bare names that others leave to it now."""
+    return barenames.back(written.catalog.without(written.catalog.of_project(project)), catalog)
+
+
+def _as_declared(written: Snapshot, snapshot: Snapshot, catalog: Catalog) -> Catalog:
+    """Return the declared catalogue with what is applied kept: texts, pins and names. Raises DeclarationError."""
+    target = _with_pins(snapshot, _as_applied(snapshot, catalog))
+    oldnames.refuse_taken(written.catalog, snapshot.catalog, target)
+    return barenames.settled(written.catalog, target, snapshot.catalog)
 
 
 def _own(applied: Catalog, target: Catalog, project: str) -> Catalog:

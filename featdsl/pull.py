@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from featdsl.definitions import Catalog, Deprecation, FeatureDefinition, GroupDefinition, Member, SetDefinition
-from featdsl.dtypes import parse
+from featdsl.dtypes import PYTHON, parse
 from featdsl.errors import DeclarationError, FeatureNotFoundError, Problem, StoreError
 from featdsl.names import did_you_mean, snake_case
 from featdsl.project import Project
@@ -21,8 +21,8 @@ FOLDER = "shared"
 _MADE = "Made by featdsl pull"
 _STATE = re.compile(r"^Made by featdsl pull .*$", re.MULTILINE)
 _PYTHON = {
-    "BOOLEAN": "bool", "BIGINT": "int", "DOUBLE": "float", "VARCHAR": "str", "BLOB": "bytes", "TIMESTAMP": "_dt.datetime",
-    "DATE": "_dt.date", "TIME": "_dt.time", "INTERVAL": "_dt.timedelta", "UUID": "_uuid.UUID",
+    **PYTHON, "TIMESTAMP": "_dt.datetime", "DATE": "_dt.date", "TIME": "_dt.time", "INTERVAL": "_dt.timedelta",
+    "UUID": "_uuid.UUID",
 }  # fmt: skip
 _TYPES = frozenset({"bool", "int", "float", "str", "bytes", "list"})
 """Names that a module writes types with, so that nothing else in it may have them."""
@@ -59,11 +59,11 @@ def pull(snapshot: Snapshot, theirs: str, project: Project) -> Module:
     name = f"{theirs}_" if keyword.iskeyword(theirs) else theirs
     path = (project.features / FOLDER / f"{name}.py").relative_to(project.root).as_posix()
     text = "\n".join(_Writer(shared, theirs, snapshot).lines()) + "\n"
-    _refuse_other_code(text, path)
+    refuse_other_code(text, path)
     return Module(path, text)
 
 
-def _refuse_other_code(text: str, path: str) -> None:
+def refuse_other_code(text: str, path: str) -> None:
     """Refuse a module that is more than declarations: whatever a registry holds, its names never become code.
 
     Raises StoreError.
@@ -86,7 +86,7 @@ def _is_declaration(node: ast.stmt) -> bool:
             return True
         case ast.Assign(targets=[ast.Name()], value=ast.Call() as call):
             return _is_call_of_shared(call)
-        case ast.ClassDef(bases=[ast.Name(id="FeatureGroup")]):
+        case ast.ClassDef(bases=[ast.Name(id="FeatureGroup")], decorator_list=[]):
             return all(map(_is_declaration, node.body)) and all(_is_plain(each.value) for each in node.keywords)
         case _:
             return False

@@ -348,10 +348,9 @@ class _Work:
         self, table: str, sql: str, columns: Sequence[Column], reads: Sequence[str], keys: Sequence[str]
     ) -> int | None:
         """Compute all rows of a table; return how many, or None where they are those that there were."""
-        known = table in self._lost or all(
-            digests.is_known(each.digest) for each in self._snapshot.tables[table].pieces
-        )
-        if table in self._lost or (self._asked.full and not known):
+        pieces = self._snapshot.tables[table].pieces
+        without_digest = self._asked.full and not all(digests.is_known(each.digest) for each in pieces)
+        if table in self._lost or without_digest:
             return self.run.writer.build(table, sql, columns, reads, keys)
         return self.run.writer.replace(table, sql, reads)
 
@@ -369,8 +368,8 @@ class _Work:
         whole = self._asked.full or lost or None in since or not selects.only_times_of_its_own(features, versions)
         if whole or not features[0].timed:
             sql = selects.derived_table(features, versions)
-            why = "asked for" if self._asked.full else "its inputs have changed"
-            why = "it was lost from the store" if lost else why
+            why = "it was lost from the store" if lost else "its inputs have changed"
+            why = "asked for" if self._asked.full else why
             rows = building.in_words(group, lambda: self._anew(name, sql, build.columns, reads, build.keys))
             if rows is None:
                 return self._report(name, New("nothing new", f"{why}, and no row is other"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from featdsl import expressions, fingerprints
@@ -14,7 +14,6 @@ from featdsl.definitions import (
     Input,
     Member,
     ModelDefinition,
-    Role,
     SetDefinition,
     revised,
 )
@@ -95,17 +94,7 @@ def _with_present(feature: FeatureDefinition, present: Mapping[tuple[str, str], 
     if not any(key in present for key in feature.upstream):
         return feature
 
-    def role(one: Role) -> Role:
-        return replace(one, feature=present.get((one.feature, one.fingerprint), one.feature))
-
-    inputs = tuple(
-        replace(
-            item,
-            feature=present.get((item.feature, item.fingerprint), item.feature),
-            keys=tuple(role(one) if one.feature else one for one in item.keys),
-        )
-        for item in feature.inputs
-    )
+    inputs = tuple(_called_otherwise(item, lambda *key: present.get(key, key[0])) for item in feature.inputs)
     return revised(feature, inputs=inputs)
 
 
@@ -167,7 +156,7 @@ def _moved_feature(feature: FeatureDefinition, names: _Names) -> FeatureDefiniti
         expect=tuple(_moved_condition(each, feature.name, name) for each in feature.expect)
         if name != feature.name
         else feature.expect,
-        inputs=tuple(_moved_input(each, names) for each in feature.inputs),
+        inputs=tuple(_called_otherwise(each, lambda address, _: names.feature(address)) for each in feature.inputs),
     )
 
 
@@ -182,9 +171,12 @@ def _moved_columns(rule: GroupRule, group: str, names: _Names) -> GroupRule:
     return replace(rule, columns=tuple(columns))
 
 
-def _moved_input(item: Input, names: _Names) -> Input:
-    keys = tuple(replace(role, feature=names.feature(role.feature)) if role.feature else role for role in item.keys)
-    return replace(item, feature=names.feature(item.feature), keys=keys)
+def _called_otherwise(item: Input, called: Callable[[str, str], str]) -> Input:
+    """Return an input whose features have other names; `called` tells them by address and fingerprint."""
+    keys = tuple(
+        replace(role, feature=called(role.feature, role.fingerprint)) if role.feature else role for role in item.keys
+    )
+    return replace(item, feature=called(item.feature, item.fingerprint), keys=keys)
 
 
 def _moved_member(member: Member, names: _Names, *, own: bool) -> Member:

@@ -123,7 +123,7 @@ _MOVED = {
     "rows": "has other rows",
     "added": "has more rows",
     "gone": "is gone",
-    "list": "is listed otherwise by the set version of that name",
+    "list": "is not what the set version lists now",
 }
 
 

@@ -973,3 +973,26 @@ def test_a_module_is_read_back_before_it_is_written(applied: Company) -> None:
     other = replace(snapshot, head=replace(snapshot.head, lineage='x"""\nimport os\nos.getcwd()\n"""'))
     with pytest.raises(StoreError, match="would hold more than declarations"):
         pull.pull(other, "accounts", load(applied.scoring.root))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os",
+        "from os import system",
+        "user = _shared.entity(print(1))",
+        "user = print(1)",
+        "@print\nclass A(FeatureGroup):\n    'x'",
+        "class A(FeatureGroup, entity=print(1)):\n    'x'",
+        "class A(FeatureGroup):\n    def f(self): pass",
+        "class A(object):\n    'x'",
+        "a.b = _shared.entity('x')",
+        "x = _shared.feature_set('a', features=[A.b.alias(print(1))])",
+        "x = [_shared.entity('x') for y in z]",
+        "x = 1 if",
+    ],
+)
+def test_code_that_no_pull_writes_is_refused(text: str) -> None:
+    """Each statement, argument and decorator is one that a declaration has."""
+    with pytest.raises(StoreError, match="would hold more than declarations"):
+        pull.refuse_other_code(text, "features/shared/x.py")

@@ -136,6 +136,8 @@ def test_two_applied_versions_are_compared_by_a_command(credit: Workspace) -> No
     wrong = credit.run("diff", "credit@1", "credit@3")
     assert (wrong.returncode, 'No set version "credit@3" is applied.' in wrong.stderr) == (1, True)
     assert "Did you mean" in wrong.stderr
+    both = credit.run("diff", "prod", "prod", "--env", "pr_1")
+    assert (both.returncode, "--env is for set versions" in both.stderr) == (1, True)
 
 
 def test_the_version_before_is_the_highest_below(credit: Workspace) -> None:
@@ -209,7 +211,7 @@ def test_a_lock_notices_that_its_version_means_something_else(credit: Workspace)
     ]
     assert moved == [("debt", "list", "profile.debt", ""), ("name", "list", "", "profile.name")]
     said = credit.run("outdated", str(lock))
-    assert (said.returncode, "profile.debt is listed otherwise by the set version of that name" in said.stdout) == (
+    assert (said.returncode, "profile.debt is not what the set version lists now" in said.stdout) == (
         2,
         True,
     )

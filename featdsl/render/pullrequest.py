@@ -41,9 +41,9 @@ from featdsl.render.shifts import shift_section
 LIMIT = 65_000
 """The longest comment in bytes: GitHub takes 65,536 characters, and who posts it may add a line of their own."""
 _CELL, _INLINE = 200, 80
+"""The longest text of a cell of a table, and of a side of a difference within one."""
 _MEMBERS = 12
 """How many features of a set version are told of in a row of the table."""
-"""The longest text of a cell of a table, and of a side of a difference within one."""
 _WHOLE = "the whole is in `featdsl plan --format json`"
 
 
