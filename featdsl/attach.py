@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from featdsl.names import literal, quote
@@ -22,7 +23,12 @@ def attach_once(connection: DuckDBPyConnection, what: str, name: str, *options: 
         return
     try:
         connection.execute(f"ATTACH {literal(what)} AS {quote(name)} ({', '.join(options)})")
-    except duckdb.Error:
+    except duckdb.Error as error:
+        if "already" not in str(error):
+            # Half of an ATTACH during which a server went away: DuckDB lists a lake then that it cannot read.
+            with suppress(duckdb.Error):
+                connection.execute(f"DETACH DATABASE IF EXISTS {quote(name)}")
+            raise
         if name not in _attached(connection):  # else another cursor of the session was quicker
             raise
 
