@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -123,7 +124,18 @@ def _real(value: Any, dtype: str) -> float:
         raise Nobody
     if dtype == "FLOAT" and isinstance(number, int) and abs(number) > 2**24:
         raise Nobody
+    if dtype == "FLOAT" and isinstance(number, float) and not _is_single(number):
+        raise Nobody
     return found
+
+
+def _is_single(number: float) -> bool:
+    """Return whether a FLOAT, of 32 bits, holds a number as it is; 0.1 it does not."""
+    try:
+        (kept,) = struct.unpack("f", struct.pack("f", number))
+    except OverflowError:
+        return False
+    return bool(kept == number) or math.isnan(number)
 
 
 def _decimal(value: Any, dtype: str) -> str:

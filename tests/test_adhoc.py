@@ -16,6 +16,8 @@ import pytest
 from featdsl import DataError, FeatdslError, FeatureNotFoundError, FeatureStore, RequestError
 from tests.conftest import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def notebook(workspace: Workspace) -> Workspace:

@@ -246,6 +246,7 @@ def test_what_stands_beside_a_large_integer_in_a_file_changes_it_not(
         assert [row[-1] for row in found] == [10, 20 if beside == "2.0" else None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["t", "yes", "1", "f", "2024-1-1", "20240101", "2024/01/01", "2024-W01-1", "true", "2024-01-01"]
 )

@@ -71,6 +71,7 @@ TOO_MUCH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_work_and_text_have_bounds(name: str) -> None:
     """A template that would run for hours, or fill the memory, ends soon with an error."""
