@@ -37,8 +37,9 @@ class Applied:
 
         `of` makes a fingerprint of a definition and the fingerprints of the sources that it reads.
         """
-        own = of(declared, inputs)
         was = self.catalog.sources.get(declared.name)
+        declared = _spelled_as(was, declared) if was else declared
+        own = of(declared, inputs)
         declared = revised(declared, fingerprint=own)
         if was is None or not was.sql or not declared.sql or (was.sql == declared.sql and was.fingerprint == own):
             return declared
@@ -139,6 +140,12 @@ class Applied:
             for each in features
         ]
 
+    def keys(self, group: str, declared: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        """Return which columns of its source the keys of a group are, as they were applied where only letter case differs."""
+        was = self.catalog.groups[group].keys if group in self.catalog.groups else ()
+        alike = [(key, column.lower()) for key, column in was] == [(key, column.lower()) for key, column in declared]
+        return was if alike else declared
+
     def base_of(self, feature: FeatureDefinition) -> tuple[Keys, str]:
         """Return the keys of an applied feature over a source, and the fingerprint of the source; none where one is gone."""
         group = self.catalog.groups.get(feature.group)
@@ -148,6 +155,21 @@ class Applied:
         columns = dict(group.keys)
         keys = tuple((key.name, key.dtype, columns.get(key.name, key.name).lower()) for key in feature.keys)
         return keys, source.fingerprint
+
+
+def _spelled_as(was: SourceDefinition, declared: SourceDefinition) -> SourceDefinition:
+    """Return a source with the names of its columns as they were applied, where only letter case differs: SQL has none."""
+    kept: dict[str, object] = {}
+    for role in ("timestamp", "available_at", "valid_to"):
+        old, new = getattr(was, role), getattr(declared, role)
+        if old and new and old.lower() == new.lower():
+            kept[role] = old
+    if [each.lower() for each in was.tie_breaks] == [each.lower() for each in declared.tie_breaks]:
+        kept["tie_break"] = was.tie_break
+    old_schema, new_schema = ([(each.name.lower(), each.dtype) for each in one.schema] for one in (was, declared))
+    if old_schema == new_schema:
+        kept["schema"] = was.schema
+    return revised(declared, **kept)
 
 
 def _columns(feature: FeatureDefinition) -> set[str]:

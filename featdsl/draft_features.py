@@ -80,7 +80,7 @@ def _add_group(draft: Draft, group: GroupDeclaration) -> None:
         tags=group.tags,
         entity=group.entity.name if group.entity else None,
         source=source.name if source else None,
-        keys=tuple(sorted(group.keys.items())),
+        keys=draft.applied.keys(group.name, tuple(sorted(group.keys.items()))),
         ttl=scope.ttl,
         access=group.access,
         rules=rules_of(draft, group, stored),

@@ -22,6 +22,7 @@ from featdsl.project import Project
 from featdsl.snapshot import Snapshot
 from featdsl.stores import Store
 from tests.budgets import examples
+from tests.conftest import Workspace
 from tests.test_properties import a_store
 
 pytestmark = pytest.mark.slow
@@ -501,3 +502,46 @@ def test_examples_are_projects() -> None:
         assert found.snapshot.catalog.features["d0.d0_f0"].owner == "south"
         values, _ = found.values["s0@1"]
         assert {"user_id": 2, "ts": datetime(2026, 1, 4, 12), "d0_f0": 2.0, "g0_f0": 1.0} in values  # noqa: DTZ001 - as read
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('timestamp="ts"', 'timestamp="TS"'),
+        ('available_at="known"', 'available_at="Known"'),
+        ('valid_to="until"', 'valid_to="UNTIL"'),
+        ('tie_break=("n", "m")', 'tie_break=("N", "m")'),
+        ('schema={"n": int}', 'schema={"N": int}'),
+        ('keys={"user_id": "uid"}', 'keys={"user_id": "UID"}'),
+        ('Feature(int, sql="n")', 'Feature(int, sql="N")'),
+    ],
+)
+def test_letter_case_of_a_column_is_no_change(workspace: Workspace, old: str, new: str) -> None:
+    """SQL has none, wherever a declaration names a column."""
+    declared = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+user = Entity("user", keys={"user_id": int})
+facts = Source("facts", path="data/a.csv", timestamp="ts", available_at="known", tie_break=("n", "m"), schema={"n": int})
+ends = Source("ends", path="data/a.csv", timestamp="ts", valid_to="until")
+
+
+class Facts(FeatureGroup, entity=user, source=facts, keys={"user_id": "uid"}):
+    n = Feature(int, sql="n")
+
+
+class Ends(FeatureGroup, entity=user, source=ends, keys={"user_id": "uid"}):
+    m = Feature(int, sql="m")
+"""
+    assert old in declared
+    day = "2026-01-0{}"
+    row = ",".join(["1", day.format(1), day.format(2), day.format(3), "5", "6"])
+    workspace.write({
+        "featproject.toml": '[project]\nname = "p"\n',
+        "features/__init__.py": declared,
+        "data/a.csv": f"uid,ts,known,until,n,m\n{row}\n",
+    })  # fmt: skip
+    workspace.apply()
+    workspace.write({"features/__init__.py": declared.replace(old, new)})
+    planned = workspace.run("plan", "--check")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
