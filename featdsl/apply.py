@@ -41,6 +41,7 @@ from featdsl.plan import (
 )
 from featdsl.rules import broken_rule, example_lines
 from featdsl.snapshot import CheckResult, HistoryEntry, Snapshot, Touched
+from featdsl.stores.damage import undamaged
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     begun = time.monotonic()
     timeout = project.lock_timeout
     _refuse_unchecked(plan)
-    with _set_aside(), store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer:
+    with (
+        _set_aside(),
+        store.writing(lambda holder: listen(Waiting(holder, timeout)), plan.environment) as writer,
+        undamaged(store.damaged, writer.snapshot.tables.values),
+    ):
         _refuse_stale(plan, writer.snapshot)
         guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         _refuse_other_functions(plan, functions or {})

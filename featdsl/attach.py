@@ -19,7 +19,7 @@ def attach_once(connection: DuckDBPyConnection, what: str, name: str, *options: 
     """
     import duckdb
 
-    if name in _attached(connection):
+    if is_attached(connection, name):
         return
     try:
         connection.execute(f"ATTACH {literal(what)} AS {quote(name)} ({', '.join(options)})")
@@ -29,9 +29,11 @@ def attach_once(connection: DuckDBPyConnection, what: str, name: str, *options: 
             with suppress(duckdb.Error):
                 connection.execute(f"DETACH DATABASE IF EXISTS {quote(name)}")
             raise
-        if name not in _attached(connection):  # else another cursor of the session was quicker
+        if not is_attached(connection, name):  # else another cursor of the session was quicker
             raise
 
 
-def _attached(connection: DuckDBPyConnection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
+def is_attached(connection: DuckDBPyConnection, name: str) -> bool:
+    """Return whether a session has a database of this name."""
+    found = connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+    return (name,) in found

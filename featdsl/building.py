@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from featdsl import calls, datafaults, engine, fileschemas, places, recipes, resources, urls
+from featdsl import calls, datafaults, engine, fileschemas, frames, places, recipes, resources, urls
 from featdsl.definitions import GroupDefinition, SourceDefinition
 from featdsl.engine import FileState
-from featdsl.errors import DataError, Problem, SourceFileError, UnreachableError
+from featdsl.errors import DataError, Problem, ReadingError, SourceFileError, StoreError, UnreachableError
 from featdsl.listings import Listing, settled_before
 from featdsl.names import SOURCE_SCHEMA, quote
 from featdsl.plan import BuildTable, CheckRows
@@ -108,6 +108,7 @@ class Run:
 
     def _define(self, source: SourceDefinition) -> None:
         places.attach(self.writer.connection, source, self.project)
+        _refuse_damaged_frame(source, self.store)
         # All tables of a run are made of the files that were listed first.
         paths = [path for path, *_ in self.listing([source]).files] if source.format in _PATTERNS else []
         select = fileschemas.select(self.writer.connection, source, self.project.root, self.store.frames, paths)
@@ -145,6 +146,20 @@ class Run:
         return Listing(tuple(files), whole=all(state is not None for state in states))
 
 
+def _refuse_damaged_frame(source: SourceDefinition, store: Store) -> None:
+    folder = store.frames
+    if source.format != "frame" or isinstance(folder, str):
+        return
+    path = folder / f"{source.location[0]}.parquet"
+    if not frames.is_whole(path):
+        what = (
+            f"source {source.name} is rows that came from memory, and {path}, which kept them, is not what was written."
+        )
+        raise StoreError(
+            Problem("Store is damaged", what, source.origin, "Apply the code that has these rows: featdsl apply")
+        )
+
+
 def in_words(what: Made, run: Callable[[], T]) -> T:
     """Run what reads real data, and tell what the engine says of it in our words. Raises DataError, ResourceError."""
     import duckdb
@@ -160,7 +175,10 @@ def in_words(what: Made, run: Callable[[], T]) -> T:
         mend = f"Nothing was published. {found.mend}"
         raise DataError(Problem(found.summary, f"{_name(what)}: {found.what}", what.origin, mend)) from None
     except duckdb.Error as error:
-        raise resources.exhausted(_name(what), error, what.origin) or DataError(_problem(what, error)) from None
+        unread = isinstance(error, duckdb.OperationalError | duckdb.InternalError)
+        problem = _problem(what, error)
+        told = ReadingError(problem) if unread else DataError(problem)
+        raise resources.exhausted(_name(what), error, what.origin) or told from None
 
 
 def _name(what: Made) -> str:

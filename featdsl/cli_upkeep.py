@@ -76,20 +76,22 @@ def refresh(
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Remove what writers have left, also what an apply could go on with.")
-@click.option("--deep", is_flag=True, help="Read every row, to find values that a hand has changed.")
+@click.option("--deep", is_flag=True, help="Read all that is stored, to find damage that sizes do not tell.")
+@click.option("--fix", is_flag=True, help="Look as with --deep, and remove what writers have left.")
+@click.option("--restore", is_flag=True, help="Put the newest copy of a damaged catalogue in its place.")
 @cli_shared.formats
 @click.pass_obj
-def doctor(directory: Path | None, fix: bool, deep: bool, format_: str) -> None:
+def doctor(directory: Path | None, deep: bool, fix: bool, restore: bool, format_: str) -> None:
     """Look for what is wrong with the store, or was left by an apply that died; exit with 1 while there is anything.
 
-    With --deep the rows of every table are held against the digest that was kept when they were written. The next
-    apply builds a table anew whose rows have changed.
+    With --deep everything that is stored is held against the digest that was kept when it was written. The next apply
+    builds a table anew that is damaged. With --fix what an apply that died could go on with is removed as well.
 
     \b
     featdsl doctor
     featdsl doctor --deep
     featdsl doctor --fix
+    featdsl doctor --restore
     """
     from featdsl import doctor as looking
     from featdsl import tell
@@ -99,9 +101,13 @@ def doctor(directory: Path | None, fix: bool, deep: bool, format_: str) -> None:
 
     project = cli_shared.project(directory)
     store = open_store(project)
-    waiting = project.lock_timeout
-    mended = looking.mend(store, lambda holder: say(Waiting(holder, waiting))) if fix else []
-    found = [*mended, *looking.examine(store, deep=deep)]
+
+    def waiting(holder: str) -> None:
+        say(Waiting(holder, project.lock_timeout))
+
+    restored = [looking.restore(store, waiting)] if restore else []
+    mended = looking.mend(store, project, waiting) if fix else []
+    found = [*restored, *mended, *looking.examine(store, deep=deep or fix or restore)]
     if format_ == "json":
         cli_shared.print_json([asdict(each) for each in found])
     else:

@@ -6,6 +6,7 @@ FeatdslError
 ├── AmbiguousFeatureError   a bare name that several groups use (also a LookupError)
 ├── RequestError            a spine, a key or an argument of a read does not fit
 ├── DataError               the data breaks a rule: duplicate rows, a failed check
+│   └── ReadingError        a file cannot be read
 ├── StoreError              the store cannot be read or written
 │   └── StoreLockedError    another process holds the lock
 ├── UnreachableError        a server, a file elsewhere or what is needed to read it is out of reach
@@ -97,6 +98,10 @@ class RequestError(FeatdslError):
 
 class DataError(FeatdslError):
     """Data that breaks a declared rule; nothing was published."""
+
+
+class ReadingError(DataError):
+    """A file that the engine cannot read, though it is there."""
 
 
 class ResourceError(FeatdslError):

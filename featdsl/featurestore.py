@@ -6,7 +6,9 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never, TypedDict, Unpack, get_args
 
@@ -31,8 +33,9 @@ from featdsl.featureset import FeatureSet
 from featdsl.names import did_you_mean, quote
 from featdsl.pointintime import Want
 from featdsl.selection import Selectable, select
-from featdsl.snapshot import PROD, Snapshot
+from featdsl.snapshot import PROD, Snapshot, StoredTable
 from featdsl.stores import Store, open_store
+from featdsl.stores.damage import undamaged
 from featdsl.timereading import TimeReading
 from featdsl.zones import Ambiguous
 
@@ -149,16 +152,18 @@ class FeatureStore:
         times = spines.Times(timestamp, _reading(time_unit, timezone, ambiguous), opened.snapshot.versions)
         fitted = replace(spines.fit(cursor, table, selection, times), ordered=ordered)
         self._open_tables(opened, selection.wants)
-        choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
+        with self._reading(opened):
+            choices = strategies.choose(cursor, fitted, selection.wants, opened.snapshot)
         ways = strategies.ways_of(choices)
         versions = opened.snapshot.versions
         parts = wide.chunks(selection.wants, versions)
         if len(parts) > 1:
-            with clients.computing():
+            with self._reading(opened), clients.computing():
                 sql = wide.compile_sql(cursor, parts, selection.columns, fitted, versions, ways)
         else:
             sql = pointintime.compile_sql(selection.wants, fitted, versions, ways)
-        training = TrainingSet(cursor, sql, selection, opened.snapshot, choices)
+        reading = partial(self._reading, opened)
+        training = TrainingSet(cursor, sql, selection, opened.snapshot, choices, reading=reading)
         if explain:
             print(training.explanation)  # noqa: T201 - what was asked for
         return training
@@ -185,7 +190,8 @@ class FeatureStore:
             raise RequestError(Problem("Keys given twice", both, mend="Give one of them."))
         asked = [keys] if rows is None else frames.rows(rows)
         connection = self._open_tables(opened, selection.wants)
-        values = serving.values(connection, selection, opened.snapshot.versions, asked, request=request)
+        with self._reading(opened):
+            values = serving.values(connection, selection, opened.snapshot.versions, asked, request=request)
         return values[0] if rows is None else values
 
     def get_feature(self, feature: Selectable) -> DuckDBPyRelation:
@@ -262,7 +268,8 @@ class FeatureStore:
 
         opened = self._open()
         history = self._store.checks(self._environment)
-        return discovery.describe(opened.snapshot, name, lambda tables: self._session(opened, tables), history)
+        with self._reading(opened):
+            return discovery.describe(opened.snapshot, name, lambda tables: self._session(opened, tables), history)
 
     def lineage(self, name: str) -> Any:
         """Return what a thing is made of and what is made of it; raises FeatureNotFoundError for an unknown name."""
@@ -282,7 +289,8 @@ class FeatureStore:
 
         opened = self._open()
         connection = self._session(opened, set(opened.snapshot.tables))
-        return list(checks.run(opened.snapshot, connection, select))
+        with self._reading(opened):
+            return list(checks.run(opened.snapshot, connection, select))
 
     def record_checks(self, checked: Sequence[Checked], *, listen: Listener = ignore) -> None:
         """Keep what checks found in the registry; the store stays at its state.
@@ -318,7 +326,8 @@ class FeatureStore:
 
         opened = self._open()
         connection = self._session(opened, set(opened.snapshot.tables))
-        return checks.parity(opened.snapshot, connection, sample=sample)
+        with self._reading(opened):
+            return checks.parity(opened.snapshot, connection, sample=sample)
 
     # The calls of a classic feature store
 
@@ -426,6 +435,15 @@ class FeatureStore:
             opened.store.open_tables(opened.connection, [opened.snapshot.tables[name] for name in missing])
             opened.tables.update(missing)
         return opened.connection.cursor()
+
+    def _reading(self, opened: _Opened) -> AbstractContextManager[None]:
+        """Raise StoreError where tables cannot be read because their files are damaged."""
+
+        def tables() -> list[StoredTable]:
+            with self._lock:
+                return [opened.snapshot.tables[name] for name in opened.tables]
+
+        return undamaged(opened.store.damaged, tables)
 
 
 def _refuse_call(name: object, unknown: Mapping[str, object], known: set[str], example: str) -> None:

@@ -158,7 +158,7 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path | str, name:
         _write_far(connection, select, f"{folder}/{name}.parquet")
         return
     path = folder / f"{name}.parquet"
-    if path.exists():
+    if path.exists() and is_whole(path):
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,26 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path | str, name:
         raise RequestError(Problem("Store cannot be written", f"{folder}: {error.strerror}.")) from None
     partial = path.with_suffix(f".{os.getpid()}.partial")
     connection.execute(f"COPY ({select}) TO {literal(str(partial))} (FORMAT parquet)")
+    _digest_beside(path).write_text(_bytes_digest(partial), encoding="utf-8")
     partial.replace(path)
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a kept file holds the bytes that were written; one that an earlier featdsl kept tells nothing of it."""
+    try:
+        return _digest_beside(path).read_bytes() == _bytes_digest(path).encode()
+    except FileNotFoundError:
+        return path.exists()
+
+
+def _digest_beside(path: Path) -> Path:
+    """Return the file that tells what a kept file holds: Parquet has no checksums of its own that DuckDB writes."""
+    return path.with_suffix(".sha256")
+
+
+def _bytes_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_far(connection: DuckDBPyConnection, select: str, url: str) -> None:

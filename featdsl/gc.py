@@ -64,7 +64,7 @@ def collect(garbage: Garbage, project: Project, store: Store, *, now: datetime) 
             writer.drop_environment(name)
         writer.forget_until(garbage.until)
         summary = f"{len(tables)} old tables and {len(dropped)} environments let go of"
-        return writer.publish(_entry(project, writer.serial, summary, now)).serial
+        return writer.publish(entry(project, writer.serial, summary, now)).serial
 
 
 def drop(name: str, project: Project, store: Store) -> int:
@@ -75,11 +75,12 @@ def drop(name: str, project: Project, store: Store) -> int:
     environments.refuse_to_drop(store, name)
     with store.writing(lambda _: None) as writer:
         writer.drop_environment(name)
-        entry = _entry(project, writer.serial, f"environment {name} dropped", environments.now())
-        return writer.publish(entry).serial
+        done = entry(project, writer.serial, f"environment {name} dropped", environments.now())
+        return writer.publish(done).serial
 
 
-def _entry(project: Project, serial: int, summary: str, now: datetime) -> HistoryEntry:
+def entry(project: Project, serial: int, summary: str, now: datetime) -> HistoryEntry:
+    """Return what is kept of upkeep, which changes no definition."""
     return HistoryEntry(
         serial=serial, applied_at=now.isoformat(timespec="seconds"), project=project.name, user=user(), commit="",
         summary=summary, changes=(), rows=0, seconds=0.0,

@@ -29,6 +29,7 @@ from featdsl.newrows import New
 from featdsl.recipes import Recipe
 from featdsl.snapshot import PROD, HistoryEntry, Reading, StoredTable, Touched
 from featdsl.stores import digests
+from featdsl.stores.damage import undamaged
 from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ def refresh(
     out, StoreLockedError when another writer stays for too long.
     """
     begun, timeout = time.monotonic(), project.lock_timeout
-    with store.writing(lambda holder: listen(Waiting(holder, timeout)), asked.environment) as writer:
+    with (
+        store.writing(lambda holder: listen(Waiting(holder, timeout)), asked.environment) as writer,
+        undamaged(store.damaged, writer.snapshot.tables.values),
+    ):
         run = Run(project, store, writer, functions or {}, asked.environment, during="refresh")
         work = _Work(run, asked, listen)
         tables = list(work.tables())
@@ -348,8 +352,8 @@ class _Work:
         self, table: str, sql: str, columns: Sequence[Column], reads: Sequence[str], keys: Sequence[str]
     ) -> int | None:
         """Compute all rows of a table; return how many, or None where they are those that there were."""
-        pieces = self._snapshot.tables[table].pieces
-        without_digest = self._asked.full and not all(digests.is_known(each.digest) for each in pieces)
+        kept = self._snapshot.tables[table].digest
+        without_digest = self._asked.full and kept and not digests.is_known(kept)
         if table in self._lost or without_digest:
             return self.run.writer.build(table, sql, columns, reads, keys)
         return self.run.writer.replace(table, sql, reads)

@@ -44,13 +44,12 @@ class Environment:
 class Part:
     """A file's share of a table: all rows that it has in there, of which those from the next part's `since` on are void.
 
-    `since` is a time in UTC as SQL reads it; the first part has none. `digest` is that of the rows as they were written.
+    `since` is a time in UTC as SQL reads it; the first part has none.
     """
 
     file: str
     rows: int
     since: str | None = None
-    digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ class StoredTable:
 
     `entity_rows` are the rows that an entity has on average, and those of the entity of an average row: more, where few
     entities have most rows. One that was refreshed has `parts`, in order of time, of which the first is in `file`, and
-    tells what was `written` lately, the newest last. `digest` is that of the rows as they were written, or each part has one.
+    tells what was `written` lately, the newest last. `digest` is that of its rows as they were written, where a team store has it.
     """
 
     name: str
@@ -91,7 +90,7 @@ class StoredTable:
     @property
     def pieces(self) -> tuple[Part, ...]:
         """The parts of the table, also where there is only one."""
-        return self.parts or (Part(file=self.file, rows=self.rows, digest=self.digest),)
+        return self.parts or (Part(file=self.file, rows=self.rows),)
 
     def changed_since(self, serial: int) -> tuple[bool, str | None]:
         """Return whether it was written after a state, and from which event time on; all of it without a time."""
@@ -207,10 +206,20 @@ class Drift:
 
 @dataclass(frozen=True)
 class Examined:
-    """The tables whose rows are not those that were written, and those that nothing tells of."""
+    """The tables that are not as they were written, those that nothing tells of, and the files that are damaged."""
 
     altered: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The state that a catalogue was restored to, the newest that was known of, and where the damaged file is now."""
+
+    serial: int
+    newest: int
+    kept: str
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from featdsl import clients, extras, locks
@@ -25,18 +26,21 @@ class TrainingSet:
     made, into temporary tables of its own session, which `sql` names then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a training set is made of
         self,
         connection: DuckDBPyConnection,
         sql: str,
         selection: Selection,
         snapshot: Snapshot,
         choices: Sequence[Choice],
+        *,
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._connection = connection
         self._selection = selection
         self._snapshot = snapshot
         self._choices = choices
+        self._reading = reading
         self._lock = threading.Lock()
         self.sql = sql
         """The query that gives the rows."""
@@ -48,17 +52,17 @@ class TrainingSet:
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
-        with self._lock, extras.needed("df()"), clients.computing():
+        with self._lock, extras.needed("df()"), self._reading(), clients.computing():
             return clients.pandas(self.relation, self._selection.dtypes)
 
     def pl(self) -> pl.DataFrame:
         """Return the rows as a polars DataFrame."""
-        with self._lock, extras.needed("pl()"), clients.computing():
+        with self._lock, extras.needed("pl()"), self._reading(), clients.computing():
             return clients.polars(self.relation, self._selection.dtypes)
 
     def arrow(self) -> pa.Table:
         """Return the rows as a pyarrow Table."""
-        with self._lock, extras.needed("arrow()"), clients.computing():
+        with self._lock, extras.needed("arrow()"), self._reading(), clients.computing():
             return clients.arrow(self.relation, self._selection.dtypes)
 
     @property

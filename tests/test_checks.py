@@ -23,10 +23,10 @@ def applied(bank: Workspace) -> Workspace:
 def spoil(workspace: Workspace, sql: str) -> None:
     """Change stored data by hand, as nobody should."""
     (file,) = (workspace.root / ".featdsl" / "data").glob("*.duckdb")
-    with duckdb.connect(str(file)) as connection:
+    with duckdb.connect(str(file), read_only=True) as connection:
         names = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-        (profile,) = [name for name in names if name.startswith("user_profile")]
-        connection.execute(sql.format(table=profile))
+    (profile,) = [name for name in names if name.startswith("user_profile")]
+    workspace.forge(file, sql.format(table=profile))
 
 
 def test_every_expectation_is_run_on_what_is_stored(applied: Workspace) -> None:

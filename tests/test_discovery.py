@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import Counter
 from datetime import datetime
 
@@ -299,7 +300,7 @@ def test_nulls_are_counted(applied: Workspace) -> None:
         "SELECT i AS user_id, TIMESTAMP '2026-01-01' AS updated_at, DATE '1990-01-01' AS birth_date, "
         "CASE WHEN i < 3 THEN 1.0 END AS annual_income FROM range(4) t(i)",
     )
-    (applied.root / ".featdsl" / "store.duckdb").unlink()
+    shutil.rmtree(applied.root / ".featdsl")
     applied.apply()
     assert applied.store.describe("income").data["null_share"] == 0.25
 

@@ -342,10 +342,10 @@ def test_a_rule_that_fails_on_the_data_is_told(applied: Workspace, ruled: Callab
     assert (said.exit_code, said.stderr.startswith(first), f"{TEAM}:11" in said.stderr) == (1, True, True), said.stderr
     edit(TEAM, "age < 34", "age < 0")
     assert run(applied, "apply", "--yes").exit_code == 0
-    stored = str(next((applied.root / ".featdsl" / "data").glob("*.duckdb")))
-    with duckdb.connect(stored) as connection:
+    stored = next((applied.root / ".featdsl" / "data").glob("*.duckdb"))
+    with duckdb.connect(str(stored), read_only=True) as connection:
         (name,) = connection.execute("SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'user%'").fetchone()
-        connection.execute(f"UPDATE {name} SET age = -7 WHERE user_id = 1")
+    applied.forge(stored, f"UPDATE {name} SET age = -7 WHERE user_id = 1")
     said = run(applied, "check")
     assert (said.exit_code, said.stderr.splitlines()[0]) == (1, "Check cannot be computed")
 

@@ -18,6 +18,7 @@ from featdsl.snapshot import (
     Left,
     Orphan,
     Reading,
+    Restored,
     Snapshot,
     StoredTable,
 )
@@ -84,7 +85,10 @@ class Store(Protocol):
         """Return what should be there and is not, or is not as it was made."""
 
     def examine(self, snapshot: Snapshot) -> Examined:
-        """Read every row of the tables, and return those that are not as they were written; `drift` tells of them from then on."""
+        """Read all of the tables, and return those that are not as they were written; `drift` tells of them from then on."""
+
+    def damaged(self, tables: Iterable[StoredTable]) -> Sequence[str]:
+        """Return the files of tables that are gone or not what was written, to tell why they cannot be read."""
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
@@ -105,6 +109,12 @@ class Store(Protocol):
         """Delete what writers have left, also what the next apply could go on with, as the one writer; return the files.
 
         Raises StoreLockedError.
+        """
+
+    def restore(self, waiting: Callable[[str], None]) -> Restored:
+        """Put the newest copy of the catalogue that is whole in its place, as the one writer.
+
+        Raises StoreError where there is none, or no need for one, and StoreLockedError.
         """
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from featdsl import engine, urls
 from featdsl.address import Place
@@ -74,9 +74,9 @@ SELECT t.table_name AS name, CASE WHEN f.path_is_relative THEN
         CASE WHEN s.path_is_relative THEN (SELECT value FROM ducklake_metadata WHERE key = 'data_path') ELSE '' END
         || s.path ELSE '' END
     || t.path ELSE '' END
-|| f.path AS file
-FROM (SELECT table_id, path, path_is_relative, end_snapshot FROM ducklake_data_file
-      UNION ALL SELECT table_id, path, path_is_relative, end_snapshot FROM ducklake_delete_file) AS f
+|| f.path AS file, f.file_size_bytes AS size
+FROM (SELECT table_id, path, path_is_relative, file_size_bytes, end_snapshot FROM ducklake_data_file
+      UNION ALL SELECT table_id, path, path_is_relative, file_size_bytes, end_snapshot FROM ducklake_delete_file) AS f
 JOIN ducklake_table AS t USING (table_id) JOIN ducklake_schema AS s USING (schema_id)
 WHERE s.schema_name = 'data' AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
 """
@@ -201,7 +201,7 @@ class DuckLakeStore:
             return Drift()
         with self._catalogue() as connection:
             alias = self._attached(connection, self._newest(connection))
-            missing = _tables_without_files(connection)
+            missing = set(_damaged_files(connection).values())
             by_hand = _changed_by_hand(connection)
             there = {(schema, name) for schema, name in connection.execute(_relations(alias)).fetchall()}
             lost = set()
@@ -230,6 +230,18 @@ class DuckLakeStore:
                 altered |= set() if holds else {name}
         unknown = {name for name, table in snapshot.tables.items() if not digests.is_known(table.digest)}
         return Examined(frozenset(altered), frozenset(unknown - altered))
+
+    def damaged(self, tables: Iterable[StoredTable]) -> Sequence[str]:
+        """Return the files of tables that are gone or of another size than was written."""
+        names = {table.file.rpartition("@")[0] for table in tables}
+        with self._catalogue() as connection:
+            return sorted(file for file, name in _damaged_files(connection).items() if name in names)
+
+    def restore(self, waiting: Callable[[str], None]) -> NoReturn:  # noqa: ARG002 - as the seam has it
+        """Raise StoreError: the catalogue is a database of PostgreSQL, whose own backups restore it."""
+        what = f"The catalogue of {self._place} is a database of PostgreSQL, of which featdsl keeps no copies."
+        mend = "Restore that database from a backup, then see: featdsl doctor --deep"
+        raise StoreError(Problem("Nothing to restore from", what, mend=mend))
 
     def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
         """Let SQL in this session name stored tables as `tables.<name>`."""
@@ -402,16 +414,17 @@ def _orphaned(connection: DuckDBPyConnection, *, dry_run: bool) -> list[str]:
     return sorted(path for (path,) in found)
 
 
-def _tables_without_files(connection: DuckDBPyConnection) -> set[str]:
-    """Return the tables of which a file is gone."""
+def _damaged_files(connection: DuckDBPyConnection) -> dict[str, str]:
+    """Return the files that are gone or of another size than was written, with the table that each is of."""
     listed = asked(connection, _PATHS)
-    folders = {file.rpartition("/data/")[0] for _, file in listed}
-    there = {
-        file
-        for folder in sorted(folders)
-        for (file,) in connection.execute("SELECT file FROM glob(?)", [f"{folder}/data/**"]).fetchall()
-    }
-    return {name for name, file in listed if file not in there}
+    folders = {file.rpartition("/data/")[0] for _, file, _ in listed}
+    there: dict[str, int] = {}
+    for folder in sorted(folders):
+        # Of a file nothing is read for its size.
+        query = "SELECT filename, size FROM read_blob(?)"
+        if connection.execute("SELECT count(*) FROM glob(?)", [f"{folder}/data/**"]).fetchall() != [(0,)]:
+            there |= dict(connection.execute(query, [f"{folder}/data/**"]).fetchall())
+    return {file: name for name, file, size in listed if there.get(file) != size}
 
 
 def _changed_by_hand(connection: DuckDBPyConnection) -> set[str]:

@@ -9,6 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING
 from featdsl import engine
 from featdsl.attach import attach_once
 from featdsl.definitions import Column
-from featdsl.errors import Problem, ResourceError, StoreError
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
 from featdsl.snapshot import (
     Head,
@@ -29,10 +29,11 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
-from featdsl.stores import differing, digests
+from featdsl.stores import damage, datafiles, differing, permissions
 from featdsl.stores.ahead import Ahead, New, make
+from featdsl.stores.catalogue import STORAGE, Catalogue, sync
 from featdsl.stores.journal import Journal, Noted
-from featdsl.stores.parts import NEXT, all_rows, first_rows, in_clock, merge_from, taken_over
+from featdsl.stores.parts import NEXT, all_rows, first_columns, first_rows, in_clock, merge_from, taken_over
 from featdsl.stores.recording import Before, Recording
 from featdsl.stores.registry import TABLES, Registry
 from featdsl.stores.standins import Shapes, shapes, standing_in
@@ -42,31 +43,30 @@ if TYPE_CHECKING:
 
     from featdsl.project import Project
 
-_STORAGE = "STORAGE_VERSION 'v1.5.0'"  # read by DuckDB 1.5 and 2.0 alike
-_SMALL = f"{_STORAGE}, BLOCK_SIZE 65536"
+_SMALL = f"{STORAGE}, BLOCK_SIZE 65536"
 """How a file of small tables is laid out: each takes a block at least. In the 256 KiB that it has else, more rows compress better."""
 _TABLES_A_FILE = 32
 """A view that is read loads the whole catalogue of its table's file, and opening a file takes longer than reading few rows."""
 _TABLE = re.compile(r'\btables\.("(?:[^"]|"")+"|\w+)')
 """A stored table in the SQL of a view."""
-RETIRED_SECONDS = 3600
-"""How long a data file stays that nothing lists any more: a reader may have read the catalogue of before."""
 UNFINISHED = "unfinished.jsonl"
 """The file that tells which tables are done of an apply that has not published yet."""
-NO_STORE = "Not a store"
-"""The summary for a file that is nothing that DuckDB can read."""
 _REMEMBERED = 50
 """How many refreshes a table tells of."""
-_FILES = """
-CREATE SCHEMA tables;
-CREATE TABLE registry.files (name VARCHAR, bytes BIGINT, modified BIGINT, retired BIGINT);
-"""
+_FILES = f"CREATE SCHEMA tables; {datafiles.TABLE}"
 
 
 class EmbeddedWriter(Recording):
-    """One apply on an embedded store; `before` is the state of the store, with its environments."""
+    """One apply on an embedded store; `before` is its state, with its environments, and `damaged` are files to leave alone."""
 
-    def __init__(self, project: Project, folder: Path, snapshot: Snapshot, before: Before) -> None:
+    def __init__(
+        self,
+        project: Project,
+        folder: Path,
+        snapshot: Snapshot,
+        before: Before,
+        damaged: AbstractSet[str] = frozenset(),
+    ) -> None:
         super().__init__(snapshot, before)
         self.connection = engine.connect(project)
         self._ahead = Ahead(self.connection, project.settings.engine.threads or os.cpu_count() or 1)
@@ -75,11 +75,14 @@ class EmbeddedWriter(Recording):
         self._sizes: dict[str, int] = {}
         self._newest: dict[str, tuple[str, int]] = {}
         """For each layout the newest file, and how many tables were begun in it."""
+        self._catalogue = Catalogue(project, folder)
         self._journal = Journal(folder / UNFINISHED)
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
         seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
         self._left = {name: noted for name, noted in self._journal.read().items() if noted.table.file not in seen}
         self._shapes: Shapes = {}
+        self._gone: list[str] = []
+        self._damaged = damaged
         self._published = False
 
     @property
@@ -267,7 +270,7 @@ class EmbeddedWriter(Recording):
             kept = _in_file(table.parts[-1].file, table.name + NEXT)
             self.connection.execute(f"CREATE OR REPLACE TABLE {kept} AS\n{first}")
 
-    def _stored(self, table: str, layout: str = _STORAGE) -> tuple[str, str]:
+    def _stored(self, table: str, layout: str = STORAGE) -> tuple[str, str]:
         """Return the file that a new table is written to, and its name for this session."""
         file, begun = self._newest.get(layout, ("", 0))
         if begun % _TABLES_A_FILE == 0:
@@ -277,33 +280,25 @@ class EmbeddedWriter(Recording):
         return file, _in_file(file, table)
 
     def _measure_rows(self, file: str) -> None:
-        """Note the digest of the tables of a file, and how many rows an entity has on average, and that of an average row.
+        """Note how many rows an entity has on average in each table of a file, and the entity of an average row.
 
         All of a file in one query: with many small tables, a query for each would cost a fifth of building them.
         """
-        here = [each for each in self._built.values() if file in {piece.file for piece in each.pieces}]
+        here = [each for each in self._built.values() if each.file == file and not each.parts]
         counts = [
-            f"SELECT {number} AS place, count(*) AS n, {digests.total(each.name for each in table.columns)} AS digest "
-            f"FROM {_in_file(file, table.name)} GROUP BY {_listed(table.keys)}"
+            f"SELECT {number} AS place, count(*) AS n FROM {_in_file(file, table.name)} GROUP BY {_listed(table.keys)}"
             for number, table in enumerate(here)
+            if not table.entity_rows
         ]
-        query = (
-            "SELECT place, avg(n), coalesce(sum(n * n) / nullif(sum(n), 0), 0), sum(digest) FROM ({}) GROUP BY place"
-        )
+        query = "SELECT place, avg(n), coalesce(sum(n * n) / nullif(sum(n), 0), 0) FROM ({}) GROUP BY place"
         found = self.connection.execute(query.format("\nUNION ALL ".join(counts))).fetchall() if counts else []
-        known = {place: measured for place, *measured in found}
+        known = {place: (mean, crowd) for place, mean, crowd in found}
         for number, table in enumerate(here):
-            mean, crowd, total = known.get(number, (0.0, 0.0, 0))
-            digest = digests.written(total)
-            if table.parts:
-                parts = (replace(each, digest=digest) if each.file == file else each for each in table.parts)
-                self._edits.tables[table.name] = replace(table, parts=tuple(parts))
-            else:
-                entity_rows = table.entity_rows or (mean, crowd)
-                self._edits.tables[table.name] = replace(table, digest=digest, entity_rows=entity_rows)
+            entity_rows = table.entity_rows or known.get(number, (0.0, 0.0))
+            self._edits.tables[table.name] = replace(table, entity_rows=entity_rows)
 
     def _start_file(self, layout: str) -> str:
-        (self._folder / "data").mkdir(exist_ok=True)
+        permissions.make_folder(self._folder / "data")
         file = f"data/{self.serial:06d}-{uuid.uuid4().hex[:8]}.duckdb"
         self._files.append(file)
         path = self._folder / file
@@ -336,20 +331,19 @@ class EmbeddedWriter(Recording):
         """Keep what checks found, and publish nothing: a new catalogue that differs from the old one in that alone."""
         import duckdb
 
-        path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
-        if not (path.exists() and self._edits.checks):
+        if self._catalogue.is_new() or not self._edits.checks:
             return
+        partial = self._catalogue.partial()
         try:
-            shutil.copyfile(path, partial)
+            shutil.copyfile(self._catalogue.path, partial)
             with contextlib.closing(duckdb.connect()) as connection:
-                connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE}); USE catalogue; BEGIN")
+                connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({STORAGE}); USE catalogue; BEGIN")
                 Registry(connection).write_checks(self._edits.checks, self._oldest_check())
                 connection.execute("COMMIT; CHECKPOINT catalogue")
-            _sync(partial)
-            partial.replace(path)
+            sync(partial)
+            self._catalogue.put(partial, self.serial - 1)
         finally:
             partial.unlink(missing_ok=True)
-        _sync(self._folder)
 
     def _oldest_check(self) -> str:
         return (_now() - timedelta(seconds=self._history)).isoformat(timespec="milliseconds")
@@ -369,21 +363,23 @@ class EmbeddedWriter(Recording):
         self._shapes = shapes(self.connection, databases)
         self.connection.close()
         for file in self._files:
-            _sync(self._folder / file)
+            permissions.publish(self._folder / file)
+            sync(self._folder / file)
         if self._files:
-            _sync(self._folder / "data")
+            sync(self._folder / "data")
         self._measure()
-        path, partial = self._folder / "store.duckdb", self._folder / f"store.{uuid.uuid4().hex[:8]}.partial"
+        partial = self._catalogue.partial()
         head = Head(self.snapshot.head.lineage or uuid.uuid4().hex, self.serial)
         try:
-            self._write_catalogue(path, partial, head, entry)
+            self._write_catalogue(partial, head, entry)
             # Before the rename: Ctrl-C right after it must not have the files removed that everyone reads by then.
             self._published = True
-            partial.replace(path)
+            self._catalogue.put(partial, head.serial)
             self._journal.clear()
+            for file in self._gone:
+                (self._folder / file).unlink(missing_ok=True)
         finally:
             partial.unlink(missing_ok=True)
-        _sync(self._folder)
         return head
 
     def _drop_leavings(self) -> None:
@@ -409,7 +405,7 @@ class EmbeddedWriter(Recording):
         released = [
             table for name, table in self.snapshot.tables.items() if self._edits.tables.get(name, table) is None
         ]
-        files = {piece.file for table in released for piece in table.pieces}
+        files = {piece.file for table in released for piece in table.pieces} - self._damaged
         for name, table in self.snapshot.tables.items():
             if name not in self._edits.tables and files & {piece.file for piece in table.pieces}:
                 self.open([name])
@@ -431,94 +427,76 @@ class EmbeddedWriter(Recording):
                 table = self._built[name]
                 self._edits.tables[name] = replace(table, bytes=table.bytes + share if table.parts else share)
 
-    def _write_catalogue(self, path: Path, partial: Path, head: Head, entry: HistoryEntry) -> None:
+    def _write_catalogue(self, partial: Path, head: Head, entry: HistoryEntry) -> None:
         import duckdb
 
-        fresh = not path.exists()
+        fresh = self._catalogue.is_new()
         if not fresh:
-            shutil.copyfile(path, partial)
+            shutil.copyfile(self._catalogue.path, partial)
         connection = duckdb.connect()
         try:
-            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_STORAGE})")
+            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({STORAGE})")
             connection.execute("USE catalogue")
             if fresh:
                 connection.execute(TABLES)
                 connection.execute(_FILES)
             moved = Registry(connection).meta().get("folder") != str(self._folder)
-            with standing_in(connection, self._shapes):
-                connection.execute("BEGIN")
-                Registry(connection).write(self._edits, head, entry, self._environment())
-                if self._edits.checks or self._edits.is_upkeep:
-                    Registry(connection).write_checks(self._edits.checks, self._oldest_check())
-                connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
-                connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
-                self._list_files(connection)
-                self._put_table_views(connection, self._shapes)
-                others = self._put_views(connection)
-                connection.execute("COMMIT")
             connection.execute("BEGIN")
-            self._put_table_views(connection, self._lacking(connection, moved=moved))
-            _make(connection, others)
+            Registry(connection).write(self._edits, head, entry, self._environment())
+            if self._edits.checks or self._edits.is_upkeep:
+                Registry(connection).write_checks(self._edits.checks, self._oldest_check())
+            connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
+            connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
+            datafiles.add(connection, self._folder, self._files)
+            self._gone = datafiles.retire(connection, int(time.time()))
             connection.execute("COMMIT")
+            self._put_views(connection, moved=moved)
             self._note_views(connection, partial)
             connection.execute("CHECKPOINT catalogue")
         finally:
             connection.close()
-        _sync(partial)
+        sync(partial)
 
-    def _list_files(self, connection: DuckDBPyConnection) -> None:
-        for file in self._files:
-            found = (self._folder / file).stat()
-            listed = [file, found.st_size, found.st_mtime_ns]
-            connection.execute("INSERT INTO registry.files VALUES (?, ?, ?, NULL)", listed)
-        # A file that one of several parts is in is in use as well.
-        used = "SELECT unnest(list_concat([body->>'file'], body->>'$.parts[*].file')) FROM registry.tables"
-        now = int(time.time())
-        connection.execute(f"UPDATE registry.files SET retired = {now} WHERE retired IS NULL AND name NOT IN ({used})")
-        kept = f"retired IS NULL OR retired > {now - RETIRED_SECONDS}"
-        connection.execute(f"DELETE FROM registry.files WHERE NOT ({kept})")
+    def _put_views(self, connection: DuckDBPyConnection, *, moved: bool) -> None:
+        """Make the views of tables and of environments that are not there as the registry lists them, and drop the others.
 
-    def _lacking(self, connection: DuckDBPyConnection, *, moved: bool) -> list[str]:
-        """Return the tables of before that have no view that holds: all of them when the folder has moved."""
-        query = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
-        known = {name for (name,) in connection.execute(query).fetchall()}
-        listed = {**self.snapshot.tables, **self._edits.tables}
-        for name in sorted(known & {name for name, table in listed.items() if table is None}):
-            connection.execute(f"DROP VIEW tables.{quote(name)}")
-        stay = [name for name, table in listed.items() if table and name not in self._shapes]
-        return stay if moved else [name for name in stay if name not in known]
-
-    def _put_table_views(self, connection: DuckDBPyConnection, names: Iterable[str]) -> None:
-        """Point the view of each of these tables at its file."""
-        listed = {**self.snapshot.tables, **self._built}
-        _make(connection, {
-            f"tables.{quote(name)}": all_rows(table, self._reading)
-            for name in names
-            if (table := listed.get(name))
-        })  # fmt: skip
-
-    def _reading(self, file: str, table: str) -> str:
-        return f"read_duckdb({literal(str(self._folder / file))}, table_name => {literal(table)})"
-
-    def _put_views(self, connection: DuckDBPyConnection) -> dict[str, str]:
-        """Drop the views that the registry does not list, and make those that it does and that read new tables only.
-
-        Return the others that are not there as listed, with their SQL.
+        No data file is opened for that: one that is damaged stops no apply.
         """
-        for environment in self._edits.dropped:
-            connection.execute(f"DROP SCHEMA IF EXISTS {quote(environment)} CASCADE")
-        schema = quote(self.snapshot.environment)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        for name, sql in self._edits.views.items():
-            if sql is None:
-                connection.execute(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
         query = "SELECT environment, name, sql FROM registry.views WHERE stored IS NULL ORDER BY ALL"
         rows = connection.execute(query).fetchall()
         wanted = {f"{quote(environment)}.{quote(name)}": sql for environment, name, sql in rows}
-        new = {spelled for name in self._shapes for spelled in (name, quote(name))}
-        over_new = {view: sql for view, sql in wanted.items() if new.issuperset(_TABLE.findall(sql))}
-        _make(connection, over_new)
-        return {view: sql for view, sql in wanted.items() if view not in over_new}
+        there = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tables' AND database_name = 'catalogue'"
+        known = {name for (name,) in connection.execute(there).fetchall()}
+        listed = {**self.snapshot.tables, **self._edits.tables}
+        tables = {name: table for name, table in listed.items() if table}
+        anew = {name for name in tables if name in self._built or moved or name not in known}
+        named = {_unquoted(name) for sql in wanted.values() for name in _TABLE.findall(sql)}
+        with standing_in(connection, self._shapes_of(tables[name] for name in sorted(anew | (named & tables.keys())))):
+            connection.execute("BEGIN")
+            for name in sorted(known - tables.keys() & listed.keys()):
+                connection.execute(f"DROP VIEW tables.{quote(name)}")
+            _make(connection, {f"tables.{quote(name)}": all_rows(tables[name], self._reading) for name in sorted(anew)})
+            for environment in self._edits.dropped:
+                connection.execute(f"DROP SCHEMA IF EXISTS {quote(environment)} CASCADE")
+            schema = quote(self.snapshot.environment)
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            for name, sql in self._edits.views.items():
+                if sql is None:
+                    connection.execute(f"DROP VIEW IF EXISTS {schema}.{quote(name)}")
+            _make(connection, wanted)
+            connection.execute("COMMIT")
+
+    def _shapes_of(self, tables: Iterable[StoredTable]) -> Shapes:
+        """Return the columns of tables, and of what is kept beside their parts."""
+        found: dict[str, Sequence[Column]] = {}
+        for table in tables:
+            found[table.name] = table.columns
+            if table.parts:
+                found[table.name + NEXT] = first_columns(table)
+        return {**found, **self._shapes}
+
+    def _reading(self, file: str, table: str) -> str:
+        return f"read_duckdb({literal(str(self._folder / file))}, table_name => {literal(table)})"
 
     def _note_views(self, connection: DuckDBPyConnection, partial: Path) -> None:
         """Note each new view's text as DuckDB reads it back, which is not always how it was written."""
@@ -544,6 +522,10 @@ class EmbeddedWriter(Recording):
                     leftover.unlink(missing_ok=True)
 
 
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
 def _make(connection: DuckDBPyConnection, views: Mapping[str, str]) -> None:
     for view, sql in views.items():
         connection.execute(f"CREATE OR REPLACE VIEW {view} AS {sql}")
@@ -555,14 +537,6 @@ def _listed(keys: Iterable[str]) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def open_tables(connection: DuckDBPyConnection, folder: Path, tables: Iterable[StoredTable]) -> None:
@@ -580,7 +554,7 @@ def open_tables(connection: DuckDBPyConnection, folder: Path, tables: Iterable[S
             try:
                 attach_once(connection, str(path), path.stem, "READ_ONLY")
             except duckdb.Error as error:
-                raise unreadable(path, error) from None
+                raise damage.unreadable(path, error) from None
         connection.execute(f"CREATE OR REPLACE VIEW tables.{quote(table.name)} AS {all_rows(table, _in_file)}")
 
 
@@ -595,21 +569,3 @@ def _scaled(table: StoredTable, rows: int) -> tuple[float, float] | None:
         return None
     mean, crowd = table.entity_rows
     return mean * rows / table.rows, crowd * rows / table.rows
-
-
-def unreadable(path: Path, error: Exception) -> StoreError | ResourceError:
-    """Return what is told of a file of the store that DuckDB cannot open."""
-    import duckdb
-
-    said = str(error).splitlines()[0]
-    if isinstance(error, duckdb.OutOfMemoryException):
-        mend = "Raise memory_limit in [engine] of featproject.toml."
-        return ResourceError(Problem("Out of memory", f"{path} cannot be opened: {said}", mend=mend))
-    if isinstance(error, FileNotFoundError) or "does not exist" in said:
-        mend = "Restore it, or let featdsl apply build it again."
-        return StoreError(Problem("Store is incomplete", f"{path} is missing.", mend=mend))
-    if "Could not set lock" in said or "Permission denied" in said:
-        mend = "Close what has it open for writing, or give this user access to it."
-        return StoreError(Problem("Store cannot be opened", f"{path} cannot be opened: {said}", mend=mend))
-    mend = "Move it away and apply again, or set another [store] path in featproject.toml."
-    return StoreError(Problem(NO_STORE, f"{path} cannot be opened: {said}", mend=mend))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from featdsl.definitions import Column
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, quote
 from featdsl.snapshot import Part, StoredTable
 
@@ -43,6 +44,12 @@ def first_rows(rows: str, keys: tuple[str, ...]) -> str:
     """Return the query of the time of the first row of each entity, which is kept beside a part."""
     by = "".join(f"{quote(key)}, " for key in keys)
     return f"SELECT {by}min({EVENT_TIMESTAMP}) AS {_FIRST} FROM {rows} GROUP BY ALL HAVING count(*) > 0"
+
+
+def first_columns(table: StoredTable) -> list[Column]:
+    """Return the columns of what `first_rows` gives for a table."""
+    own = {column.name: column for column in table.columns}
+    return [*(own[key] for key in table.keys), Column(name=_FIRST, dtype=_clock(table))]
 
 
 def taken_over(table: StoredTable, stored: str, time: str) -> list[str]:
