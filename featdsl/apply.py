@@ -60,11 +60,12 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     rows: Mapping[str, Any] | None = None,
     functions: calls.Functions | None = None,
     approved_by: Collection[str] = (),
+    derive: Callable[[Snapshot], Plan] | None = None,
 ) -> Summary:
     """Run a plan on a store and return what it did; after an error the store is as it was.
 
     `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
-    `approved_by` names the teams that agree. Raises PolicyError when a guard or a missing approval forbids the plan,
+    `approved_by` names the teams that agree. `derive` finds anew what a plan may do that comes from a file. Raises PolicyError when a guard or a missing approval forbids the plan,
     StalePlanError when the store or a function has moved on, PlanFileError for a plan whose sources were not all
     checked, DataError when data break a rule, StoreLockedError when another writer stays for too long.
     """
@@ -77,8 +78,9 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         undamaged(store.damaged, writer.snapshot.tables.values),
     ):
         _refuse_stale(plan, writer.snapshot)
-        guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         _refuse_other_functions(plan, functions or {})
+        plan = derive(writer.snapshot) if derive else plan
+        guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
         built = 0

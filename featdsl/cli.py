@@ -16,6 +16,7 @@ from featdsl.stopping import MESSAGE, asked, is_interruption, leave
 if TYPE_CHECKING:
     from featdsl.pipeline import Planned
     from featdsl.project import Project
+    from featdsl.stores import Store
 
 
 class _Group(click.Group):
@@ -143,7 +144,12 @@ def _write_codeowners(project: Project, path: Path) -> None:
 @main.command()
 @click.argument("plan_file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--approved-by", multiple=True, metavar="TEAM", help="A team that agrees; once for each.")
+@click.option(
+    "--approved-by",
+    multiple=True,
+    metavar="TEAM",
+    help="A team that agrees; once for each. This records who agreed, and proves nothing.",
+)
 @cli_shared.formats
 @cli_shared.select
 @cli_shared.environment
@@ -176,12 +182,14 @@ def apply(
     with cli_shared.failing(format_):
         project = cli_shared.project(directory)
         store = open_store(project)
-        planned = _saved(plan_file, project, env) if plan_file else pipeline.make_plan(project, store, env, select)
+        planned = (
+            _saved(plan_file, project, store, env) if plan_file else pipeline.make_plan(project, store, env, select)
+        )
         said = yes or plan_file is not None
         cli_shared.carry_out(planned, project, yes=said, approved_by=approved_by, format_=format_)
 
 
-def _saved(plan_file: Path, project: Project, env: str) -> Any:
+def _saved(plan_file: Path, project: Project, store: Store, env: str) -> Any:
     from featdsl import pipeline, planfile
     from featdsl.errors import PlanFileError, Problem
 
@@ -191,7 +199,7 @@ def _saved(plan_file: Path, project: Project, env: str) -> Any:
         what = f"{plan_file} is a plan of the project {found.project}; this is {project.name}."
         raise PlanFileError(Problem("Plan of another project", what, mend=f"Plan here: {typed.plan_again()}"))
     cli_shared.refuse_other_environment("plan", plan_file, found.environment, env)
-    return pipeline.saved(project, found)
+    return pipeline.saved(project, store, found)
 
 
 def _planned(

@@ -129,7 +129,7 @@ def carry_out(
 
     Raises PolicyError for a plan that may not be run.
     """
-    from featdsl import guards, jsonlines, stopping
+    from featdsl import approving, guards, jsonlines, stopping
     from featdsl.apply import apply as run
     from featdsl.apply import summary
     from featdsl.progress import showing
@@ -138,6 +138,7 @@ def carry_out(
     store = open_store(project)
     if format_ == "text":
         click.echo(plan_text(planned.plan, sql=False), nl=False)
+    approved_by = approving.teams(planned.plan, project, approved_by)
     if approved_by:  # else there is no name to look up
         known = guards.teams(store.read(planned.plan.environment), planned.plan, project.settings.teams)
     else:
@@ -161,6 +162,7 @@ def carry_out(
             rows=planned.rows,
             functions=planned.functions,
             approved_by=approved_by,
+            derive=planned.derive,
         )
     planned.memory.save()
     if format_ == "text":

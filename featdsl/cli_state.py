@@ -63,7 +63,12 @@ def _show_plan(text: str, serial: int, format_: str) -> None:
 @click.argument("state", type=int)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for featdsl apply instead.")
-@click.option("--approved-by", multiple=True, metavar="TEAM", help="A team that agrees; once for each.")
+@click.option(
+    "--approved-by",
+    multiple=True,
+    metavar="TEAM",
+    help="A team that agrees; once for each. This records who agreed, and proves nothing.",
+)
 @cli_shared.environment
 @click.pass_obj
 def rollback(

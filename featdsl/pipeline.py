@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import FunctionType
@@ -21,6 +21,7 @@ from featdsl import (
     loader,
     planner,
     preview,
+    reviewed,
     uses,
 )
 from featdsl import refresh as refreshing
@@ -45,13 +46,15 @@ from featdsl.stores import Store
 class Planned:
     """A plan, the rows in memory that it builds from, by their hash, and the functions that it calls, by fingerprint.
 
-    `memory` is what was found out for it: an apply that makes the store has a place to save it.
+    `memory` is what was found out for it: an apply that makes the store has a place to save it. `derive` finds anew what a
+    plan may do that comes from a file, whose text anybody may have edited.
     """
 
     plan: Plan
     rows: Mapping[str, Any]
     functions: Functions = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
+    derive: Callable[[Snapshot], Plan] | None = None
 
 
 @dataclass(frozen=True)
@@ -227,19 +230,25 @@ def previewed(planned: Planned, project: Project, store: Store, *, full: bool) -
     return replace(planned, plan=replace(planned.plan, preview=found))
 
 
-def saved(project: Project, plan: Plan) -> Planned:
+def saved(project: Project, store: Store, plan: Plan) -> Planned:
     """Return a plan of before with the functions that it calls, as the project declares them now.
 
     Raises DeclarationError when one is not there because the declarations have mistakes.
     """
+
+    def derive(snapshot: Snapshot) -> Plan:
+        earlier = None if plan.back_to is None else store.read(plan.environment, plan.back_to)
+        past = replace(snapshot, past_sets=store.past_sets(plan.environment))
+        return reviewed.derived(plan, past, earlier)
+
     wanted = {function.fingerprint for _, function in uses.functions(plan)}
     if not wanted:
-        return Planned(plan, {})
+        return Planned(plan, {}, derive=derive)
     loaded = loader.load(project)
     found = declared_functions(loaded.declarations)
     if loaded.problems and not wanted <= found.keys():
         raise DeclarationError([problem.seen_from(project.root) for problem in loaded.problems])
-    return Planned(plan, {}, found)
+    return Planned(plan, {}, found, derive=derive)
 
 
 def refresh(project: Project, store: Store, asked: refreshing.Asked, *, listen: Listener) -> refreshing.Result:

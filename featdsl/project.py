@@ -110,6 +110,7 @@ class PolicyTable(_Table):
     """`[policy]`: what apply insists on."""
 
     approvals: Policy = "none"
+    approvals_command: str | None = None
 
 
 def _listed(value: object) -> object:

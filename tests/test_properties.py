@@ -28,6 +28,7 @@ from featdsl import (
     pipeline,
     planfile,
     planner,
+    reviewed,
 )
 from featdsl import apply as runner
 from featdsl.declaration import Declaration, collecting
@@ -163,7 +164,10 @@ def a_store() -> Iterator[tuple[Project, Store]]:
 def planned(described: Described, project: Project, store: Store, environment: str = "prod") -> Plan:
     """Return the plan that takes an environment of the store to a random project."""
     declared = pipeline.Declared(store.read(environment), desired(described, project))
-    return pipeline.plan_for(project, store, declared, store.drift(declared.snapshot)).plan
+    plan = pipeline.plan_for(project, store, declared, store.drift(declared.snapshot)).plan
+    found = reviewed.derived(plan, replace(declared.snapshot, past_sets=store.past_sets(environment)))
+    assert found == plan  # what a saved plan may do is found again from the registry and what it records
+    return plan
 
 
 def applied(described: Described, project: Project, store: Store) -> Snapshot:
