@@ -21,7 +21,6 @@ from featdsl import (
     loader,
     planner,
     preview,
-    reviewed,
     uses,
 )
 from featdsl import refresh as refreshing
@@ -74,7 +73,7 @@ def make_plan(project: Project, store: Store, environment: str = PROD, select: S
     With names to `select`, only these and what they are made of: the rest stays as it is applied.
     """
     with uncollected():
-        memory = _memory(project)
+        memory = _memory(project, store)
         planned = _made(project, store, environment, memory, select)
         memory.save()
         return replace(planned, memory=memory)
@@ -99,9 +98,9 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _memory(project: Project) -> Memory:
+def _memory(project: Project, store: Store) -> Memory:
     """Return what earlier plans of a project found out, beside its store."""
-    return Memory(project.store / f"memory-{project.name}.json")
+    return Memory(project.store / f"memory-{project.name}.json", store.secret)
 
 
 def _made(project: Project, store: Store, environment: str, memory: Memory, select: Sequence[str]) -> Planned:
@@ -144,7 +143,7 @@ def make_plan_against(project: Project, exported: Exported, select: Sequence[str
 
     No store is opened, and no source read that is as it was. What could not be checked is among the plan's notices.
     """
-    memory = _memory(project)
+    memory = Memory()  # without its store nothing tells whether what was remembered is true
     declared = _declared(project, foreign.Registry(exported.snapshot), memory)
     connection = engine.connect(project)
     try:
@@ -158,7 +157,6 @@ def make_plan_against(project: Project, exported: Exported, select: Sequence[str
         )
     finally:
         connection.close()
-    memory.save()
     return _planned(project, declared, bound, exported.drift, notices=notices, select=select)
 
 
@@ -237,6 +235,8 @@ def saved(project: Project, store: Store, plan: Plan) -> Planned:
     """
 
     def derive(snapshot: Snapshot) -> Plan:
+        from featdsl import reviewed  # it parses SQL
+
         earlier = None if plan.back_to is None else store.read(plan.environment, plan.back_to)
         past = replace(snapshot, past_sets=store.past_sets(plan.environment))
         return reviewed.derived(plan, past, earlier)

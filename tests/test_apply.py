@@ -41,11 +41,11 @@ def registry(workspace: Workspace) -> Snapshot:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Return the hash of each file below a folder, but for the lock, which tells who was last, and a plan's memory."""
+    """Return the hash of each file below a folder, but for the lock, which tells who was last, the secret and a plan's memory."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != "lock" and not path.name.startswith("memory-")
+        if path.is_file() and path.name not in {"lock", "secret"} and not path.name.startswith("memory-")
     }
 
 

@@ -118,6 +118,7 @@ LAYERS = {
         "stores.migration",
         "stores.recording",
         "stores.registry",
+        "stores.secret",
         "stores.standins",
         "stores.views",
     },

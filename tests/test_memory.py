@@ -151,17 +151,17 @@ def test_a_plan_leaves_nothing_where_no_store_is(bank: Workspace) -> None:
 
 def test_a_memory_keeps_what_was_used(tmp_path: Path) -> None:
     """What is neither recalled nor kept is forgotten; a folder that is not there is no mistake."""
-    first = Memory(tmp_path / "memory.json")
+    first = Memory(tmp_path / "memory.json", lambda: "secret")
     first.keep("kind", "a", ["1"])
     first.keep("kind", "b", ["2"])
     first.save()
-    second = Memory(tmp_path / "memory.json")
+    second = Memory(tmp_path / "memory.json", lambda: "secret")
     assert (second.recall("kind", "a"), second.recall("kind", "c"), second.recall("other", "a")) == (["1"], None, None)
     second.save()
-    third = Memory(tmp_path / "memory.json")
+    third = Memory(tmp_path / "memory.json", lambda: "secret")
     assert (third.recall("kind", "a"), third.recall("kind", "b")) == (["1"], None)
     assert [file.name for file in tmp_path.iterdir()] == ["memory.json"]
-    nowhere = Memory(tmp_path / "none" / "memory.json")
+    nowhere = Memory(tmp_path / "none" / "memory.json", lambda: "secret")
     nowhere.keep("kind", "a", ["1"])
     nowhere.save()
     assert not (tmp_path / "none").exists()
@@ -169,11 +169,11 @@ def test_a_memory_keeps_what_was_used(tmp_path: Path) -> None:
 
 def test_other_versions_have_a_memory_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one version of featdsl or of a library found says nothing about another."""
-    memory = Memory(tmp_path / "memory.json")
+    memory = Memory(tmp_path / "memory.json", lambda: "secret")
     memory.keep("kind", "a", ["1"])
     memory.save()
     monkeypatch.setattr("featdsl.memory._versions", lambda: "another")
-    assert Memory(tmp_path / "memory.json").recall("kind", "a") is None
+    assert Memory(tmp_path / "memory.json", lambda: "secret").recall("kind", "a") is None
 
 
 def test_files_tell_their_state_once_they_are_old_enough(bank: Workspace) -> None:
@@ -254,3 +254,37 @@ def test_what_a_plan_made_is_not_looked_through_for_garbage() -> None:
     assert set(looked) == {0}  # and thus the collector is at work again
     assert gc.isenabled()
     assert not gc.get_freeze_count()
+
+
+@pytest.mark.parametrize("poisoned", ["with the seal of an earlier featdsl", "with another secret"])
+def test_what_the_store_has_not_sealed_is_not_remembered(remembered: Workspace, poisoned: str) -> None:
+    """A file that somebody put there, as a cache of a CI may, decides no value: its digest is right, and the secret is not known."""
+    import hashlib
+
+    from featdsl import memory
+
+    path = memory_file(remembered)
+    seal, _, text = path.read_text(encoding="utf-8").partition("\n")
+    wrong = text.replace("annual_income", "0 * annual_income")
+    assert wrong != text
+    secret = "theirs" if poisoned == "with another secret" else ""
+    forged = (
+        memory._seal(wrong, secret) if secret else hashlib.sha256(f"{memory._versions()}\n{wrong}".encode()).hexdigest()
+    )
+    path.write_text(f"{forged}\n{wrong}", encoding="utf-8")
+    planned = remembered.run("plan", "--check")
+    assert planned.returncode == 0, planned.stdout
+    assert path.read_text(encoding="utf-8").partition("\n")[0] == seal
+
+
+def test_a_secret_that_is_lost_costs_what_was_remembered(remembered: Workspace) -> None:
+    """The next apply makes another one."""
+    secret = remembered.root / ".featdsl" / "secret"
+    before = secret.read_bytes()
+    assert len(before) == 32
+    assert secret.stat().st_mode & 0o077 == 0
+    secret.unlink()
+    assert remembered.run("plan", "--check").returncode == 0
+    assert not secret.exists()
+    assert remembered.run("refresh").returncode == 0
+    assert secret.read_bytes() != before

@@ -98,7 +98,8 @@ def until(path: Path, process: subprocess.Popen[str]) -> None:
 def done(workspace: Workspace) -> dict[str, str]:
     """Return the tables that are done of an apply, with the files that they are in."""
     journal = workspace.root / ".featdsl" / "unfinished.jsonl"
-    noted = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()] if journal.exists() else []
+    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+    noted = [json.loads(line.partition(" ")[2]) for line in lines]
     return {each["table"]["name"]: each["table"]["file"] for each in noted}
 
 
@@ -402,3 +403,26 @@ def test_all_tables_of_an_apply_are_made_of_the_same_files(project: Workspace) -
     done = project.run("refresh")
     assert done.returncode == 0, done.stderr
     assert [project.published(count) for count in counts] == [[(1010,)]] * 4
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        lambda line: line.replace(b'"rows": ', b'"rows": 1'),
+        lambda line: line.partition(b" ")[2],
+        lambda line: b"\xff\xfe" + line,
+        lambda _: b"[" * 100_000,
+    ],
+    ids=["edited", "without a seal", "no text", "deep"],
+)
+def test_a_line_that_no_writer_has_sealed_counts_for_nothing(
+    project: Workspace, poison: Callable[[bytes], bytes]
+) -> None:
+    """Whoever can write the file alone cannot have an apply take over a table of theirs."""
+    stop(project, signal.SIGKILL)
+    kept = done(project)
+    assert kept
+    journal = project.root / ".featdsl" / "unfinished.jsonl"
+    journal.write_bytes(b"\n".join(map(poison, journal.read_bytes().splitlines())) + b"\n")
+    project.apply()
+    assert not set(files(project).values()) & set(kept.values())

@@ -40,7 +40,7 @@ def unseen(folder: Path) -> list[str]:
     """Return the files of a store that its catalogue does not list."""
     with duckdb.connect(str(folder / "store.duckdb"), read_only=True) as connection:
         listed = {name for (name,) in connection.execute("SELECT name FROM registry.files").fetchall()}
-    known = {"store.duckdb", "lock", "memory-torture.json"} | listed
+    known = {"store.duckdb", "lock", "secret", "memory-torture.json"} | listed
     files = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     return sorted(file for file in files if file not in known and not file.startswith("history/"))
 

@@ -47,6 +47,9 @@ class Store(Protocol):
     def token(self) -> str:
         """Return a text that differs after each apply, cheaply: readers look at it before each read."""
 
+    def secret(self) -> str:
+        """Return what seals what is remembered beside the store; nothing before the first apply."""
+
     def read(self, environment: str = PROD, serial: int | None = None) -> Snapshot:
         """Return the newest state of an environment, or an earlier one; an empty one before the first apply.
 

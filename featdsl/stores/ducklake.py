@@ -237,6 +237,11 @@ class DuckLakeStore:
         with self._catalogue() as connection:
             return sorted(file for file, name in _damaged_files(connection).items() if name in names)
 
+    def secret(self) -> str:
+        """Return what seals what is remembered beside the store; nothing before the first apply."""
+        with self._registry() as (registry, _):
+            return registry.meta().get("secret", "") if registry else ""
+
     def restore(self, waiting: Callable[[str], None]) -> NoReturn:  # noqa: ARG002 - as the seam has it
         """Raise StoreError: the catalogue is a database of PostgreSQL, whose own backups restore it."""
         what = f"The catalogue of {self._place} is a database of PostgreSQL, of which featdsl keeps no copies."

@@ -368,6 +368,7 @@ class DuckLakeWriter(Recording):
 
     def _publish(self, entry: HistoryEntry, head: Head) -> None:
         registry = Registry(self.connection)
+        registry.keep_secret()
         if int(registry.meta().get("serial", "0")) != self._before.serial:
             raise _overtaken(self._before.serial)
         self._run(

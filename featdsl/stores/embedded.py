@@ -36,7 +36,7 @@ from featdsl.snapshot import (
     Snapshot,
     StoredTable,
 )
-from featdsl.stores import damage, datafiles, views
+from featdsl.stores import damage, datafiles, secret, views
 from featdsl.stores.catalogue import Catalogue
 from featdsl.stores.datafiles import DataFile, Look
 from featdsl.stores.embedded_writer import UNFINISHED, EmbeddedWriter, open_tables
@@ -229,10 +229,13 @@ class EmbeddedStore:
             needed(self._folder),
             self._locked(waiting),
         ):
+            secret.make(self._folder)
             before, snapshot = self._sweep()[0], self.read(environment)
             files = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
             damaged = set(datafiles.damaged(self._folder, self._files, files))
-            writer = EmbeddedWriter(self._project, self._folder, snapshot, before, damaged)
+            writer = EmbeddedWriter(
+                self._project, self._folder, snapshot, before, journal=self._journal(), damaged=damaged
+            )
             try:
                 yield writer
             except FeatdslError as error:
@@ -245,7 +248,7 @@ class EmbeddedStore:
     def unfinished(self) -> list[str]:
         """Return the tables that are done of an apply that did not come to its end: the next one may go on with them."""
         published = {piece.file for table in self.read().tables.values() for piece in table.pieces}
-        noted = Journal(self._folder / UNFINISHED).read()
+        noted = self._journal().read()
         return sorted(name for name, each in noted.items() if each.table.file not in published)
 
     def orphans(self) -> list[Orphan]:
@@ -258,7 +261,7 @@ class EmbeddedStore:
         Raises StoreLockedError.
         """
         with self._locked(waiting):
-            Journal(self._folder / UNFINISHED).clear()
+            self._journal().clear()
             return self._sweep()[1]
 
     def restore(self, waiting: Callable[[str], None]) -> Restored:
@@ -285,12 +288,19 @@ class EmbeddedStore:
 
     def _orphaned(self, listed: AbstractSet[str]) -> list[Path]:
         """Return the files that are neither listed nor kept for the next apply."""
-        kept = listed | {noted.table.file for noted in Journal(self._folder / UNFINISHED).read().values()}
+        kept = listed | {noted.table.file for noted in self._journal().read().values()}
         data = sorted((self._folder / "data").glob("*.duckdb*"))
         gone = [file for file in data if f"data/{file.name.removesuffix('.wal')}" not in kept]
         # Plans write some of these beside a writer; what they have begun is younger.
         partial = [path for path in self._folder.rglob("*.partial*") if _age(path) > _ABANDONED or _is_writers(path)]
         return [*gone, *sorted(partial)]
+
+    def secret(self) -> str:
+        """Return what seals what is remembered beside the store; nothing before the first apply."""
+        return secret.read(self._folder)
+
+    def _journal(self) -> Journal:
+        return Journal(self._folder / UNFINISHED, self.secret())
 
     def _before(self) -> tuple[Before, set[str]]:
         """Return the state of the store, and the data files that some reader may look for."""

@@ -59,13 +59,15 @@ _FILES = f"CREATE SCHEMA tables; {datafiles.TABLE}"
 class EmbeddedWriter(Recording):
     """One apply on an embedded store; `before` is its state, with its environments, and `damaged` are files to leave alone."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a writer begins with
         self,
         project: Project,
         folder: Path,
         snapshot: Snapshot,
         before: Before,
-        damaged: AbstractSet[str] = frozenset(),
+        *,
+        journal: Journal,
+        damaged: AbstractSet[str],
     ) -> None:
         super().__init__(snapshot, before)
         self.connection = engine.connect(project)
@@ -76,7 +78,7 @@ class EmbeddedWriter(Recording):
         self._newest: dict[str, tuple[str, int]] = {}
         """For each layout the newest file, and how many tables were begun in it."""
         self._catalogue = Catalogue(project, folder)
-        self._journal = Journal(folder / UNFINISHED)
+        self._journal = journal
         # A writer may have died after it had published, and before it had said so: what readers see is not taken over.
         seen = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
         self._left = {name: noted for name, noted in self._journal.read().items() if noted.table.file not in seen}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -24,26 +25,35 @@ class Noted:
 
 
 class Journal:
-    """A file of one line for each step; a line that was cut counts as not written."""
+    """A file of one line for each step; a line that was cut, or that no writer of this store has sealed, counts as not written."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, secret: str) -> None:
+        self._path, self._secret = path, secret
 
     def read(self) -> dict[str, Noted]:
         """Return what is noted, by table; of a table the last."""
-        found = {}
-        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else ():
+        found: dict[str, Noted] = {}
+        if not self._path.is_file() or not self._secret:
+            return found
+        for line in self._path.read_bytes().splitlines():
+            seal, _, text = line.partition(b" ")
+            if not hmac.compare_digest(seal, self._seal(text)):
+                continue
             try:
-                noted = _adapter().validate_python(json.loads(line))
-            except ValueError:
+                noted = _adapter().validate_json(text)
+            except ValueError:  # of another version
                 continue
             found[noted.table.name] = noted
         return found
 
+    def _seal(self, text: bytes) -> bytes:
+        return hmac.digest(self._secret.encode(), text, "sha256").hex().encode()
+
     def note(self, noted: Noted) -> None:
         """Add what is done."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(noted)) + "\n")
+        text = json.dumps(asdict(noted)).encode()
+        with self._path.open("ab") as file:
+            file.write(self._seal(text) + b" " + text + b"\n")
 
     def clear(self) -> None:
         """Forget everything: it is published, or no use any more."""

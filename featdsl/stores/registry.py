@@ -6,6 +6,7 @@ So the registry answers for every state that is kept, not for the newest alone.
 
 from __future__ import annotations
 
+import secrets
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -120,6 +121,11 @@ class Registry:
     def meta(self) -> dict[str, str]:
         """Return the registry's format, the store's lineage, its serial, and the oldest state that is known whole."""
         return dict(self._connection.execute("SELECT key, value FROM registry.meta").fetchall())
+
+    def keep_secret(self) -> None:
+        """Make a secret of the store, which seals what is remembered elsewhere, unless there is one."""
+        if "secret" not in self.meta():
+            self._insert("meta", [("secret", secrets.token_hex(32))])
 
     def require_format(self, place: str, mend: str) -> None:
         """Raise StoreError for a store of another format; `mend` says what to do with an older one."""
