@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -258,11 +259,21 @@ def refuse_other_environment(kind: str, path: Path, of: str, asked: str) -> None
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a file whole or not at all; a link in its place is replaced and not followed, a device or a pipe written to."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        try:
+            # A new file or none: nobody can have put a link there.
+            with os.fdopen(
+                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8"
+            ) as file:
+                file.write(text)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         from featdsl.errors import PlanFileError, Problem
 

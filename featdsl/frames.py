@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from featdsl import exactly, extras
+from featdsl import exactly, extras, permissions
 from featdsl.errors import Problem, RequestError
 from featdsl.names import literal, quote
 
@@ -161,12 +161,15 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path | str, name:
     if path.exists() and is_whole(path):
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        permissions.make_folder(folder)
     except OSError as error:
         raise RequestError(Problem("Store cannot be written", f"{folder}: {error.strerror}.")) from None
     partial = path.with_suffix(f".{os.getpid()}.partial")
     connection.execute(f"COPY ({select}) TO {literal(str(partial))} (FORMAT parquet)")
+    _digest_beside(path).unlink(missing_ok=True)
     _digest_beside(path).write_text(_bytes_digest(partial), encoding="utf-8")
+    for each in (partial, _digest_beside(path)):
+        permissions.publish(each)
     partial.replace(path)
 
 

@@ -1085,6 +1085,7 @@ def test_a_store_that_cannot_be_written_is_still_read(applied: Workspace, edit: 
     assert done.stderr.replace(str(applied.root), "").strip() == (
         "Store cannot be written\n  /.featdsl cannot be written: Permission denied.\n"
         "  Give this user write access, or set another [store] path in featproject.toml."
+        "\n  To share it with a group: chgrp -R GROUP /.featdsl && chmod -R g+rwXs /.featdsl"
     )
     assert store.read_bytes() == before
 

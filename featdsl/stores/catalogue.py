@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdsl import engine
+from featdsl import engine, permissions
 from featdsl.attach import attach_once, is_attached
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import quote
 from featdsl.snapshot import Restored
-from featdsl.stores import damage, datafiles, permissions
+from featdsl.stores import damage, datafiles
 from featdsl.stores.registry import Registry
 
 if TYPE_CHECKING:

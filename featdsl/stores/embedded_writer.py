@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdsl import engine
+from featdsl import engine, permissions
 from featdsl.attach import attach_once
 from featdsl.definitions import Column
 from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
@@ -29,7 +29,7 @@ from featdsl.snapshot import (
     StoredTable,
     Written,
 )
-from featdsl.stores import damage, datafiles, differing, permissions
+from featdsl.stores import damage, datafiles, differing
 from featdsl.stores.ahead import Ahead, New, make
 from featdsl.stores.catalogue import STORAGE, Catalogue, sync
 from featdsl.stores.journal import Journal, Noted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import getpass
 import json
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from featdsl import permissions
 from featdsl.errors import Problem, StoreError, StoreLockedError
 
 _POLL = 0.1
@@ -24,20 +27,59 @@ def exclusive(path: Path, *, timeout: int, waiting: Callable[[str], None]) -> It
 
     The operating system lets go of the lock of a process that dies. Raises StoreLockedError, naming the holder.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        what = f"{path.parent} cannot be written: {error.strerror}."
-        mend = "Give this user write access, or set another [store] path in featproject.toml."
-        raise StoreError(Problem("Store cannot be written", what, mend=mend)) from None
+    handle = _opened(path)
     try:
         _acquire(handle, path, time.monotonic() + timeout, waiting)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(_self()).encode(), 0)
+        _tell(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """Open the lock, which may be another user's: to hold it, it need only be readable. Raises StoreError."""
+    try:
+        permissions.make_folder(path.parent)
+        for folder in (path.parent, *sorted(each for each in path.parent.iterdir() if each.is_dir())):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        # Without O_CREAT first: in a folder of everyone's the system lets nobody create what is another's.
+        for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                handle = os.open(path, flags | os.O_CLOEXEC, 0o644)
+                if flags & os.O_CREAT:
+                    permissions.share(path)
+                return handle
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _refused(path, error) from None
+
+
+def _refused(path: Path, error: OSError) -> StoreError:
+    at, store = Path(error.filename or path.parent), path.parent
+    if path.exists() and not path.is_file():
+        what = f"{path} is in the place of the store's lock, and is no file."
+        return StoreError(Problem("Store cannot be written", what, mend="Move it away."))
+    whose = f": it belongs to {_owner(at)}" if at.exists() and at != path.parent else ""
+    mend = "Give this user write access, or set another [store] path in featproject.toml."
+    if store.exists():
+        mend += f"\nTo share it with a group: chgrp -R GROUP {store} && chmod -R g+rwXs {store}"
+    what = f"{at if at.exists() else store} cannot be written: {error.strerror}{whose}."
+    return StoreError(Problem("Store cannot be written", what, mend=mend))
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (KeyError, OSError):
+        return "another user"
+
+
+def _tell(handle: int) -> None:
+    """Write into the lock who holds it, where that may be written."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(_self()).encode(), 0)
 
 
 def user() -> str:
@@ -76,5 +118,5 @@ def _holder(path: Path) -> str:
     try:
         said = json.loads(path.read_text())
         return f"{said['user']}@{said['host']} (process {said['pid']}, since {said['since']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from featdsl.stores import permissions
+from featdsl import permissions
 
 _FILE = "secret"
 
