@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from featdsl import cli_projects, cli_shared, cli_state, cli_store, cli_upkeep, typed
+from featdsl import cli_projects, cli_shared, cli_sql, cli_state, cli_store, cli_upkeep, typed
 from featdsl.stopping import MESSAGE, asked, is_interruption, leave
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Group(click.Group):
         except FeatdslError as error:
             if asked():
                 _stopped()
-            click.echo(_told(error), err=True)
+            cli_shared.echo(_told(error), err=True)
             sys.exit(error.exit_code)
         except BrokenPipeError:
             sys.stderr.close()
@@ -122,11 +122,11 @@ def plan(
     if format_ == "json":
         click.echo(planfile.to_json(planned.plan), nl=False)
     elif format_ == "markdown":
-        click.echo(render.markdown(planned.plan), nl=False)
+        cli_shared.echo(render.markdown(planned.plan), nl=False)
     else:
-        click.echo(cli_shared.plan_text(planned.plan, sql=sql), nl=False)
+        cli_shared.echo(cli_shared.plan_text(planned.plan, sql=sql), nl=False)
         if out is not None:
-            click.echo(f"Saved as {out}. Run it with: {cli_shared.apply_command(out)}")
+            cli_shared.echo(f"Saved as {out}. Run it with: {cli_shared.apply_command(out)}")
     if codeowners is not None:
         _write_codeowners(project, codeowners)
     if planned.plan.blocks:
@@ -268,7 +268,7 @@ def _found(found: Sequence[object], said: str, format_: str) -> None:
     if format_ == "json":
         cli_shared.print_json(found)
     if format_ != "json" or not found:
-        click.echo(said, nl=False, err=format_ == "json")
+        cli_shared.echo(said, nl=False, err=format_ == "json")
 
 
 @main.command()
@@ -329,7 +329,7 @@ def show(directory: Path | None, name: str, format_: str, env: str) -> None:
     if format_ == "json":
         cli_shared.print_json(found.to_dict())
     else:
-        click.echo(tell.description(found, cli_shared.width()), nl=False)
+        cli_shared.echo(tell.description(found, cli_shared.width()), nl=False)
 
 
 @main.command()
@@ -348,7 +348,7 @@ def lineage(directory: Path | None, name: str, format_: str, env: str) -> None:
     if format_ == "json":
         cli_shared.print_json(found.to_dict())
     else:
-        click.echo(found.mermaid() if format_ == "mermaid" else found.tree(), nl=False)
+        cli_shared.echo(found.mermaid() if format_ == "mermaid" else found.tree(), nl=False)
 
 
 @main.command()
@@ -384,11 +384,11 @@ def get(
         warnings.simplefilter("always", DeprecatedWarning)
         (found,) = cli_shared.store(directory, env).get_features(asked, rows=[given], request=request)
     for warning in told:
-        click.echo(f"Warning: {warning.message}", err=True)
+        cli_shared.echo(f"Warning: {warning.message}", err=True)
     if format_ == "json":
         cli_shared.print_json(found)
     else:
-        click.echo(tell.values([found]), nl=False)
+        cli_shared.echo(tell.values([found]), nl=False)
 
 
 def _pairs(given: tuple[str, ...], option: str, name: str) -> dict[str, str]:
@@ -464,7 +464,7 @@ def _report(found: object, said: str, format_: str, *, failed: bool) -> None:
     if format_ == "json":
         cli_shared.print_json(found)
     else:
-        click.echo(said, nl=False)
+        cli_shared.echo(said, nl=False)
     if failed:
         sys.exit(1)
 
@@ -481,15 +481,15 @@ def init(folder: Path) -> None:
     from featdsl import scaffold
 
     for path in scaffold.start(folder):
-        click.echo(f"  {path}")
+        cli_shared.echo(f"  {path}")
     into = "" if folder == Path() else f"cd {folder} && "
-    click.echo(f"Next: {into}featdsl plan")
+    cli_shared.echo(f"Next: {into}featdsl plan")
 
 
 def _stopped() -> NoReturn:
     if asked():  # Python would end by the signal after all, where it came while a class was made from text
         leave()
-    click.echo(MESSAGE, err=True)
+    cli_shared.echo(MESSAGE, err=True)
     sys.exit(1)
 
 
@@ -499,5 +499,11 @@ def _told(error: Exception) -> str:
     return f"{error}{count}"
 
 
-for command in (*cli_projects.COMMANDS, *cli_state.COMMANDS, *cli_store.COMMANDS, *cli_upkeep.COMMANDS):
+for command in (
+    *cli_projects.COMMANDS,
+    *cli_sql.COMMANDS,
+    *cli_state.COMMANDS,
+    *cli_store.COMMANDS,
+    *cli_upkeep.COMMANDS,
+):
     main.add_command(command)

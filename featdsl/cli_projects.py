@@ -27,7 +27,7 @@ def export_(directory: Path | None, file: Path, env: str) -> None:
     store = open_store(cli_shared.project(directory))
     snapshot = environments.read(store, env)
     cli_shared.write(file, export.to_json(snapshot, store.drift(snapshot)))
-    click.echo(f"Wrote state {snapshot.head.serial} of the store to {file}.")
+    cli_shared.echo(f"Wrote state {snapshot.head.serial} of the store to {file}.")
 
 
 @click.command()
@@ -52,16 +52,18 @@ def pull(directory: Path | None, project: str, check: bool) -> None:
     if found is not None:
         refuse_other_files(found, module.path)
     if found is not None and module.is_written(found):
-        click.echo(f"{module.path} is up to date.")
+        cli_shared.echo(f"{module.path} is up to date.")
     elif check:
-        click.echo(f"{module.path} is {'out of date' if found is not None else 'missing'}. Run: featdsl pull {project}")
+        cli_shared.echo(
+            f"{module.path} is {'out of date' if found is not None else 'missing'}. Run: featdsl pull {project}"
+        )
         sys.exit(2)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not (path.parent / "__init__.py").exists():
             cli_shared.write(path.parent / "__init__.py", '"""What other projects share, written by featdsl pull."""\n')
         cli_shared.write(path, module.text)
-        click.echo(f"Wrote {module.path}.")
+        cli_shared.echo(f"Wrote {module.path}.")
 
 
 COMMANDS = (export_, pull)

@@ -138,7 +138,7 @@ def carry_out(
 
     store = open_store(project)
     if format_ == "text":
-        click.echo(plan_text(planned.plan, sql=False), nl=False)
+        echo(plan_text(planned.plan, sql=False), nl=False)
     approved_by = approving.teams(planned.plan, project, approved_by)
     if approved_by:  # else there is no name to look up
         known = guards.teams(store.read(planned.plan.environment), planned.plan, project.settings.teams)
@@ -167,7 +167,7 @@ def carry_out(
         )
     planned.memory.save()
     if format_ == "text":
-        click.echo(_applied(done), nl=False)
+        echo(_applied(done), nl=False)
 
 
 def _applied(done: Summary) -> str:
@@ -280,9 +280,18 @@ def write(path: Path, text: str) -> None:
         raise PlanFileError(Problem("File cannot be written", f"{path}: {error.strerror}.")) from None
 
 
+def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print a text for people: what others wrote in it shows as text."""
+    from featdsl.inert import shown
+
+    click.echo(shown(str(text)), nl=nl, err=err)
+
+
 def print_json(value: object) -> None:
     """Print plain data for machines."""
-    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    from featdsl.inert import in_json
+
+    click.echo(in_json(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def _plain(value: object) -> object:

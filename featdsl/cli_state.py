@@ -43,9 +43,9 @@ def history(directory: Path | None, name: str | None, limit: int, serial: int | 
     if format_ == "json":
         cli_shared.print_json([asdict(entry) for entry, _ in found])
     elif found:
-        click.echo(tell.history(found, cli_shared.width()), nl=False)
+        cli_shared.echo(tell.history(found, cli_shared.width()), nl=False)
     else:
-        click.echo(f"No apply has touched {name}." if name else "Nothing has been applied yet.")
+        cli_shared.echo(f"No apply has touched {name}." if name else "Nothing has been applied yet.")
 
 
 def _show_plan(text: str, serial: int, format_: str) -> None:
@@ -56,7 +56,7 @@ def _show_plan(text: str, serial: int, format_: str) -> None:
         mend = "See the states that there are: featdsl history"
         raise StoreError(Problem("Unknown state", f"No plan of state {serial} is kept.", mend=mend))
     plan = planfile.from_json(text, name=f"state {serial}")
-    click.echo(text if format_ == "json" else cli_shared.plan_text(plan, sql=False), nl=False)
+    cli_shared.echo(text if format_ == "json" else cli_shared.plan_text(plan, sql=False), nl=False)
 
 
 @click.command()
@@ -90,8 +90,8 @@ def rollback(
     planned = pipeline.rollback(project, open_store(project), state, env)
     if out is not None:
         cli_shared.write(out, planfile.to_json(planned.plan))
-        click.echo(cli_shared.plan_text(planned.plan, sql=False), nl=False)
-        click.echo(f"Saved as {out}. Run it with: {cli_shared.apply_command(out)}")
+        cli_shared.echo(cli_shared.plan_text(planned.plan, sql=False), nl=False)
+        cli_shared.echo(f"Saved as {out}. Run it with: {cli_shared.apply_command(out)}")
         return
     cli_shared.carry_out(planned, project, yes=yes, approved_by=approved_by)
 
@@ -131,7 +131,7 @@ def outdated(directory: Path | None, locks: tuple[Path, ...], data: bool, env: s
     if format_ == "json":
         cli_shared.print_json([asdict(each) for each in found])
     else:
-        click.echo(tell.outdated(found), nl=False)
+        cli_shared.echo(tell.outdated(found), nl=False)
     if found:
         sys.exit(2)
 
@@ -163,7 +163,7 @@ def env_list(directory: Path | None, format_: str) -> None:
     if format_ == "json":
         cli_shared.print_json([asdict(each) for each in found])
     else:
-        click.echo(
+        cli_shared.echo(
             tell.environments(found, cli_shared.width()) if found else "Nothing has been applied yet.\n", nl=False
         )
 
@@ -182,7 +182,7 @@ def env_drop(directory: Path | None, name: str) -> None:
 
     project = cli_shared.project(directory)
     serial = gc.drop(name, project, open_store(project))
-    click.echo(f"Dropped {name}. The store is at state {serial}.")
+    cli_shared.echo(f"Dropped {name}. The store is at state {serial}.")
 
 
 @click.command()
@@ -211,7 +211,7 @@ def diff(directory: Path | None, before: str, after: str, full: bool, format_: s
         if format_ == "json":
             cli_shared.print_json({"before": before, "after": after, "members": [asdict(each) for each in members]})
         else:
-            click.echo(tell.set_versions(before, after, members, cli_shared.width()), nl=False)
+            cli_shared.echo(tell.set_versions(before, after, members, cli_shared.width()), nl=False)
         return
     if env != PROD:
         raise click.UsageError("Two environments are compared by their names: --env is for set versions.")
@@ -223,7 +223,7 @@ def diff(directory: Path | None, before: str, after: str, full: bool, format_: s
     if format_ == "json":
         cli_shared.print_json({"compared": [asdict(each) for each in found], "only_in": alone})
     else:
-        click.echo(tell.differences(found, alone, cli_shared.width()), nl=False)
+        cli_shared.echo(tell.differences(found, alone, cli_shared.width()), nl=False)
 
 
 @click.command("gc")
@@ -253,14 +253,14 @@ def gc_(directory: Path | None, yes: bool, keep: str | None, format_: str) -> No
     if format_ == "json":
         cli_shared.print_json({**asdict(garbage), "bytes": garbage.bytes})
     else:
-        click.echo(tell.garbage(garbage, cli_shared.width()), nl=False)
+        cli_shared.echo(tell.garbage(garbage, cli_shared.width()), nl=False)
     if not garbage:
         return
     if not yes:
         cli_shared.confirm("Let go of these?", f"Say yes: {typed.again('--yes')}")
     serial = gc.collect(garbage, project, store, now=now)
     if format_ == "text":
-        click.echo(f"Done. The store is at state {serial}.")
+        cli_shared.echo(f"Done. The store is at state {serial}.")
 
 
 COMMANDS = (diff, history, outdated, rollback, env, gc_)

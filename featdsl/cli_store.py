@@ -36,12 +36,12 @@ def migrate(directory: Path | None, yes: bool, format_: str) -> None:
     project = cli_shared.project(directory)
     if not yes:
         cli_shared.confirm(f"Move {project.store} to {project.place}?", f"Say yes: {typed.again('--yes')}")
-    done = migration.migrate(project, lambda text: click.echo(text, err=True))
+    done = migration.migrate(project, lambda text: cli_shared.echo(text, err=True))
     if format_ == "json":
         cli_shared.print_json(asdict(done))
     else:
         moved = f"{done.tables} tables with {done.rows} rows, state {done.serial}"
-        click.echo(f"Moved {moved}; every row was compared. {project.store} is as it was.")
+        cli_shared.echo(f"Moved {moved}; every row was compared. {project.store} is as it was.")
 
 
 COMMANDS = (store_,)

@@ -72,7 +72,7 @@ def refresh(
         heard = stopping.until_published(listen)
         result = pipeline.refresh(project, open_store(project), asked, listen=heard)
     if not lines:
-        click.echo(tell.refreshed(result, cli_shared.width()), nl=False)
+        cli_shared.echo(tell.refreshed(result, cli_shared.width()), nl=False)
 
 
 @click.command()
@@ -111,7 +111,7 @@ def doctor(directory: Path | None, deep: bool, fix: bool, restore: bool, format_
     if format_ == "json":
         cli_shared.print_json([asdict(each) for each in found])
     else:
-        click.echo(tell.findings(found), nl=False)
+        cli_shared.echo(tell.findings(found), nl=False)
     if any(each.is_left for each in found):
         sys.exit(1)
 

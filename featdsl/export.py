@@ -13,6 +13,7 @@ from pydantic import Field
 
 from featdsl.definitions import Definition, address
 from featdsl.errors import PlanFileError, Problem
+from featdsl.inert import in_json
 from featdsl.reasons import reason
 from featdsl.snapshot import Drift, Head, Snapshot, StoredTable, assemble
 
@@ -71,7 +72,8 @@ def to_json(snapshot: Snapshot, drift: Drift) -> str:
         lost_views=tuple(sorted(drift.views)),
     )
     plain = json.loads(_adapter().dump_json(content))
-    return json.dumps({"format": FORMAT, "digest": _digest(plain), **plain}, indent=1, ensure_ascii=False) + "\n"
+    whole = {"format": FORMAT, "digest": _digest(plain), **plain}
+    return in_json(json.dumps(whole, indent=1, ensure_ascii=False)) + "\n"
 
 
 def from_json(text: str, *, name: str) -> Exported:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from featdsl import (
 from featdsl.errors import Problem, RequestError
 from featdsl.events import Listener, Waiting, ignore
 from featdsl.featureset import FeatureSet
-from featdsl.names import did_you_mean, quote
+from featdsl.names import did_you_mean, literal, quote
 from featdsl.pointintime import Want
 from featdsl.selection import Selectable, select
 from featdsl.snapshot import PROD, Snapshot, StoredTable
@@ -221,6 +221,22 @@ class FeatureStore:
         listed = ", ".join(quote(column) for column in [*selects.identity([want.feature]), want.feature.name])
         values = selects.values([want.feature], opened.snapshot.versions)
         return opened.connection.cursor().sql(f"SELECT {listed} FROM {values}")
+
+    @contextmanager
+    def reading_views(self) -> Iterator[DuckDBPyConnection]:
+        """Give a DuckDB session in which the views of the environment can be read by name: nothing stored can be written by it.
+
+        `with store.reading_views() as connection: connection.sql("SELECT * FROM user_profile")`. Raises StoreError.
+        """
+        opened, connection = self._open(), engine.connect(self._project)
+        try:
+            self._store.open_views(connection, opened.snapshot.views, self._environment)
+            if opened.snapshot.views:
+                connection.execute(f"SET search_path = {literal(self._environment)}")
+            with undamaged(opened.store.damaged, opened.snapshot.tables.values):
+                yield connection
+        finally:
+            connection.close()
 
     # Finding features
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from featdsl import printing
 from featdsl.errors import FeatdslError, Problem
 from featdsl.events import Event
+from featdsl.inert import in_json
 from featdsl.names import snake_case
 
 
@@ -31,4 +32,4 @@ def _plain(problem: Problem) -> dict[str, str | None]:
 def _line(name: str, said: dict[str, object]) -> None:
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in said.items()}
-    printing.line(json.dumps({"event": name, "at": at, **rounded}, ensure_ascii=False, default=str))
+    printing.line(in_json(json.dumps({"event": name, "at": at, **rounded}, ensure_ascii=False, default=str)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl import typed
 from featdsl.errors import PlanFileError, Problem
+from featdsl.inert import in_json
 from featdsl.plan import FORMAT, Plan
 from featdsl.reasons import reason
 
@@ -28,7 +29,7 @@ def to_json(plan: Plan) -> str:
     import pydantic_core  # Python's own encoder indents ten times as slowly
 
     found = json.loads(_adapter().dump_json(plan), parse_float=_number)
-    return pydantic_core.to_json({**found, "digest": _hash(found)}, indent=2).decode() + "\n"
+    return in_json(pydantic_core.to_json({**found, "digest": _hash(found)}, indent=2).decode()) + "\n"
 
 
 def _digest(found: dict[str, Any]) -> str:

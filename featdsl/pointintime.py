@@ -9,7 +9,7 @@ of sets are all compiled here, so that they cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from featdsl import windows
@@ -203,15 +203,18 @@ def compile_sql(wants: Sequence[Want], spine: Spine, versions: Versions, ways: W
         _derive(query, want.feature, want.roles)
     outputs = [f"{quote(f'#s{i}')} AS {quote(column)}" for i, column in enumerate(spine.columns)]
     outputs += [f"{quote(query.name(want.feature, want.roles))} AS {quote(want.column)}" for want in wants]
-    steps = ",\n".join(step for number in range(len(query.layers)) for step in _steps(query, number))
+    # DuckDB 2.0.0 waits forever where a LIMIT ends a query early that reads a materialized layer by two ways.
+    last = {len(query.layers) - 1} if not spine.ordered and any(query.after.values()) else set()
+    kept = {number for number in range(len(query.layers)) if query.after.get(number)} | last
+    steps = ",\n".join(step for number in range(len(query.layers)) for step in _steps(query, number, kept))
     order = f"\nORDER BY {quote(ROW)}" if spine.ordered else ""
     return f"WITH {steps}\nSELECT {', '.join(outputs)}\nFROM l{len(query.layers) - 1}{order}"
 
 
-def _steps(query: _Layers, number: int) -> list[str]:
-    """Return a layer and the CTEs that stand after it, which read it more than once."""
-    others = query.after.get(number, [])
-    return [f"l{number} AS {'MATERIALIZED ' if others else ''}(\n{query.layers[number]}\n)", *others]
+def _steps(query: _Layers, number: int, kept: Container[int]) -> list[str]:
+    """Return a layer, which is computed once if it is `kept`, and the CTEs that stand after it."""
+    said = "MATERIALIZED " if number in kept else ""
+    return [f"l{number} AS {said}(\n{query.layers[number]}\n)", *query.after.get(number, [])]
 
 
 def reads(feature: FeatureDefinition, versions: Versions) -> Iterator[Read]:

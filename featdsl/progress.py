@@ -21,6 +21,7 @@ from featdsl.events import (
     Waiting,
     Warned,
 )
+from featdsl.inert import shown
 from featdsl.rules import broken_rule, example_lines, told
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def showing() -> Iterator[Listener]:
         live.BarColumn(24),
         live.MofNCompleteColumn(),
         live.TimeElapsedColumn(),
-        live.TextColumn("{task.description}"),
+        live.TextColumn("{task.description}", markup=False),
     )
     with live.Progress(*columns, console=Console(stderr=True), transient=True) as display:
         task = display.add_task("starting", total=None)
@@ -56,13 +57,14 @@ def _show(event: Event, display: live.Progress, task: live.TaskID) -> None:
         case Started():
             display.update(task, total=event.steps)
         case StepStarted():
-            display.update(task, description=event.label)
+            display.update(task, description=shown(event.label))
         case Progress():
-            display.update(task, description=f"{event.label}: {_far(event)}")
+            display.update(task, description=shown(f"{event.label}: {_far(event)}"))
         case StepFinished():
             display.advance(task)
             if event.rows is not None:
-                display.console.print(f"  {event.label}: {event.rows:,} rows in {event.seconds:.1f} s")
+                told = f"  {event.label}: {event.rows:,} rows in {event.seconds:.1f} s"
+                display.console.print(shown(told), markup=False)
         case Published():
             display.update(task, description="published")
         case Refreshed() | Summary():
@@ -74,9 +76,9 @@ def _show(event: Event, display: live.Progress, task: live.TaskID) -> None:
 def say(event: Event) -> None:
     """Write a waiting time or a warning, and of other events nothing."""
     if isinstance(event, Waiting):
-        print(f"Waiting up to {written(event.timeout)} for {event.holder}.", file=sys.stderr, flush=True)  # noqa: T201
+        print(shown(f"Waiting up to {written(event.timeout)} for {event.holder}."), file=sys.stderr, flush=True)  # noqa: T201
     elif isinstance(event, Warned):
-        print(f"Warning: {_warning(event)}", file=sys.stderr, flush=True)  # noqa: T201
+        print(shown(f"Warning: {_warning(event)}"), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _far(event: Progress) -> str:

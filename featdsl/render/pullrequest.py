@@ -9,6 +9,7 @@ from functools import partial
 
 from featdsl.definitions import Definition, FeatureDefinition
 from featdsl.diff import SYMBOLS, Change, MemberChange, Reason
+from featdsl.inert import in_markdown, shown
 from featdsl.plan import Plan, PlannedChange
 from featdsl.render.fold import Rest, edits, parts
 from featdsl.render.phrases import (
@@ -66,9 +67,9 @@ def markdown(plan: Plan, limit: int = LIMIT) -> str:
     Where it would be longer, SQL is cut first, then diffs, then rows, and it says so.
     """
     for caps in _LEVELS:
-        page = "\n".join(_lines(plan, caps)) + "\n"
+        page = shown("\n".join(_lines(plan, caps)) + "\n")
         if _bytes(page) <= limit - _SQL_FRAME:
-            return page + _sql(plan, limit - _bytes(page))
+            return page + shown(_sql(plan, limit - _bytes(page)))
     return f"### {title(plan)}\n\n{_cell(verdict(plan))}\n\nToo long to show: {_WHOLE}.\n"
 
 
@@ -79,7 +80,7 @@ def _lines(plan: Plan, caps: _Caps) -> Iterator[str]:
         yield from ["", f"{counts_line(plan)} {steps_line(plan)}"]
     yield from _list("Warnings", map(_cell, warning_lines(plan)), caps)
     yield from _list("Blocked", _told(block_lines(plan)), caps)
-    yield from _list("Must agree", (f"**{team}** {_cell(said)}" for team, said, _ in approval_lines(plan)), caps)
+    yield from _list("Must agree", (f"**{_cell(team)}** {_cell(said)}" for team, said, _ in approval_lines(plan)), caps)
     yield from _list("To know", _told(notice_lines(plan)), caps)
     yield from _changes(plan, caps)
     yield from shift_section(plan.preview)
@@ -282,7 +283,7 @@ def _cell(said: str, most: int = _CELL) -> str:
 
 
 def _escaped(said: str) -> str:
-    return said.replace("|", "\\|").replace("<", "&lt;")
+    return in_markdown(said)
 
 
 def _cut(said: str, most: int) -> str:

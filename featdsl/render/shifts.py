@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from featdsl.inert import in_markdown
 from featdsl.shifts import Compared, Example, NotCompared, Shift, Summary
 
 TITLE = "How far values move"
@@ -44,7 +45,7 @@ def shift_section(found: Sequence[Compared]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for each in found:
         cells = _not_compared(each) if isinstance(each, NotCompared) else _cells(each)
-        yield f"| `{each.feature}` | {each.owner} | {' | '.join(map(_cell, cells))} |"
+        yield f"| `{each.feature}` | {_cell(each.owner)} | {' | '.join(map(_cell, cells))} |"
     with_shares = [each for each in found if isinstance(each, Shift) and each.shares]
     if with_shares:
         yield from ["", "| feature | category | before | after |", "|---|---|---|---|"]
@@ -201,4 +202,4 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 def _cell(said: str) -> str:
-    return said.replace("|", "\\|")
+    return in_markdown(said)
