@@ -17,6 +17,7 @@ from featdsl.building import Run
 from featdsl.diff import Action
 from featdsl.errors import DataError, PlanFileError, Problem, StalePlanError
 from featdsl.events import (
+    ClockBehind,
     Listener,
     Progress,
     Published,
@@ -78,6 +79,8 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         undamaged(store.damaged, writer.snapshot.tables.values),
     ):
         _refuse_stale(plan, writer.snapshot)
+        if behind := writer.behind():
+            listen(ClockBehind(behind))
         _refuse_other_functions(plan, functions or {})
         plan = derive(writer.snapshot) if derive else plan
         guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from featdsl.pipeline import Planned
     from featdsl.plan import Plan
     from featdsl.project import Project
+    from featdsl.refresh import Asked
 
 formats = click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 _WIDTH = 100
@@ -168,6 +169,19 @@ def carry_out(
     planned.memory.save()
     if format_ == "text":
         echo(_applied(done), nl=False)
+
+
+def bring_up_to_date(project: Project, asked: Asked, *, format_: str) -> None:
+    """Refresh what was asked for, and tell what that did."""
+    from featdsl import jsonlines, pipeline, stopping, tell
+    from featdsl.progress import showing
+    from featdsl.stores import open_store
+
+    lines = format_ == "json"
+    with failing(format_), stopping.soon(), nullcontext(jsonlines.tell) if lines else showing() as listen:
+        result = pipeline.refresh(project, open_store(project), asked, listen=stopping.until_published(listen))
+    if not lines:
+        echo(tell.refreshed(result, width()), nl=False)
 
 
 def _applied(done: Summary) -> str:

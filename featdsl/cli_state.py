@@ -62,6 +62,7 @@ def _show_plan(text: str, serial: int, format_: str) -> None:
 @click.command()
 @click.argument("state", type=int)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--refresh", "refresh_", is_flag=True, help="Bring the rows that came since, once it is done.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for featdsl apply instead.")
 @click.option(
     "--approved-by",
@@ -72,19 +73,30 @@ def _show_plan(text: str, serial: int, format_: str) -> None:
 @cli_shared.environment
 @click.pass_obj
 def rollback(
-    directory: Path | None, state: int, yes: bool, out: Path | None, approved_by: tuple[str, ...], env: str
+    directory: Path | None,
+    state: int,
+    yes: bool,
+    refresh_: bool,
+    out: Path | None,
+    approved_by: tuple[str, ...],
+    env: str,
 ) -> None:
     """Go back to an earlier state, by a plan that reuses the tables of then.
 
-    The code stays as it is: until it is put back too, the next plan wants to go forward again.
+    The code stays as it is: until it is put back too, the next plan wants to go forward again. Tables of then lack the rows
+    that were refreshed since; --refresh brings them.
 
     \b
     featdsl rollback 12
+    featdsl rollback 12 --refresh
     featdsl rollback 12 --out plan.json
     """
     from featdsl import pipeline, planfile
+    from featdsl.refresh import Asked
     from featdsl.stores import open_store
 
+    if out is not None and refresh_:
+        raise click.UsageError("--out runs nothing, so there is nothing to refresh: leave --refresh out.")
     typed.plans_by(*cli_shared.words_before(), "rollback", str(state), *cli_shared.words_after())
     project = cli_shared.project(directory)
     planned = pipeline.rollback(project, open_store(project), state, env)
@@ -94,6 +106,8 @@ def rollback(
         cli_shared.echo(f"Saved as {out}. Run it with: {cli_shared.apply_command(out)}")
         return
     cli_shared.carry_out(planned, project, yes=yes, approved_by=approved_by)
+    if refresh_:
+        cli_shared.bring_up_to_date(project, Asked(environment=env), format_="text")
 
 
 @click.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,10 +55,7 @@ def refresh(
     featdsl refresh
     featdsl refresh --select spending --from 2026-01-01
     """
-    from featdsl import jsonlines, pipeline, stopping, tell
-    from featdsl.progress import showing
     from featdsl.refresh import Asked
-    from featdsl.stores import open_store
 
     if full and since:
         raise click.UsageError("--full computes everything again, --from what is later than a time: give one of them.")
@@ -67,12 +63,7 @@ def refresh(
         raise click.UsageError("--to must be later than --from.")
     project = cli_shared.project(directory)
     asked = Asked(environment=env, select=select, since=since, upto=upto, full=full)
-    lines = format_ == "json"
-    with cli_shared.failing(format_), stopping.soon(), nullcontext(jsonlines.tell) if lines else showing() as listen:
-        heard = stopping.until_published(listen)
-        result = pipeline.refresh(project, open_store(project), asked, listen=heard)
-    if not lines:
-        cli_shared.echo(tell.refreshed(result, cli_shared.width()), nl=False)
+    cli_shared.bring_up_to_date(project, asked, format_=format_)
 
 
 @click.command()

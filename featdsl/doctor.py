@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from featdsl import environments, gc
+from featdsl.durations import about
 from featdsl.snapshot import PROD
+from featdsl.stores.recording import behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from featdsl.project import Project
     from featdsl.stores import Store
 
-Code = Literal["catalogue", "file", "orphan", "unfinished", "table", "view", "expired", "unchecked"]
+Code = Literal["catalogue", "file", "orphan", "unfinished", "table", "view", "expired", "unchecked", "clock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,5 +162,9 @@ def _left(store: Store) -> Iterator[Finding]:
 
 
 def _old(store: Store) -> Iterator[Finding]:
+    late = behind(max((each.applied_at for each in store.history()), default=""))
+    if late:
+        what = f"the clock of this machine is {about(late)} behind the newest state"
+        yield Finding(code="clock", what=what, mend="Set the clocks of all machines that apply.")
     for name in environments.expired(store.environments(), environments.now()):
         yield Finding(code="expired", what=f"environment {name} has expired", mend="featdsl gc")

@@ -75,3 +75,9 @@ def suffix(text: str) -> str:
 
 def _divides(units: dict[str, int], unit: str, size: int) -> bool:
     return unit in units and size % units[unit] == 0
+
+
+def about(seconds: int) -> str:
+    """Return a length of time in whole units of which there are two at least: `3 days`, `140 seconds`."""
+    unit = next((each for each in (86_400, 3_600, 60) if seconds >= 2 * each), 1)
+    return written(seconds // unit * unit)

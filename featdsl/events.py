@@ -19,6 +19,13 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class ClockBehind:
+    """The clock of this machine is so many seconds behind the time of the newest state, which another one may have written."""
+
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Started:
     """A plan starts, with so many steps."""
 
@@ -119,7 +126,9 @@ class Summary:
     warnings: int = 0
 
 
-Event = Waiting | Started | StepStarted | StepFinished | Progress | Warned | Refreshed | Published | Summary
+Event = (
+    Waiting | ClockBehind | Started | StepStarted | StepFinished | Progress | Warned | Refreshed | Published | Summary
+)
 Listener = Callable[[Event], None]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from featdsl import environments
@@ -35,10 +35,16 @@ class Garbage:
 def find(store: Store, *, keep: int, now: datetime) -> Garbage:
     """Return what was replaced more than `keep` seconds before `now`, and the environments that have expired.
 
-    A table stays as long as a definition of any environment reads it, a pinned one too, or did within that time.
+    A table stays as long as a definition of any environment reads it, a pinned one too, or did within that time. A state is
+    no older than those before it, whatever the clock said that it was made by.
     """
-    old = [each.serial for each in store.history() if _applied(each) <= now - timedelta(seconds=keep)]
-    until = max(old, default=0)
+    until = 0
+    latest = datetime.min.replace(tzinfo=UTC)
+    for each in sorted(store.history(), key=lambda entry: entry.serial):
+        latest = max(latest, _applied(each))
+        if latest > now - timedelta(seconds=keep):
+            break
+        until = each.serial
     listed = store.read().tables
     kept = store.tables_since(until) if listed else set()
     gone = tuple(listed[name] for name in sorted(listed.keys() - kept))

@@ -36,7 +36,7 @@ from featdsl.memory import Memory
 from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
 from featdsl.project import Project
 from featdsl.pythonfeature import PythonFeature
-from featdsl.snapshot import PROD, Drift, Snapshot
+from featdsl.snapshot import PROD, Drift, HistoryEntry, Snapshot
 from featdsl.source import Source
 from featdsl.stores import Store
 
@@ -216,7 +216,25 @@ def rollback(project: Project, store: Store, serial: int, environment: str = PRO
     earlier = store.read(environment, serial)
     own, drift = earlier.catalog.of_project(project.name), store.drift(snapshot)
     plan = planner.build(snapshot, own, project.name, drift=drift, earlier=earlier)
-    return Planned(_lasting(replace(plan, back_to=serial), snapshot, project), {})
+    notices = (*plan.notices, *_old_rows(snapshot, own, serial, store.history()))
+    return Planned(_lasting(replace(plan, back_to=serial, notices=notices), snapshot, project), {})
+
+
+def _is_refresh(entry: HistoryEntry) -> bool:
+    return any(each.action == "refresh" for each in entry.changes)
+
+
+def _old_rows(snapshot: Snapshot, then: Catalog, serial: int, history: Sequence[HistoryEntry]) -> Iterator[Notice]:
+    """Yield the groups whose tables come back without the rows that refreshes have brought since an earlier state."""
+    refreshed = any(
+        each.serial > serial and each.environment == snapshot.environment and _is_refresh(each) for each in history
+    )
+    kept = {each.table for each in snapshot.versions.values()}
+    for group in sorted(then.groups) if refreshed else ():
+        if any(table in snapshot.tables and table not in kept for table in then.tables_of(group)):
+            what = f"group {group} comes back with the rows that it had: those that were refreshed since are missing."
+            mend = f"Bring them with it: featdsl rollback {serial} --refresh"
+            yield Notice(code="old rows", address=group, what=what, mend=mend)
 
 
 def previewed(planned: Planned, project: Project, store: Store, *, full: bool) -> Planned:

@@ -183,7 +183,9 @@ class Approval:
 class Notice:
     """What a reviewer should know and that stops nothing."""
 
-    code: Literal["deprecated", "probable rename", "not checked", "pulled", "frozen list", "bare name", "name"]
+    code: Literal[
+        "deprecated", "probable rename", "not checked", "pulled", "frozen list", "bare name", "name", "old rows"
+    ]
     address: str
     what: str
     mend: str

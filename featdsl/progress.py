@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, assert_never
 
-from featdsl.durations import written
+from featdsl.durations import about, written
 from featdsl.events import (
+    ClockBehind,
     Event,
     Listener,
     Progress,
@@ -52,7 +53,7 @@ def showing() -> Iterator[Listener]:
 
 def _show(event: Event, display: live.Progress, task: live.TaskID) -> None:
     match event:
-        case Waiting() | Warned():
+        case Waiting() | ClockBehind() | Warned():
             say(event)
         case Started():
             display.update(task, total=event.steps)
@@ -74,9 +75,12 @@ def _show(event: Event, display: live.Progress, task: live.TaskID) -> None:
 
 
 def say(event: Event) -> None:
-    """Write a waiting time or a warning, and of other events nothing."""
+    """Write what is waited for and warnings, and of other events nothing."""
     if isinstance(event, Waiting):
         print(shown(f"Waiting up to {written(event.timeout)} for {event.holder}."), file=sys.stderr, flush=True)  # noqa: T201
+    elif isinstance(event, ClockBehind):
+        said = f"Warning: the clock of this machine is {about(event.seconds)} behind the newest state of the store."
+        print(said, file=sys.stderr, flush=True)  # noqa: T201
     elif isinstance(event, Warned):
         print(shown(f"Warning: {_warning(event)}"), file=sys.stderr, flush=True)  # noqa: T201
 

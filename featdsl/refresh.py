@@ -15,6 +15,7 @@ from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, SetD
 from featdsl.diff import altered
 from featdsl.errors import DataError
 from featdsl.events import (
+    ClockBehind,
     Listener,
     Published,
     Refreshed,
@@ -84,6 +85,8 @@ def refresh(
         store.writing(lambda holder: listen(Waiting(holder, timeout)), asked.environment) as writer,
         undamaged(store.damaged, writer.snapshot.tables.values),
     ):
+        if behind := writer.behind():
+            listen(ClockBehind(behind))
         run = Run(project, store, writer, functions or {}, asked.environment, during="refresh")
         work = _Work(run, asked, listen)
         tables = list(work.tables())

@@ -129,6 +129,9 @@ class Writer(Protocol):
     serial: int
     """The state that this apply will make."""
 
+    def behind(self) -> int:
+        """Return how many seconds the clock of this machine is behind the latest state; 0 where that is a matter of a minute."""
+
     def build(
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:

@@ -286,7 +286,8 @@ class DuckLakeStore:
             with self._registry() as (registry, _):
                 meta = registry.meta() if registry else {}
                 environments = registry.environments() if registry else []
-            before = Before(int(meta.get("serial", "0")), environments)
+                latest = registry.latest() if registry else ""
+            before = Before(int(meta.get("serial", "0")), environments, latest)
             writer = DuckLakeWriter(self._project, self._place, self._lake_path(), snapshot, before)
             try:
                 yield writer

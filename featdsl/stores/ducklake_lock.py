@@ -1,4 +1,7 @@
-"""One writer at a time on a lake: a lock that PostgreSQL holds for a session, and lets go of when the session dies."""
+"""One writer at a time on a lake: a lock that PostgreSQL holds for a session, and lets go of when the session dies.
+
+It is that of a table, which only a role that may write to the table can take: an advisory lock is anybody's.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
 
     from featdsl.project import Project
 
-_KEY = 0x66656174
-"""The number of our lock in the store's database."""
+_TABLE = "featdsl_lock"
+"""The table in the store's database that the one writer locks; it has no rows."""
+_THERE = f"SELECT to_regclass('{_TABLE}') IS NOT NULL AS there"
 _POLL = 0.2
 _NAME = "holder"
 _LONGEST = 63
@@ -29,7 +33,8 @@ _LONGEST = 63
 _HOLDER = (
     "SELECT a.application_name, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"+00:00\"') "
     "FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database "
-    f"WHERE l.locktype = 'advisory' AND l.granted AND l.objid = {_KEY} AND d.datname = current_database()"
+    f"WHERE l.locktype = 'relation' AND l.granted AND l.relation = to_regclass('{_TABLE}') AND l.mode = 'ExclusiveLock' "
+    "AND d.datname = current_database()"
 )
 
 
@@ -46,7 +51,8 @@ def exclusive(
     named = replace(place, options=(*dict(place.options, application_name=_self()).items(),))
     try:
         with in_words(place):
-            attach_catalogue(connection, named, _NAME, ["READ_ONLY"])
+            attach_catalogue(connection, named, _NAME)
+            _make(connection)
             _acquire(connection, project, place, waiting)
         yield
     finally:
@@ -75,15 +81,34 @@ def _acquire(connection: DuckDBPyConnection, project: Project, place: Place, wai
         time.sleep(_POLL)
 
 
+def _make(connection: DuckDBPyConnection) -> None:
+    """Make the table that is locked, which the first writer of all does."""
+    import duckdb
+
+    if asked(connection, _THERE, _NAME) == [(True,)]:
+        return
+    try:
+        connection.execute(f"CALL postgres_execute('{_NAME}', 'CREATE TABLE IF NOT EXISTS {_TABLE} (held boolean)')")
+    except duckdb.Error:
+        if asked(connection, _THERE, _NAME) != [(True,)]:  # else another one was quicker
+            raise
+
+
 def _taken(connection: DuckDBPyConnection) -> bool:
     """Take the lock if it is free. It belongs to the transaction: DuckDB resets sessions between statements."""
+    import duckdb
+
     connection.execute("BEGIN")
-    if asked(connection, f"SELECT pg_try_advisory_xact_lock({_KEY}) AS taken", _NAME) == [(True,)]:
-        # The transaction stays open and idle for the whole apply, however short servers want those to be.
-        connection.execute(f"CALL postgres_execute('{_NAME}', 'SET LOCAL idle_in_transaction_session_timeout = 0')")
-        return True
-    connection.execute("ROLLBACK")
-    return False
+    try:
+        connection.execute(f"CALL postgres_execute('{_NAME}', 'LOCK TABLE {_TABLE} IN EXCLUSIVE MODE NOWAIT')")
+    except duckdb.Error as error:
+        connection.execute("ROLLBACK")
+        if "could not obtain lock" in str(error):
+            return False
+        raise
+    # The transaction stays open and idle for the whole apply, however short servers want those to be.
+    connection.execute(f"CALL postgres_execute('{_NAME}', 'SET LOCAL idle_in_transaction_session_timeout = 0')")
+    return True
 
 
 def _holder(connection: DuckDBPyConnection) -> str:

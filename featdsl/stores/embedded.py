@@ -307,7 +307,8 @@ class EmbeddedStore:
         if self._catalogue.is_new():
             return Before(), set()
         with self._catalogue.open() as connection:
-            before = Before(int(Registry(connection).meta()["serial"]), Registry(connection).environments())
+            registry = Registry(connection)
+            before = Before(int(registry.meta()["serial"]), registry.environments(), registry.latest())
             return before, set(datafiles.listed(connection))
 
 

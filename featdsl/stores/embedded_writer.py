@@ -450,7 +450,7 @@ class EmbeddedWriter(Recording):
             connection.execute("DELETE FROM registry.meta WHERE key = 'folder'")
             connection.execute("INSERT INTO registry.meta VALUES ('folder', ?)", [str(self._folder)])
             datafiles.add(connection, self._folder, self._files)
-            self._gone = datafiles.retire(connection, int(time.time()))
+            self._gone = datafiles.retire(connection, int(time.time()) + self.behind())
             connection.execute("COMMIT")
             self._put_views(connection, moved=moved)
             self._note_views(connection, partial)

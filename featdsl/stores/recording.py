@@ -11,13 +11,16 @@ from featdsl.snapshot import CheckResult, Environment, Snapshot
 from featdsl.stores.lock import user
 from featdsl.stores.registry import Edits
 
+_A_MINUTE = 60
+
 
 @dataclass(frozen=True)
 class Before:
-    """The state of a store before an apply, and its environments then."""
+    """The state of a store before an apply, its environments then, and the latest time of a state in ISO format."""
 
     serial: int = 0
     environments: Sequence[Environment] = ()
+    latest: str = ""
 
 
 class Recording:
@@ -29,6 +32,10 @@ class Recording:
         self._before = before
         self._edits = Edits(snapshot.environment)
         self._expire_after: int | None = None
+
+    def behind(self) -> int:
+        """Return how many seconds the clock is behind the latest state; 0 where that is a matter of a minute."""
+        return behind(self._before.latest)
 
     def refreshes(self) -> None:
         """Say that this apply only brings tables up to date: plans for the environment hold."""
@@ -83,3 +90,11 @@ class Recording:
             serial=made.serial if made and self._edits.is_upkeep else self.serial,
             expires_at=expiry.isoformat(timespec="seconds") if expiry else made.expires_at if made else None,
         )
+
+
+def behind(latest: str) -> int:
+    """Return how many seconds the clock of this machine is behind a time in ISO format, if more than a minute; else 0."""
+    if not latest:
+        return 0
+    seconds = int((datetime.fromisoformat(latest) - datetime.now(UTC)).total_seconds())
+    return seconds if seconds > _A_MINUTE else 0

@@ -155,6 +155,11 @@ class Registry:
         rows = self._connection.execute("SELECT body FROM registry.history ORDER BY serial DESC").fetchall()
         return [_adapter(HistoryEntry).validate_json(body) for (body,) in rows]
 
+    def latest(self) -> str:
+        """Return the latest time at which a state was made, in ISO format; nothing where there is none."""
+        ((found,),) = self._connection.execute("SELECT max(body->>'applied_at') FROM registry.history").fetchall()
+        return str(found or "")
+
     def past_sets(self, environment: str) -> dict[str, SetDefinition]:
         """Return the set versions of an environment that are there no more, as they were last, as long as that is kept."""
         rows = self._connection.execute(

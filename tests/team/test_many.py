@@ -139,7 +139,7 @@ def test_a_state_is_not_published_over_another_one(root: Path, postgres: Postgre
     """Also where the lock was lost with the connection that held it: the second one is told to plan again."""
     store = open_store(load(root))
     actor.publish(store)
-    lose = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    lose = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'featdsl_lock'::regclass"
 
     def overtaken() -> None:
         with store.writing(pytest.fail) as writer:
@@ -196,6 +196,11 @@ def test_a_reader_reads_and_plans_and_cannot_write(tmp_path: Path, postgres: Pos
     assert "Store may not be written" in refused.stderr, refused.stderr
     assert "permission denied" in refused.stderr
     assert "of-ann" not in refused.stderr
+    for mode in ("EXCLUSIVE", "ROW EXCLUSIVE", "SHARE"):
+        lock = f"BEGIN; SET LOCAL ROLE ann_{name}; LOCK TABLE featdsl_lock IN {mode} MODE"
+        with pytest.raises(subprocess.CalledProcessError) as denied:
+            postgres.execute(lock, name)
+        assert "permission denied for table featdsl_lock" in denied.value.stderr
 
 
 @pytest.mark.parametrize("order", [("2026-01-03", "2026-01-04"), ("2026-01-04", "2026-01-02")])

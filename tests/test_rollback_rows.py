@@ -1,0 +1,47 @@
+"""A rollback takes the tables of then: what was refreshed since is told to be missing, and can be brought along."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import ACCOUNTS, Workspace
+from tests.test_guards import TEAM, Edit
+
+MISSING = "group user_profile comes back with the rows that it had: those that were refreshed since are missing."
+
+
+@pytest.fixture
+def refreshed(applied: Workspace, edit: Edit) -> Workspace:
+    """The small project with another income since state 2, and four more days since state 3; the set that pins the old one is gone."""
+    (applied.root / "features" / "lending" / "__init__.py").write_text("", encoding="utf-8")
+    applied.apply()
+    edit(TEAM, "annual_income", "annual_income * 2")
+    applied.apply()
+    applied.parquet("data/accounts.parquet", ACCOUNTS.replace("range(20)", "range(24)"))
+    assert applied.run("refresh").returncode == 0
+    return applied
+
+
+def test_missing_rows_are_told(refreshed: Workspace) -> None:
+    """In the plan, with the command that brings them; the next refresh does as well."""
+    done = refreshed.run("rollback", "2", "--yes", COLUMNS="200")
+    assert MISSING in " ".join(done.stdout.split())
+    assert "featdsl rollback 2 --refresh" in done.stdout
+    assert refreshed.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+    assert refreshed.run("refresh").returncode == 0
+    assert refreshed.store.get_features(["income"], user_id=3) == {"income": 23000.0}
+
+
+def test_missing_rows_are_brought_along(refreshed: Workspace) -> None:
+    """By one command."""
+    done = refreshed.run("rollback", "2", "--yes", "--refresh")
+    assert done.returncode == 0, done.stderr
+    assert refreshed.store.get_features(["income"], user_id=3) == {"income": 23000.0}
+    assert "--out runs nothing" in refreshed.run("rollback", "2", "--refresh", "--out", "plan.json").stderr
+
+
+def test_without_a_refresh_since_nothing_is_missing(applied: Workspace, edit: Edit) -> None:
+    """And nothing is told."""
+    edit(TEAM, "annual_income", "annual_income * 2")
+    applied.apply()
+    assert "are missing" not in applied.run("rollback", "1", "--yes").stdout
