@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _SMALL = f"{STORAGE}, BLOCK_SIZE 65536"
 """How a file of small tables is laid out: each takes a block at least. In the 256 KiB that it has else, more rows compress better."""
+_CATALOGUE = f"{STORAGE}, BLOCK_SIZE 16384"
+"""How a catalogue is laid out, all tables of which are small: it is copied at each apply."""
 _TABLES_A_FILE = 32
 """A view that is read loads the whole catalogue of its table's file, and opening a file takes longer than reading few rows."""
 _TABLE = re.compile(r'\btables\.("(?:[^"]|"")+"|\w+)')
@@ -437,7 +439,7 @@ class EmbeddedWriter(Recording):
             shutil.copyfile(self._catalogue.path, partial)
         connection = duckdb.connect()
         try:
-            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({STORAGE})")
+            connection.execute(f"ATTACH {literal(str(partial))} AS catalogue ({_CATALOGUE if fresh else STORAGE})")
             connection.execute("USE catalogue")
             if fresh:
                 connection.execute(TABLES)
