@@ -1,0 +1,30 @@
+"""A FeatureStore on a team store in many threads, while another process publishes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import threads, torture
+from tests.conftest import Workspace
+from tests.servers import Postgres
+from tests.team.test_commands import settings
+
+pytestmark = pytest.mark.slow
+
+
+def test_sixteen_threads_read_while_others_publish(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one fresh store, whose first call all of them make at once."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    root = tmp_path / "project"
+    torture.make(root, settings(postgres, postgres.database(), name="torture"))
+    Workspace(root).apply()
+    counts, faults = threads.read_in_threads(root, 16, threads.seconds(20))
+    with capsys.disabled():
+        print(f"\nA store in a lake, 16 threads: {dict(counts)}, {len(faults)} failures")  # noqa: T201 - the figures
+    assert faults == []
+    assert min(counts[kind] for kind in ("training", "values", "found")) > 0
+    assert counts["states"] > 2
