@@ -17,7 +17,7 @@ from featdsl.definitions import GroupDefinition, SourceDefinition
 from featdsl.engine import FileState
 from featdsl.errors import DataError, Problem, ReadingError, SourceFileError, StoreError, UnreachableError
 from featdsl.listings import Listing, settled_before
-from featdsl.names import SOURCE_SCHEMA, quote
+from featdsl.names import SOURCE_SCHEMA, escaped, quote
 from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
 from featdsl.snapshot import CheckResult, Reading
@@ -124,7 +124,7 @@ class Run:
 
         read = {self.sources[step.source] for step in self.builds.values() if step.source}
         files = {source: self.listing([source]).files for source in read if source.format == "parquet"}
-        paths = [engine.escaped(path) for states in files.values() for path, *_ in states]
+        paths = [escaped(path) for states in files.values() for path, *_ in states]
         query = "SELECT file_name, num_rows FROM parquet_file_metadata($1)"
         try:
             rows = dict(self.writer.connection.execute(query, [paths]).fetchall()) if paths else {}

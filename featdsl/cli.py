@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ class _Group(click.Group):
         from featdsl.errors import FeatdslError
 
         words = list(sys.argv[1:] if args is None else args)
+        for stream in (sys.stdout, sys.stderr):  # what a terminal has no letters for is shown by its code
+            if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
+                stream.reconfigure(errors="backslashreplace")
         try:
             with typed.typing(words):
                 super().main(words, *rest, **{**extra, "standalone_mode": False})
@@ -120,7 +124,8 @@ def plan(
     if out is not None:
         cli_shared.write(out, planfile.to_json(planned.plan))
     if format_ == "json":
-        click.echo(planfile.to_json(planned.plan), nl=False)
+        with cli_shared.output():
+            click.echo(planfile.to_json(planned.plan), nl=False)
     elif format_ == "markdown":
         cli_shared.echo(render.markdown(planned.plan), nl=False)
     else:

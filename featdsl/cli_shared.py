@@ -8,7 +8,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -298,14 +298,31 @@ def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
     """Print a text for people: what others wrote in it shows as text."""
     from featdsl.inert import shown
 
-    click.echo(shown(str(text)), nl=nl, err=err)
+    with output():
+        click.echo(shown(str(text)), nl=nl, err=err)
 
 
 def print_json(value: object) -> None:
     """Print plain data for machines."""
     from featdsl.inert import in_json
 
-    click.echo(in_json(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
+    ascii_alone = "utf" not in (sys.stdout.encoding or "utf").lower()
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=ascii_alone, allow_nan=False)
+    with output():
+        click.echo(in_json(text))
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """Tell in a line where standard output cannot be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):  # else Python would try to write what is left when it ends, and say so
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.ClickException(f"The output cannot be written: {error.strerror}.") from None
 
 
 def _plain(value: object) -> object:

@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from featdsl import places, urls
+from featdsl import names, places, urls
 from featdsl.definitions import SourceDefinition
 from featdsl.names import SOURCE_SCHEMA, literal, quote
 
@@ -99,7 +99,7 @@ def _is_end(value: object) -> bool:
 def files(source: SourceDefinition, root: Path, frames: Path | str) -> list[str]:
     """Return the absolute path globs that a source of files or of a frame reads."""
     if source.format == "frame":
-        return [f"{frames}/{source.location[0]}.parquet"]
+        return [f"{names.escaped(str(frames))}/{source.location[0]}.parquet"]
     return [places.path_of(path, root) for path in source.location]
 
 
@@ -177,7 +177,7 @@ def listing(
 def digest(connection: DuckDBPyConnection, path: str) -> str:
     """Return the digest of what a file holds; of one on S3 the session must have the credentials. Raises OSError."""
     if urls.scheme(path):
-        ((found,),) = connection.execute("SELECT sha256(content) FROM read_blob($1)", [escaped(path)]).fetchall()
+        ((found,),) = connection.execute("SELECT sha256(content) FROM read_blob($1)", [names.escaped(path)]).fetchall()
         return str(found)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -188,11 +188,6 @@ def _matching(connection: DuckDBPyConnection, pattern: str) -> list[str]:
     if not _PATTERN.search(pattern):
         return [pattern] if Path(pattern).is_file() else []
     return [path for (path,) in connection.execute("SELECT file FROM glob($1)", [pattern]).fetchall()]
-
-
-def escaped(path: str) -> str:
-    """Return the glob that means exactly one path."""
-    return re.sub(r"([*?\[])", r"[\1]", path)
 
 
 def reading(source: SourceDefinition, root: Path, frames: Path | str) -> str:

@@ -21,6 +21,7 @@ FeatdslError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -49,6 +50,21 @@ def _relative(file: str, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
 
 
+_SECRETS = (
+    re.compile(
+        r"(?i)\b(\w*(?:password|passwd|pwd|secret|token|access_key|api_key)\w*\s*(?:=>?|:)\s*)('[^']*'|\"[^\"]*\"|[^\s'\",;)]+)"
+    ),
+    re.compile(r"(\w://[^\s:/@'\"]*:)([^\s/@'\"]+)(?=@)"),
+)
+"""What names a secret, and the secret."""
+
+
+def _without_secrets(text: str) -> str:
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\1***", text)
+    return text
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake: a constant summary, then the particulars."""
@@ -57,6 +73,10 @@ class Problem:
     what: str
     where: Origin | None = None
     mend: str = ""
+
+    def __post_init__(self) -> None:
+        # A password that stands in code is not repeated, by whatever way it came here.
+        object.__setattr__(self, "what", _without_secrets(self.what))
 
     def __str__(self) -> str:
         particulars = [*self.what.splitlines(), str(self.where) if self.where else "", *self.mend.splitlines()]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from featdsl import fingerprints
 from featdsl.definitions import AS_OF, Aggregate
+from featdsl.errors import SqlProblem
 from featdsl.memory import Memory
 from featdsl.names import AS_OF_TIMESTAMP
 
@@ -29,6 +32,26 @@ class Query:
     inputs: tuple[str, ...]
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _of_bounded_depth(read: Callable[P, T]) -> Callable[P, T]:
+    """Have what reads a text raise SqlProblem where the text nests deeper than a parser can follow."""
+
+    @wraps(read)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except RecursionError:
+            raise SqlProblem(
+                "It nests too deeply to be read.", "Take parts of it into features of their own."
+            ) from None
+
+    return checked
+
+
+@_of_bounded_depth
 def expression(text: str, memory: Memory) -> Expression:
     """Return what an expression over one row says. Raises SqlProblem."""
     found = memory.recall("expression", text)
@@ -41,6 +64,7 @@ def expression(text: str, memory: Memory) -> Expression:
     return read
 
 
+@_of_bounded_depth
 def windowed(text: str, memory: Memory) -> Expression:
     """Return what an expression over the rows of a window says. Raises SqlProblem."""
     found = memory.recall("windowed", text)
@@ -58,6 +82,7 @@ def windowed(text: str, memory: Memory) -> Expression:
     return read
 
 
+@_of_bounded_depth
 def over(text: str, names: Mapping[str, str], memory: Memory) -> str:
     """Return the one text of an expression in which the columns that it reads stand by other names."""
     found: str | None = memory.recall("over", text)
@@ -71,6 +96,7 @@ def over(text: str, names: Mapping[str, str], memory: Memory) -> str:
     return found
 
 
+@_of_bounded_depth
 def query(text: str, memory: Memory) -> Query:
     """Return what a query over sources says. Raises SqlProblem."""
     found = memory.recall("query", text)
@@ -84,6 +110,7 @@ def query(text: str, memory: Memory) -> Query:
     return read
 
 
+@_of_bounded_depth
 def renamed(text: str, old: str, new: str) -> str:
     """Return a text in which the column `old` is called `new`."""
     from featdsl import sql
@@ -91,6 +118,7 @@ def renamed(text: str, old: str, new: str) -> str:
     return sql.renamed(text, old, new)
 
 
+@_of_bounded_depth
 def lineage(
     text: str, schemas: Mapping[str, Mapping[str, str]], outputs: Sequence[str], memory: Memory
 ) -> dict[str, tuple[str, ...]]:

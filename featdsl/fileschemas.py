@@ -20,7 +20,7 @@ from featdsl import engine, urls
 from featdsl.definitions import Column, SourceDefinition, SourceFormat
 from featdsl.errors import Origin, Problem, SourceFileError
 from featdsl.lossless import NULLS, OFFSET, fits, joined, widens
-from featdsl.names import literal, quote
+from featdsl.names import escaped, literal, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -142,7 +142,7 @@ def select(
     if paths and source.columns and is_looked_at(source, paths):
         return reading(Files(connection, source, root, paths))
     if paths:
-        source = replace(source, location=tuple(map(engine.escaped, paths)))
+        source = replace(source, location=tuple(map(escaped, paths)))
     return engine.reading(source, root, frames)
 
 
@@ -259,7 +259,7 @@ def _read_as(files: Files, found: str, wanted: str) -> str:
 
 def _relation(files: Files, schema: FileSchema, paths: Sequence[str], *more: str, as_text: Iterable[str] = ()) -> str:
     """Return the call of the reader for files of one schema, of which some columns may be read `as_text`."""
-    listed = ", ".join(literal(engine.escaped(path)) for path in paths)
+    listed = ", ".join(literal(escaped(path)) for path in paths)
     kind = files.source.format
     if kind == "parquet":
         return f"read_parquet({', '.join([f'[{listed}]', *files.said({'union_by_name'}), *more])})"
@@ -372,7 +372,7 @@ def _described(files: Files, path: str, formats: Mapping[str, str]) -> FileSchem
     """Return what DuckDB finds in all rows of a JSON file."""
     del formats
     options = ("format = 'newline_delimited'",) if "format" not in files.options else ()
-    given = [literal(engine.escaped(path)), "sample_size = -1", *options, *files.said(_OF_ALL_FILES)]
+    given = [literal(escaped(path)), "sample_size = -1", *options, *files.said(_OF_ALL_FILES)]
     rows = files.connection.execute(f"DESCRIBE SELECT * FROM read_json({', '.join(given)})").fetchall()
     columns = tuple(Column(name=name, dtype=_long(dtype)) for name, dtype, *_ in rows)
     return _with_offsets(files, FileSchema(columns, options), path)
@@ -399,7 +399,7 @@ def _with_offsets(files: Files, schema: FileSchema, path: str) -> FileSchema:
 
 def _footers(files: Files, paths: Sequence[str]) -> dict[str, FileSchema]:
     """Return the columns of Parquet files: one file of each schema is described."""
-    listed = ", ".join(literal(engine.escaped(path)) for path in paths)
+    listed = ", ".join(literal(escaped(path)) for path in paths)
     query = f"""SELECT file_name, hash(list((name, type, type_length, num_children, converted_type, scale, precision,
             logical_type::VARCHAR)))
         FROM parquet_schema([{listed}]) GROUP BY file_name"""

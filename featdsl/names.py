@@ -60,6 +60,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def escaped(path: str) -> str:
+    """Return the glob that means exactly one path."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
 def nearest(wrong: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
     """Return up to `limit` of `known` that `wrong` may have meant, best first."""
     from rapidfuzz import fuzz

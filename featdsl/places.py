@@ -12,7 +12,7 @@ from featdsl import extensions, urls
 from featdsl.attach import attach_once
 from featdsl.definitions import SourceDefinition
 from featdsl.errors import Problem, UnreachableError
-from featdsl.names import literal, quote
+from featdsl.names import escaped, literal, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -25,8 +25,10 @@ _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 def path_of(path: str, root: Path) -> str:
-    """Return a URL as it is, and the path of a file from the project's folder on."""
-    return path if urls.scheme(path) else str(root / path)
+    """Return a URL as it is, and the pattern of files from the project's folder on, whose own name is no pattern."""
+    if urls.scheme(path) or Path(path).is_absolute():
+        return path
+    return str(Path(escaped(str(root))) / path)
 
 
 def attached_name(database: str, root: Path) -> str:

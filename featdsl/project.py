@@ -230,6 +230,7 @@ def load(start: Path | None = None) -> Project:
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / FILE).is_file():
+            _refuse_folder(folder)
             return Project(folder, _settings(folder / FILE))
     raise DeclarationError(
         Problem(
@@ -238,6 +239,13 @@ def load(start: Path | None = None) -> Project:
             mend="Go to your project's folder, or start one with: featdsl init",
         )
     )
+
+
+def _refuse_folder(folder: Path) -> None:
+    """Refuse a folder whose name DuckDB reads as another one: it takes a backslash for a slash, and ends a path at a ?."""
+    if found := sorted({"\\", "?"} & set(str(folder))):
+        what = f"{folder} has {' and '.join(found)} in its name, which DuckDB reads otherwise."
+        raise DeclarationError(Problem("Folder cannot be used", what, mend="Give the folder another name."))
 
 
 def _settings(file: Path) -> Settings:

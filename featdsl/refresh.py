@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from featdsl import building, calls, engine, environments, graph, listings, newrows, recipes, selects, steps, subset
+from featdsl import building, calls, environments, graph, listings, newrows, recipes, selects, steps, subset
 from featdsl.apply import check, commit
 from featdsl.building import Run
 from featdsl.definitions import Column, FeatureDefinition, GroupDefinition, SetDefinition, SourceDefinition
@@ -25,7 +25,7 @@ from featdsl.events import (
     Summary,
     Waiting,
 )
-from featdsl.names import SOURCE_SCHEMA, quote
+from featdsl.names import SOURCE_SCHEMA, escaped, quote
 from featdsl.newrows import New
 from featdsl.recipes import Recipe
 from featdsl.snapshot import PROD, HistoryEntry, Reading, StoredTable, Touched
@@ -317,7 +317,7 @@ class _Work:
     def _open(self, recipe: Recipe, paths: Sequence[str] = ()) -> None:
         """Let SQL read the sources of a recipe; of the last one some files alone, where they are given."""
         *before, last = map(self._as_planned, recipe.sources)
-        for source in (*before, replace(last, location=tuple(map(engine.escaped, paths))) if paths else last):
+        for source in (*before, replace(last, location=tuple(map(escaped, paths))) if paths else last):
             if self.run.sources.get(source.name) != source:
                 self.run.open(source)
 

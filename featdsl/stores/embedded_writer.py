@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from featdsl import engine, permissions
 from featdsl.attach import attach_once
 from featdsl.definitions import Column
-from featdsl.names import EVENT_TIMESTAMP, UNTIL, literal, quote
+from featdsl.names import EVENT_TIMESTAMP, UNTIL, escaped, literal, quote
 from featdsl.snapshot import (
     Head,
     HistoryEntry,
@@ -500,7 +500,7 @@ class EmbeddedWriter(Recording):
         return {**found, **self._shapes}
 
     def _reading(self, file: str, table: str) -> str:
-        return f"read_duckdb({literal(str(self._folder / file))}, table_name => {literal(table)})"
+        return f"read_duckdb({literal(escaped(str(self._folder / file)))}, table_name => {literal(table)})"
 
     def _note_views(self, connection: DuckDBPyConnection, partial: Path) -> None:
         """Note each new view's text as DuckDB reads it back, which is not always how it was written."""

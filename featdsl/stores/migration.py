@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from featdsl import frames
 from featdsl.errors import Problem, StoreError
-from featdsl.names import literal, quote
+from featdsl.names import escaped, literal, quote
 from featdsl.snapshot import Snapshot, StoredTable
 from featdsl.stores.ducklake import DuckLakeStore
 from featdsl.stores.ducklake_session import APPLY, LAKE, in_words, sign
@@ -69,7 +69,9 @@ def migrate(project: Project, listen: Callable[[str], None]) -> Migrated:
             listen(f"{table.name}: {table.rows} rows")
             _move_table(table, project.store.resolve(), writer)
         for file in sorted(source.frames.glob("*.parquet")):
-            frames.write(writer.connection, f"FROM read_parquet({literal(str(file))})", target.frames, file.stem)
+            frames.write(
+                writer.connection, f"FROM read_parquet({literal(escaped(str(file)))})", target.frames, file.stem
+            )
         with in_words(project.place), _registry_of(project.store.resolve(), writer) as registry:
             _move_registry(registry, snapshot, writer)
     rows = sum(table.rows for table in snapshot.tables.values())
@@ -80,7 +82,7 @@ def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> Non
     """Copy a table and compare the copy. Raises StoreError."""
 
     def reading(file: str, name: str) -> str:
-        return f"read_duckdb({literal(str(folder / file))}, table_name => {literal(name)})"
+        return f"read_duckdb({literal(escaped(str(folder / file)))}, table_name => {literal(name)})"
 
     rows = all_rows(table, reading)
     writer.build(table.name, rows, table.columns, (), table.keys)
