@@ -15,12 +15,13 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from featdsl import engine, urls
+from featdsl import engine, permissions, urls
 from featdsl.address import Place
 from featdsl.definitions import SetDefinition
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
@@ -38,7 +39,7 @@ from featdsl.snapshot import (
     Snapshot,
     StoredTable,
 )
-from featdsl.stores import digests, views
+from featdsl.stores import damage, digests, views
 from featdsl.stores.ducklake_lock import exclusive
 from featdsl.stores.ducklake_session import (
     APPLY,
@@ -53,6 +54,7 @@ from featdsl.stores.ducklake_session import (
     in_words,
     kept_table,
     prepare,
+    told,
 )
 from featdsl.stores.ducklake_writer import DuckLakeWriter
 from featdsl.stores.recording import Before
@@ -215,27 +217,26 @@ class DuckLakeStore:
 
     def examine(self, snapshot: Snapshot) -> Examined:
         """Read every row of the tables, in the lake as it is now, and return those that are not as they were written."""
-        import duckdb
-
         if snapshot.head == NOTHING:
             return Examined()
-        altered = set()
         with self._catalogue() as connection:
             alias = self._attached(connection, self._newest(connection))
-            for name, table in snapshot.tables.items():
-                try:
-                    holds = _holds(connection, f"{alias}.{kept_table(table.file.rpartition('@')[0])}", table)
-                except duckdb.Error:
-                    holds = False
-                altered |= set() if holds else {name}
+            altered = {
+                name
+                for name, table in snapshot.tables.items()
+                if not _is_whole(connection, alias, _lake_name(table), table)
+            }
         unknown = {name for name, table in snapshot.tables.items() if not digests.is_known(table.digest)}
         return Examined(frozenset(altered), frozenset(unknown - altered))
 
     def damaged(self, tables: Iterable[StoredTable]) -> Sequence[str]:
-        """Return the files of tables that are gone or of another size than was written."""
-        names = {table.file.rpartition("@")[0] for table in tables}
+        """Return the files of tables that are gone, of another size than was written, or have other rows."""
         with self._catalogue() as connection:
-            return sorted(file for file, name in _damaged_files(connection).items() if name in names)
+            alias = self._attached(connection, self._newest(connection))
+            lost = {name for table in tables if not _is_whole(connection, alias, (name := _lake_name(table)), table)}
+            listed = asked(connection, _PATHS) if lost else []
+            gone = _damaged_files(connection)
+            return sorted({*gone, *(file for name, file, _ in listed if name in lost)})
 
     def secret(self) -> str:
         """Return what seals what is remembered beside the store; nothing before the first apply."""
@@ -354,7 +355,12 @@ class DuckLakeStore:
 
     @contextlib.contextmanager
     def _registry(self) -> Iterator[tuple[Registry | None, int]]:
-        """Give the registry as readers see it, and the number of that snapshot; None before the first apply."""
+        """Give the registry as readers see it, and the number of that snapshot; None before the first apply.
+
+        Raises StoreError where a file of it is damaged.
+        """
+        import duckdb
+
         with self._catalogue() as connection:
             snapshot = self._published(connection)
             if snapshot is None:
@@ -363,8 +369,26 @@ class DuckLakeStore:
             with self._reading(connection, snapshot) as cursor:
                 registry = Registry(cursor)
                 registry.require_format(str(self._place), "Apply to an empty database.")
-                self._project.store.mkdir(parents=True, exist_ok=True)
-                yield registry, snapshot
+                permissions.make_folder(self._project.store)
+                try:
+                    yield registry, snapshot
+                except FeatdslError:
+                    raise
+                except (duckdb.Error, zlib.error, LookupError, ValueError) as error:
+                    raise self._unreadable(connection, error) from None
+
+    def _unreadable(self, connection: DuckDBPyConnection, error: Exception) -> Exception:
+        """Return what is told of a registry that cannot be read: of its files, where it is not for the way to the server."""
+        import duckdb
+
+        if isinstance(error, duckdb.InterruptException) or not engine.is_alive(connection) or told(self._place, error):
+            return error
+        with contextlib.suppress(duckdb.Error):
+            if files := sorted(_damaged_files(connection)):
+                return damage.refusal(files)
+        what = f"The registry of {self._place} cannot be read: a file of it is not what was written."
+        mend = "Restore the files of the lake from a backup, then see: featdsl doctor --deep"
+        return StoreError(Problem(damage.DAMAGED, what, mend=mend))
 
     @contextlib.contextmanager
     def _reading(self, connection: DuckDBPyConnection, snapshot: int) -> Iterator[DuckDBPyConnection]:
@@ -418,6 +442,21 @@ def _orphaned(connection: DuckDBPyConnection, *, dry_run: bool) -> list[str]:
     said = f"'{LAKE}', cleanup_all => true, dry_run => {str(dry_run).lower()}"
     found = connection.execute(f"SELECT * FROM ducklake_delete_orphaned_files({said})").fetchall()
     return sorted(path for (path,) in found)
+
+
+def _lake_name(table: StoredTable) -> str:
+    """Return the name that a table has in the lake, without the snapshot that it was read at."""
+    return table.file.rpartition("@")[0] or table.file
+
+
+def _is_whole(connection: DuckDBPyConnection, alias: str, name: str, table: StoredTable) -> bool:
+    """Return whether all rows of a table can be read, and are those that were written."""
+    import duckdb
+
+    try:
+        return _holds(connection, f"{alias}.{kept_table(name)}", table)
+    except duckdb.Error:
+        return False
 
 
 def _damaged_files(connection: DuckDBPyConnection) -> dict[str, str]:
