@@ -40,10 +40,15 @@ test-oldest: .venv-oldest/ready
 test-team: .venv-team/ready
 	FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest --numprocesses=2 tests/team
 
-# Kills at random moments over both kinds of store, with readers all the while, and full disks; prints what was counted.
+# Kills at random moments over both kinds of store with readers all the while, damage to every kind of file, sixteen threads
+# beside a publisher: about two hours, and one report in the end. FEATDSL_KILLS and its like make it shorter.
 torture: .venv/ready .venv-team/ready
-	FEATDSL_KILLS=$${FEATDSL_KILLS:-150} $(BIN)/pytest tests/test_torture.py
-	FEATDSL_KILLS=$${FEATDSL_KILLS:-60} FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest tests/team/test_torture.py
+	rm -f torture.txt
+	FEATDSL_REPORT=$(CURDIR)/torture.txt FEATDSL_KILLS=$${FEATDSL_KILLS:-350} FEATDSL_MUTATIONS=$${FEATDSL_MUTATIONS:-700} \
+	  FEATDSL_SECONDS=$${FEATDSL_SECONDS:-600} $(BIN)/pytest tests/test_torture.py tests/test_damage.py tests/test_threads.py
+	FEATDSL_REPORT=$(CURDIR)/torture.txt FEATDSL_KILLS=$${FEATDSL_KILLS:-150} FEATDSL_SECONDS=$${FEATDSL_SECONDS:-600} \
+	  FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest tests/team/test_torture.py tests/team/test_damage.py tests/team/test_threads.py
+	cat torture.txt
 
 .venv-team/ready: requirements-team.lock pyproject.toml
 	$(PYTHON) -m venv .venv-team

@@ -14,7 +14,7 @@ from featdsl import FeatureStore
 from featdsl.errors import StoreError
 from featdsl.project import load
 from featdsl.stores.catalogue import Catalogue
-from tests import mutations
+from tests import mutations, torture
 from tests.conftest import ACCOUNTS as ROWS
 from tests.conftest import Workspace
 from tests.test_guards import Edit
@@ -31,7 +31,7 @@ def test_no_damage_of_any_file_is_silent(tmp_path: Path, capsys: pytest.CaptureF
     done = mutations.Mutations(pristine)
     done.run(mutations.budget(24))
     with capsys.disabled():
-        print(f"\nA store in a folder: {done.report()}")  # noqa: T201 - the figures
+        torture.tell(f"A store in a folder: {done.report()}")
     assert done.faults == []
 
 

@@ -66,7 +66,7 @@ def test_sixteen_threads_read_while_others_publish(tmp_path: Path, capsys: pytes
     Workspace(tmp_path).apply()
     counts, faults = threads.read_in_threads(tmp_path, 16, threads.seconds(15))
     with capsys.disabled():
-        print(f"\nA store in a folder, 16 threads: {dict(counts)}, {len(faults)} failures")  # noqa: T201 - the figures
+        torture.tell(f"A store in a folder, 16 threads: {dict(counts)}, {len(faults)} failures")
     assert faults == []
     assert min(counts[kind] for kind in ("training", "values", "found")) > 16
     assert counts["states"] > 3

@@ -30,7 +30,7 @@ def test_whoever_is_killed_whenever(tmp_path: Path, capsys: pytest.CaptureFixtur
         tortured.write()
     tortured.settle()
     with capsys.disabled():
-        print(f"\nA store in a folder: {tortured.report()}")  # noqa: T201 - the figures
+        torture.tell(f"A store in a folder: {tortured.report()}")
     assert tortured.faults == []
     assert tortured.counts["reads"] > READERS
     assert unseen(tmp_path / ".featdsl") == []

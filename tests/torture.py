@@ -226,6 +226,8 @@ class Torture:
     _published: dict[int, Run] = field(default_factory=dict)
     _away: list[tuple[float, float]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _trial: int = 1
+    """A state that the environment beside prod was at."""
 
     def begin(self) -> None:
         """Publish the first state."""
@@ -272,24 +274,33 @@ class Torture:
             self._judge(run)
             if not run.killed and run.code == 0:
                 usual = run.ended - run.begun
-                self._collect(chance, usual)
+                self._upkeep(chance, usual)
                 arguments = change()
             elif chance.random() < 0.7:
                 usual = self._finish(arguments, "after a kill")
                 arguments = change()
 
-    def _collect(self, chance: random.Random, usual: float) -> None:
-        """Let go of what was replaced, now and then; that may be killed like any other."""
-        if chance.random() < 0.7:
+    def _upkeep(self, chance: random.Random, usual: float) -> None:
+        """Look after the store, now and then, beside the other writer; that may be killed like any other."""
+        if chance.random() < 0.5:
             return
-        delay = chance.uniform(0, 3 * usual)
-        run = self._run(("gc", "--keep", "1 second", "--yes"), lambda _: (delay, signal.SIGKILL))
+        acts = [
+            ("gc", "--keep", "1 second", "--yes"), ("doctor", "--fix"), ("apply", "--env", "trial", "--yes"),
+            ("refresh", "--env", "trial"), ("env", "drop", "trial"),
+            ("rollback", str(self._trial), "--env", "trial", "--yes"),
+        ]  # fmt: skip
+        act, delay = chance.choice(acts), chance.uniform(0, 2 * usual)
+        aim = (delay, signal.SIGKILL) if chance.random() < 0.8 else None
+        run = self._run(act, lambda _: aim)
         with self._lock:
             self.counts["runs"] += 1
             self.counts["kills"] += run.killed
-            self.counts["collections"] += run.code == 0
-            if not run.killed and run.code != 0 and not self._is_away(run.begun, run.ended):
-                self.faults.append(f"gc ended with {run.code}: {run.said}")
+            self.counts[f"{'kills' if run.killed else 'ends'} of {act[0]}"] += 1
+            self._trial = run.serial or self._trial if act[0] == "apply" else self._trial
+            well = {0} if act[0] == "gc" else {0, 1, 4}
+            failed = run.code not in well or "Traceback" in run.said
+            if not run.killed and failed and not self._is_away(run.begun, run.ended):
+                self.faults.append(f"{' '.join(act)} ended with {run.code}: {run.said}")
 
     def _may_kill(self) -> bool:
         with self._lock:
@@ -334,7 +345,7 @@ class Torture:
     ) -> Run:
         begun, timers, sent = time.monotonic(), [], []
         process = subprocess.Popen(
-            [sys.executable, "-m", "featdsl", *arguments, "--format", "json"],
+            [sys.executable, "-m", "featdsl", *arguments, *_as_json(arguments)],
             cwd=self.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -464,8 +475,7 @@ class Torture:
         code, said = self._told("doctor")
         if code != 0:
             self._fault(f"featdsl doctor finds after --fix: {said}")
-        _, history = self._told("history", "--limit", "100000")
-        known = {entry["serial"] for entry in json.loads(history)}
+        known = {entry.serial for entry in open_store(load(self.root)).history()}
         lost = sorted(self._published.keys() - known)
         self.counts["lost commits"] += len(lost)
         if lost or known != set(range(1, max(known) + 1)):
@@ -493,7 +503,6 @@ class Torture:
             "kills",
             "runs",
             "publications",
-            "collections",
             "reads",
             "resumed tables",
             "failed reads",
@@ -502,6 +511,19 @@ class Torture:
         )
         named = {**dict.fromkeys(always, 0), **self.counts}
         return ", ".join(f"{number:,} {name}" for name, number in named.items())
+
+
+def _as_json(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the option by which a command tells machines what it does, where it has one."""
+    return () if arguments[0] in {"rollback", "env", "store"} else ("--format", "json")
+
+
+def tell(line: str) -> None:
+    """Print figures, and add them to the report where one is asked for."""
+    print(f"\n{line}", flush=True)  # noqa: T201
+    if path := os.environ.get("FEATDSL_REPORT"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def kills(usual: int) -> int:

@@ -24,7 +24,7 @@ def test_sixteen_threads_read_while_others_publish(
     Workspace(root).apply()
     counts, faults = threads.read_in_threads(root, 16, threads.seconds(20))
     with capsys.disabled():
-        print(f"\nA store in a lake, 16 threads: {dict(counts)}, {len(faults)} failures")  # noqa: T201 - the figures
+        torture.tell(f"A store in a lake, 16 threads: {dict(counts)}, {len(faults)} failures")
     assert faults == []
     assert min(counts[kind] for kind in ("training", "values", "found")) > 0
     assert counts["states"] > 2

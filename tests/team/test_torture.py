@@ -43,7 +43,7 @@ def test_whoever_is_killed_whenever(
         writing.join()
     tortured.settle()
     with capsys.disabled():
-        print(f"\nA store in a lake: {tortured.report()}")  # noqa: T201 - the figures
+        torture.tell(f"A store in a lake: {tortured.report()}")
     assert tortured.faults == []
     assert tortured.counts["reads"] > READERS
 
