@@ -47,7 +47,7 @@ from featdsl.stores.lock import user
 
 if TYPE_CHECKING:
     from featdsl.project import Project
-    from featdsl.stores import Store
+    from featdsl.stores import Store, Writer
 
 _SHOWN_ROWS = 5
 
@@ -66,9 +66,10 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     """Run a plan on a store and return what it did; after an error the store is as it was.
 
     `rows` holds the frames of sources in memory by their hash, `functions` those of the declarations by fingerprint;
-    `approved_by` names the teams that agree. `derive` finds anew what a plan may do that comes from a file. Raises PolicyError when a guard or a missing approval forbids the plan,
-    StalePlanError when the store or a function has moved on, PlanFileError for a plan whose sources were not all
-    checked, DataError when data break a rule, StoreLockedError when another writer stays for too long.
+    `approved_by` names the teams that agree. `derive` finds anew what a plan may do that comes from a file. Raises PolicyError
+    when a guard or a missing approval forbids the plan, StalePlanError when the store or a function has moved on,
+    PlanFileError for a plan that was edited or whose sources were not all checked, DataError when data break a rule,
+    StoreLockedError when another writer stays for too long.
     """
     begun = time.monotonic()
     timeout = project.lock_timeout
@@ -86,17 +87,8 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         guards.permit(plan, approved_by, guards.teams(writer.snapshot, plan, project.settings.teams))
         frames.keep_all(writer.connection, rows or {}, store.frames)
         listen(Started(len(plan.steps)))
-        built = 0
-        builds = {step.table: step for step in plan.steps if isinstance(step, BuildTable)}
-        # What each table must be before another one is made of it; rules are of all tables that there are in the end.
-        unique = (step for step in plan.steps if isinstance(step, CheckRows) and step.kind == "identity")
-        checks = {table: step.sql for step in unique for table in step.reads}
-        run = Run(project, store, writer, functions or {}, plan.environment, builds=builds, checks=checks)
-        coming = deque(builds.values())
-        for number, step in enumerate(plan.steps):
-            if isinstance(step, BuildTable):
-                building.begin_some(coming, run)
-            built += _told(step, number, run, listen)
+        run = _run_of(plan, project, store, writer, functions or {})
+        built = _built(plan, run, listen)
         writer.checked(run.results)
         seconds = time.monotonic() - begun
         entry = _entry(plan, run, built, seconds, approved_by)
@@ -109,6 +101,25 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     )
     listen(done)
     return done
+
+
+def _run_of(plan: Plan, project: Project, store: Store, writer: Writer, functions: calls.Functions) -> Run:
+    builds = {step.table: step for step in plan.steps if isinstance(step, BuildTable)}
+    # What each table must be before another one is made of it; rules are of all tables that there are in the end.
+    unique = (step for step in plan.steps if isinstance(step, CheckRows) and step.kind == "identity")
+    checks = {table: step.sql for step in unique for table in step.reads}
+    return Run(project, store, writer, functions, plan.environment, builds=builds, checks=checks)
+
+
+def _built(plan: Plan, run: Run, listen: Listener) -> int:
+    """Run every step, and return how many rows were built; small tables that come next are begun meanwhile."""
+    built = 0
+    coming = deque(run.builds.values())
+    for number, step in enumerate(plan.steps):
+        if isinstance(step, BuildTable):
+            building.begin_some(coming, run)
+        built += _told(step, number, run, listen)
+    return built
 
 
 def summary(plan: Plan, serial: int) -> Summary:

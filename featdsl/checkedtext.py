@@ -48,6 +48,12 @@ def _address(text: str) -> None:
         raise ValueError(f"{text!r} is not the address of a feature")
 
 
+def _set_version(text: str) -> None:
+    name, _, version = text.partition("@")
+    if not (is_name(name) and version.isdecimal()):
+        raise ValueError(f"{text!r} is not a version of a set")
+
+
 def _column(text: str) -> None:
     if not is_column(text):
         raise ValueError(f"{text!r} is not the name of a column")
@@ -69,6 +75,8 @@ Former = Annotated[str, _Checked(_former)]
 """A name, or nothing."""
 Address = Annotated[str, _Checked(_address)]
 """A feature's address: `user_profile.age`."""
+SetVersion = Annotated[str, _Checked(_set_version)]
+"""A version of a set: `credit_risk@1`."""
 Column = Annotated[str, _Checked(_column)]
 """A column that featdsl itself names: a key of an entity, an input, a member of a set."""
 AnyColumn = Annotated[str, _Checked(_any_column)]

@@ -162,8 +162,7 @@ class FeatureStore:
                 sql = wide.compile_sql(cursor, parts, selection.columns, fitted, versions, ways)
         else:
             sql = pointintime.compile_sql(selection.wants, fitted, versions, ways)
-        reading = partial(self._reading, opened)
-        training = TrainingSet(cursor, sql, selection, opened.snapshot, choices, reading=reading)
+        training = TrainingSet(cursor, sql, selection, opened.snapshot, choices, reading=partial(self._reading, opened))
         if explain:
             print(training.explanation)  # noqa: T201 - what was asked for
         return training

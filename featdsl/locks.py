@@ -6,12 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from featdsl import pointintime
+from featdsl import checkedtext, pointintime
 from featdsl.errors import LockFileError, Problem
 from featdsl.selection import Selection
 from featdsl.snapshot import Snapshot, StoredTable
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FORMAT = 2
 _MEND = "Take the lock of the training set again: training.lock"
@@ -24,14 +28,14 @@ class Lock:
     `written` tells the state of the store in which each table was written last; locks of before refreshes lack it.
     """
 
-    set: str | None
-    environment: str
+    set: checkedtext.SetVersion | None
+    environment: checkedtext.Name
     lineage: str
     serial: int
     snapshot: int | None
-    features: Mapping[str, tuple[str, str]]
-    tables: Mapping[str, str]
-    written: Mapping[str, int]
+    features: Mapping[checkedtext.AnyColumn, tuple[checkedtext.Address, str]]
+    tables: Mapping[checkedtext.Name, str]
+    written: Mapping[checkedtext.Name, int]
 
 
 def made(selection: Selection, snapshot: Snapshot) -> dict[str, Any]:
@@ -69,18 +73,24 @@ def read(text: str, *, name: str) -> Lock:
         what = f"{name} was edited after it was made, so it no longer tells what the model was trained on."
         raise LockFileError(Problem("Edited lock", what, mend=f"Restore it, or train again. {_MEND}"))
     try:
-        return Lock(
-            set=found["set"],
-            environment=found["environment"],
-            lineage=found["store"]["lineage"],
-            serial=int(found["store"]["serial"]),
-            snapshot=found["store"].get("snapshot"),
-            features={column: (each["feature"], each["fingerprint"]) for column, each in found["features"].items()},
-            tables=dict(found["tables"]),
-            written=dict(found.get("written", {})),
-        )
+        said = {
+            **{key: found[key] for key in ("set", "environment", "tables")},
+            "lineage": found["store"]["lineage"],
+            "serial": found["store"]["serial"],
+            "snapshot": found["store"].get("snapshot"),
+            "features": {column: (each["feature"], each["fingerprint"]) for column, each in found["features"].items()},
+            "written": found.get("written", {}),
+        }
+        return _adapter().validate_python(said)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _no_lock(name) from None
+
+
+@cache
+def _adapter() -> TypeAdapter[Lock]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Lock)
 
 
 def _no_lock(name: str) -> LockFileError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -207,7 +208,7 @@ def test_a_lock_that_is_not_as_it_was_made_is_refused(name: str, applied: Worksp
 def test_a_lock_of_another_store_is_refused(applied: Workspace) -> None:
     """Its fingerprints would mean nothing here; and a file that is not there is told."""
     path = kept(applied)
-    (applied.root / ".featdsl" / "store.duckdb").unlink()
+    shutil.rmtree(applied.root / ".featdsl")
     featdsl(applied, "apply", "--yes")
 
     assert "Lock of another store" in featdsl(applied, "outdated", str(path), code=1)
@@ -327,3 +328,30 @@ def test_a_working_tree_that_is_not_committed_is_marked(bank: Workspace, edit: E
     bank.write({"features/risk.py": ""}).parquet("data/accounts.parquet", ROWS.replace("1000.0", "2000.0"))
     bank.run("refresh")
     assert f" {git('rev-parse', 'HEAD')[:10]}+dirty " in bank.run("history").stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lock: lock.update(set="a; DROP"),
+        lambda lock: lock.update(environment="../x"),
+        lambda lock: lock["features"].update(x={"feature": "../x", "fingerprint": "f"}),
+        lambda lock: lock["tables"].update({"x\x1b": "now"}),
+        lambda lock: lock["store"].update(serial="one"),
+        lambda lock: lock["written"].update(x="y"),
+    ],
+    ids=["set", "environment", "feature", "table", "serial", "state"],
+)
+def test_a_lock_whose_texts_are_no_names_is_refused(
+    applied: Workspace, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Though its digest is right: what is read from it is checked by the types of declarations."""
+    from featdsl import locks
+
+    spine = "SELECT 1 AS user_id, TIMESTAMP '2026-01-20' AS at"
+    lock = applied.store.training_set("credit_risk@1", spine, timestamp="at").lock
+    change(lock)
+    del lock["digest"]
+    applied.write({"model.lock": json.dumps({**lock, "digest": locks._digest(lock)})})
+    done = applied.run("outdated", "model.lock")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "Not a lock"), done.stderr

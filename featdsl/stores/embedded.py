@@ -225,10 +225,7 @@ class EmbeddedStore:
     @contextlib.contextmanager
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> Iterator[EmbeddedWriter]:
         """Be the one writer. Raises StoreLockedError when another one stays for too long, ResourceError on a full disk."""
-        with (
-            needed(self._folder),
-            self._locked(waiting),
-        ):
+        with needed(self._folder), self._locked(waiting):
             secret.make(self._folder)
             before, snapshot = self._sweep()[0], self.read(environment)
             files = {piece.file for table in snapshot.tables.values() for piece in table.pieces}
