@@ -14,7 +14,7 @@ from featdsl.definitions import Aggregate, Catalog, Definition, FeatureDefinitio
 from featdsl.errors import FeatdslError, Origin, PlanFileError, Problem, SqlProblem
 from featdsl.memory import Memory
 from featdsl.plan import BuildTable, CheckRows, Forget, KeepEnvironment, Plan, PutView, Record, Step
-from featdsl.snapshot import Drift, Snapshot
+from featdsl.snapshot import PROD, Drift, Snapshot
 
 _NOWHERE = Origin("", 0)
 
@@ -38,6 +38,8 @@ def derived(plan: Plan, snapshot: Snapshot, earlier: Snapshot | None = None) -> 
         said = error.problems[0].what if isinstance(error, FeatdslError) else str(error)
         raise _changed(f"it records what could not have been declared: {said}") from None
     kept = tuple(step for step in plan.steps if isinstance(step, KeepEnvironment))
+    if len(kept) > (plan.environment != PROD):
+        raise _changed("it would have its environment expire otherwise")
     if list(map(_act, again.steps)) != [_act(step) for step in plan.steps if step not in kept]:
         raise _changed("it would run other steps than its definitions need")
     return replace(plan, changes=again.changes, policy=again.policy, blocks=again.blocks, approvals=again.approvals)

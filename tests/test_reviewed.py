@@ -72,6 +72,7 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
     "a state to go back to": lambda plan: plan.update(back_to=1),
     "a definition that is not recorded": lambda plan: plan["steps"].remove(steps(plan, "record")[0]),
+    "a day on which prod expires": lambda plan: plan["steps"].insert(0, {"step": "keep_environment", "seconds": 1}),
     "another project": lambda plan: recorded(plan, "income").update(project="other"),
 }  # fmt: skip
 
