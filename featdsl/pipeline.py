@@ -191,7 +191,7 @@ def _planned(  # noqa: PLR0913 - what stands beside the two sides
 ) -> Planned:
     plan = planner.build(declared.snapshot, bound, project.name, drift=drift, select=select)
     kept = foreign.notices(bound, declared.foreign, project.name)
-    whole = replace(plan, notices=(*plan.notices, *kept, *notices))
+    whole = replace(plan, notices=(*plan.notices, *kept, *notices, *_behind(plan, declared.snapshot)))
     return Planned(_lasting(whole, declared.snapshot, project), declared.rows, declared.functions)
 
 
@@ -218,6 +218,19 @@ def rollback(project: Project, store: Store, serial: int, environment: str = PRO
     plan = planner.build(snapshot, own, project.name, drift=drift, earlier=earlier)
     notices = (*plan.notices, *_old_rows(snapshot, own, serial, store.history()))
     return Planned(_lasting(replace(plan, back_to=serial, notices=notices), snapshot, project), {})
+
+
+def _behind(plan: Plan, snapshot: Snapshot) -> Iterator[Notice]:
+    """Yield the groups that take over a table of another environment which was written before the one that they have."""
+    for each in plan.reused if snapshot.catalog.groups else ():
+        if not each.new or each.group not in snapshot.catalog.groups:
+            continue
+        stored = (snapshot.tables.get(name) for name in snapshot.catalog.tables_of(each.group))
+        newest = max((table.written[-1].serial for table in stored if table and table.written), default=0)
+        own = snapshot.tables[each.table].written
+        if own and own[-1].serial < newest:
+            what = f"group {each.group} takes over a table of state {own[-1].serial}; rows that were refreshed since are missing."
+            yield Notice(code="old rows", address=each.group, what=what, mend="Bring them afterwards: featdsl refresh")
 
 
 def _is_refresh(entry: HistoryEntry) -> bool:

@@ -45,3 +45,19 @@ def test_without_a_refresh_since_nothing_is_missing(applied: Workspace, edit: Ed
     edit(TEAM, "annual_income", "annual_income * 2")
     applied.apply()
     assert "are missing" not in applied.run("rollback", "1", "--yes").stdout
+
+
+def test_a_table_of_a_trial_that_lacks_rows_is_told(applied: Workspace, edit: Edit) -> None:
+    """It was built before prod was refreshed; what is merged takes it over, and the next refresh brings the rows."""
+    edit(TEAM, "annual_income", "annual_income * 2")
+    assert applied.run("apply", "--env", "trial", "--yes").returncode == 0
+    assert "are missing" not in applied.run("plan").stdout
+    applied.parquet("data/accounts.parquet", ACCOUNTS.replace("range(20)", "range(24)"))
+    assert applied.run("refresh").returncode == 0
+    told = " ".join(applied.run("plan").stdout.split())
+    assert "group user_profile takes over a table of state 2; rows that were refreshed since are missing." in told
+    assert "Bring them afterwards: featdsl refresh" in told
+    applied.apply()
+    assert applied.store.get_features(["income"], user_id=3) == {"income": 38000.0}
+    assert applied.run("refresh").returncode == 0
+    assert applied.store.get_features(["income"], user_id=3) == {"income": 46000.0}
