@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from featdsl.project import load
+from featdsl.stores import open_store
 from tests import torture
-from tests.conftest import Workspace
+from tests.conftest import ACCOUNTS, BANK, Workspace
 from tests.disks import ROWS, Disk, disk, failed, full
 from tests.servers import Postgres
 from tests.team.test_commands import settings
@@ -71,3 +77,37 @@ def test_a_full_disk_stops_writers_and_no_reader(
     assert store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"69996").hexdigest()}
     project.run("doctor", "--fix")
     assert project.run("doctor").stdout == "All is well.\n"
+
+
+@pytest.mark.slow
+def test_a_move_that_is_killed_has_moved_nothing_or_everything(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whenever that is; the store in the folder stays as it was, and the next move goes through."""
+    monkeypatch.setenv("PGPASSWORD", postgres.password)
+    bank = Workspace(tmp_path / "bank").write(BANK).parquet("data/accounts.parquet", ACCOUNTS)
+    bank.apply()
+    chance, moved = random.Random(1), 0  # noqa: S311
+    number = max(4, torture.kills(8) // 10)
+    for _ in range(number):
+        bank.write({"featproject.toml": settings(postgres, postgres.database(), data=f"../lake-{chance.random()}")})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "featdsl", "store", "migrate", "--yes"], cwd=bank.root, stderr=subprocess.DEVNULL
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0.3, 2.5))
+        process.kill()
+        process.wait()
+        store = open_store(load(bank.root))
+        history = len(store.history())
+        assert history in {0, 1}
+        moved += history
+        if not history:
+            done = bank.run("store", "migrate", "--yes")
+            assert done.returncode == 0, done.stderr
+        assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+        bank.write({"featproject.toml": BANK["featproject.toml"]})
+        assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
+        assert bank.run("doctor").stdout == "All is well.\n"
+    with capsys.disabled():
+        torture.tell(f"Moves into a lake: {number} kills, {moved} of them after everything was moved, 0 by halves")
