@@ -45,7 +45,7 @@ def shift_section(found: Sequence[Compared]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for each in found:
         cells = _not_compared(each) if isinstance(each, NotCompared) else _cells(each)
-        yield f"| `{each.feature}` | {_cell(each.owner)} | {' | '.join(map(_cell, cells))} |"
+        yield f"| `{each.feature}` | {_cell(each.owner)} | {' | '.join(cells)} |"
     with_shares = [each for each in found if isinstance(each, Shift) and each.shares]
     if with_shares:
         yield from ["", "| feature | category | before | after |", "|---|---|---|---|"]
@@ -127,13 +127,16 @@ def _cells(shift: Shift) -> list[str]:
         *(_moved(_number(before), _number(after)) for before, after in quantiles),
         "" if shift.psi is None else f"{shift.psi:.2f}",
         "<br>".join(
-            [*(f"**{flag.code}**: {flag.reason}" for flag in shift.flags), *([shift.note] if shift.note else [])]
+            [
+                *(f"**{flag.code}**: {_cell(flag.reason)}" for flag in shift.flags),
+                *([_cell(shift.note)] if shift.note else []),
+            ]
         ),
     ]
 
 
 def _not_compared(found: NotCompared) -> list[str]:
-    return ["not compared", *[""] * 6, found.why]
+    return ["not compared", *[""] * 6, _cell(found.why)]
 
 
 def _moved(before: str, after: str) -> str:
