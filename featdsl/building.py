@@ -22,6 +22,7 @@ from featdsl.plan import BuildTable, CheckRows
 from featdsl.recipes import Recipe
 from featdsl.snapshot import CheckResult, Reading
 from featdsl.stopping import is_interruption
+from featdsl.stores.damage import DAMAGED
 
 if TYPE_CHECKING:
     from featdsl.project import Project
@@ -155,9 +156,7 @@ def _refuse_damaged_frame(source: SourceDefinition, store: Store) -> None:
         what = (
             f"source {source.name} is rows that came from memory, and {path}, which kept them, is not what was written."
         )
-        raise StoreError(
-            Problem("Store is damaged", what, source.origin, "Apply the code that has these rows: featdsl apply")
-        )
+        raise StoreError(Problem(DAMAGED, what, source.origin, "Apply the code that has these rows: featdsl apply"))
 
 
 def in_words(what: Made, run: Callable[[], T]) -> T:

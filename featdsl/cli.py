@@ -124,8 +124,7 @@ def plan(
     if out is not None:
         cli_shared.write(out, planfile.to_json(planned.plan))
     if format_ == "json":
-        with cli_shared.output():
-            click.echo(planfile.to_json(planned.plan), nl=False)
+        cli_shared.echo_json(planfile.to_json(planned.plan))
     elif format_ == "markdown":
         cli_shared.echo(render.markdown(planned.plan), nl=False)
     else:

@@ -298,22 +298,26 @@ def echo(text: object = "", *, nl: bool = True, err: bool = False) -> None:
     """Print a text for people: what others wrote in it shows as text."""
     from featdsl.inert import shown
 
-    with output():
+    with _output():
         click.echo(shown(str(text)), nl=nl, err=err)
 
 
 def print_json(value: object) -> None:
     """Print plain data for machines."""
+    ascii_alone = "utf" not in (sys.stdout.encoding or "utf").lower()
+    echo_json(json.dumps(_plain(value), indent=2, ensure_ascii=ascii_alone, allow_nan=False) + "\n")
+
+
+def echo_json(text: str) -> None:
+    """Print JSON; what others wrote in it stands as its own escapes."""
     from featdsl.inert import in_json
 
-    ascii_alone = "utf" not in (sys.stdout.encoding or "utf").lower()
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=ascii_alone, allow_nan=False)
-    with output():
-        click.echo(in_json(text))
+    with _output():
+        click.echo(in_json(text), nl=False)
 
 
 @contextmanager
-def output() -> Iterator[None]:
+def _output() -> Iterator[None]:
     """Tell in a line where standard output cannot be written."""
     try:
         yield
@@ -321,7 +325,9 @@ def output() -> Iterator[None]:
         raise
     except OSError as error:
         with suppress(OSError):  # else Python would try to write what is left when it ends, and say so
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
         raise click.ClickException(f"The output cannot be written: {error.strerror}.") from None
 
 

@@ -56,7 +56,10 @@ def _show_plan(text: str, serial: int, format_: str) -> None:
         mend = "See the states that there are: featdsl history"
         raise StoreError(Problem("Unknown state", f"No plan of state {serial} is kept.", mend=mend))
     plan = planfile.from_json(text, name=f"state {serial}")
-    cli_shared.echo(text if format_ == "json" else cli_shared.plan_text(plan, sql=False), nl=False)
+    if format_ == "json":
+        cli_shared.echo_json(text)
+    else:
+        cli_shared.echo(cli_shared.plan_text(plan, sql=False), nl=False)
 
 
 @click.command()

@@ -41,16 +41,16 @@ def examine(store: Store, *, deep: bool = False) -> list[Finding]:
 
     Raises StoreError where the store cannot be read at all.
     """
-    values = list(_values(store)) if deep else []
+    users = _Users(store)
+    values = list(_values(store, users)) if deep else []
     known = {each.table for each in values if each.code == "table"}
-    lost = (each for each in _lost(store) if each.table not in known or not each.table)
+    lost = (each for each in _lost(store, users) if each.table not in known or not each.table)
     return [*values, *lost, *_left(store), *_old(store)]
 
 
-def _values(store: Store) -> Iterator[Finding]:
+def _values(store: Store, users: _Users) -> Iterator[Finding]:
     """Yield the files and tables that are damaged, and the tables that were built before digests were kept."""
-    users = _Users(store)
-    found = store.examine(store.read())
+    found = store.examine(users.snapshots[PROD])
     for file in found.files:
         yield Finding(code="file", what=f"{file} is gone, or is not what was written", mend="")
     for table in sorted(found.altered):
@@ -137,8 +137,7 @@ def restore(store: Store, waiting: Callable[[str], None]) -> Finding:
     return Finding(code="catalogue", what=what, mend="", mended=True)
 
 
-def _lost(store: Store) -> Iterator[Finding]:
-    users = _Users(store)
+def _lost(store: Store, users: _Users) -> Iterator[Finding]:
     seen: set[str] = set()
     for name in users.snapshots:
         _, drift = store.look(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from featdsl import names, places, urls
+from featdsl import fingerprints, names, places, urls
 from featdsl.definitions import SourceDefinition
 from featdsl.names import SOURCE_SCHEMA, literal, quote
 
@@ -179,8 +178,7 @@ def digest(connection: DuckDBPyConnection, path: str) -> str:
     if urls.scheme(path):
         ((found,),) = connection.execute("SELECT sha256(content) FROM read_blob($1)", [names.escaped(path)]).fetchall()
         return str(found)
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return fingerprints.of_file(Path(path))
 
 
 def _matching(connection: DuckDBPyConnection, pattern: str) -> list[str]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from types import MappingProxyType
 
 from featdsl.definitions import Column, Input, Member, Moments, Window
@@ -26,6 +27,12 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 def of(parts: Mapping[str, object]) -> str:
     """Return the fingerprint of a JSON-like mapping."""
     return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()[:32]
+
+
+def of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def source(  # noqa: PLR0913 - every part counts

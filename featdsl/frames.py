@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from featdsl import exactly, extras, permissions
+from featdsl import exactly, extras, fingerprints, permissions
 from featdsl.errors import Problem, RequestError
 from featdsl.names import literal, quote
 
@@ -167,7 +167,7 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path | str, name:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     connection.execute(f"COPY ({select}) TO {literal(str(partial))} (FORMAT parquet)")
     _digest_beside(path).unlink(missing_ok=True)
-    _digest_beside(path).write_text(_bytes_digest(partial), encoding="utf-8")
+    _digest_beside(path).write_text(fingerprints.of_file(partial), encoding="utf-8")
     for each in (partial, _digest_beside(path)):
         permissions.publish(each)
     partial.replace(path)
@@ -176,7 +176,7 @@ def write(connection: DuckDBPyConnection, select: str, folder: Path | str, name:
 def is_whole(path: Path) -> bool:
     """Return whether a kept file holds the bytes that were written; one that an earlier featdsl kept tells nothing of it."""
     try:
-        return _digest_beside(path).read_bytes() == _bytes_digest(path).encode()
+        return _digest_beside(path).read_bytes() == fingerprints.of_file(path).encode()
     except FileNotFoundError:
         return path.exists()
 
@@ -184,11 +184,6 @@ def is_whole(path: Path) -> bool:
 def _digest_beside(path: Path) -> Path:
     """Return the file that tells what a kept file holds: Parquet has no checksums of its own that DuckDB writes."""
     return path.with_suffix(".sha256")
-
-
-def _bytes_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_far(connection: DuckDBPyConnection, select: str, url: str) -> None:

@@ -36,7 +36,7 @@ from featdsl.memory import Memory
 from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
 from featdsl.project import Project
 from featdsl.pythonfeature import PythonFeature
-from featdsl.snapshot import PROD, Drift, HistoryEntry, Snapshot
+from featdsl.snapshot import PROD, Drift, Snapshot
 from featdsl.source import Source
 from featdsl.stores import Store
 
@@ -216,38 +216,23 @@ def rollback(project: Project, store: Store, serial: int, environment: str = PRO
     earlier = store.read(environment, serial)
     own, drift = earlier.catalog.of_project(project.name), store.drift(snapshot)
     plan = planner.build(snapshot, own, project.name, drift=drift, earlier=earlier)
-    notices = (*plan.notices, *_old_rows(snapshot, own, serial, store.history()))
-    return Planned(_lasting(replace(plan, back_to=serial, notices=notices), snapshot, project), {})
+    plan = replace(plan, back_to=serial)
+    plan = replace(plan, notices=(*plan.notices, *_behind(plan, snapshot)))
+    return Planned(_lasting(plan, snapshot, project), {})
 
 
 def _behind(plan: Plan, snapshot: Snapshot) -> Iterator[Notice]:
-    """Yield the groups that take over a table of another environment which was written before the one that they have."""
-    for each in plan.reused if snapshot.catalog.groups else ():
+    """Yield the groups that take over a table which was written before the last refresh of the one that they have."""
+    bring = "featdsl refresh" if plan.back_to is None else f"featdsl rollback {plan.back_to} --refresh"
+    for each in plan.reused:
         if not each.new or each.group not in snapshot.catalog.groups:
             continue
         stored = (snapshot.tables.get(name) for name in snapshot.catalog.tables_of(each.group))
-        newest = max((table.written[-1].serial for table in stored if table and table.written), default=0)
+        refreshed = max((one.serial for table in stored if table for one in table.written[1:]), default=0)
         own = snapshot.tables[each.table].written
-        if own and own[-1].serial < newest:
+        if own and own[-1].serial < refreshed:
             what = f"group {each.group} takes over a table of state {own[-1].serial}; rows that were refreshed since are missing."
-            yield Notice(code="old rows", address=each.group, what=what, mend="Bring them afterwards: featdsl refresh")
-
-
-def _is_refresh(entry: HistoryEntry) -> bool:
-    return any(each.action == "refresh" for each in entry.changes)
-
-
-def _old_rows(snapshot: Snapshot, then: Catalog, serial: int, history: Sequence[HistoryEntry]) -> Iterator[Notice]:
-    """Yield the groups whose tables come back without the rows that refreshes have brought since an earlier state."""
-    refreshed = any(
-        each.serial > serial and each.environment == snapshot.environment and _is_refresh(each) for each in history
-    )
-    kept = {each.table for each in snapshot.versions.values()}
-    for group in sorted(then.groups) if refreshed else ():
-        if any(table in snapshot.tables and table not in kept for table in then.tables_of(group)):
-            what = f"group {group} comes back with the rows that it had: those that were refreshed since are missing."
-            mend = f"Bring them with it: featdsl rollback {serial} --refresh"
-            yield Notice(code="old rows", address=group, what=what, mend=mend)
+            yield Notice(code="old rows", address=each.group, what=what, mend=f"Bring them: {bring}")
 
 
 def previewed(planned: Planned, project: Project, store: Store, *, full: bool) -> Planned:

@@ -6,7 +6,7 @@ who must agree, is found again and not read from the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from featdsl import expressions, planner, sql, syntax, typed
@@ -26,9 +26,12 @@ def derived(plan: Plan, snapshot: Snapshot, earlier: Snapshot | None = None) -> 
     where what is recorded is no definition that could have been declared.
     """
     try:
+        applied = {each.fingerprint: each for each in snapshot.versions.values() if each.project == plan.project}
         for step in plan.steps:
             if isinstance(step, Record):
-                _refuse_forged(step.definition, snapshot)
+                _refuse_forged(step.definition, applied)
+            elif isinstance(step, BuildTable | CheckRows | PutView):
+                _refuse_statements(step)
         target = earlier.catalog.of_project(plan.project) if earlier else _target(plan, snapshot)
         drift = _rebuilt(plan, snapshot)
         again = planner.build(snapshot, target, plan.project, drift=drift, earlier=earlier)
@@ -92,7 +95,19 @@ def _act(step: Step) -> Step:
 # What could have been declared
 
 
-def _refuse_forged(found: Definition, snapshot: Snapshot) -> None:
+def _refuse_statements(step: BuildTable | CheckRows | PutView) -> None:
+    """Refuse a step whose SQL is more than one query, by whatever text of a definition it became that."""
+    import duckdb
+
+    try:
+        found = [each.type for each in duckdb.extract_statements(step.sql)]
+    except duckdb.Error:
+        found = []
+    if found != [duckdb.StatementType.SELECT]:
+        raise _changed(f"the SQL of a step is not one query: {step.step}")
+
+
+def _refuse_forged(found: Definition, applied: Mapping[str, FeatureDefinition]) -> None:
     """Refuse SQL that is no single expression or query, formulas of another SQL, and a fingerprint of other values."""
     if isinstance(found, SourceDefinition):
         if found.sql:
@@ -102,10 +117,9 @@ def _refuse_forged(found: Definition, snapshot: Snapshot) -> None:
             sql.expression(rule.condition)
         if found.function is None:
             _refuse_other_formula(found)
-        for name in {found.address, f"{found.group}.{found.renamed_from}", *_former(found, snapshot)}:
-            applied = snapshot.versions.get((name, found.fingerprint))
-            if applied is not None and _values(applied) != _values(found):
-                raise _changed(f"it gives {found.address} other values under the fingerprint that is applied")
+        same = applied.get(found.fingerprint)
+        if same is not None and _values(same) != _values(found):
+            raise _changed(f"it gives {found.address} other values under the fingerprint that is applied")
 
 
 def _refuse_other_formula(found: FeatureDefinition) -> None:
@@ -123,13 +137,6 @@ def _texts(formula: str, aggregates: tuple[Aggregate, ...]) -> list[str]:
 
 def _form(text: str) -> str:
     return syntax.form(syntax.whole(text)) if text else ""
-
-
-def _former(found: FeatureDefinition, snapshot: Snapshot) -> Iterator[str]:
-    """Yield the addresses under which a feature of this fingerprint is applied, in its project."""
-    for (name, fingerprint), each in snapshot.versions.items():
-        if fingerprint == found.fingerprint and each.project == found.project:
-            yield name
 
 
 def _values(feature: FeatureDefinition) -> tuple[object, ...]:

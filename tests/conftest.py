@@ -182,3 +182,13 @@ def edit(workspace: Workspace) -> Callable[[str, str, str], None]:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     return replace
+
+
+@pytest.fixture
+def recomputed(applied: Workspace, edit: Callable[[str, str, str], None]) -> Workspace:
+    """The small project in its third state, with another income; nothing pins the one before, and nothing reads it."""
+    (applied.root / "features" / "lending" / "__init__.py").write_text("", encoding="utf-8")
+    applied.apply()
+    edit("features/accounts/__init__.py", "annual_income", "annual_income * 2")
+    applied.apply()
+    return applied

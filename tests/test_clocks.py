@@ -23,48 +23,38 @@ def put_time(workspace: Workspace, serial: int, time: datetime) -> None:
         connection.execute("UPDATE registry.history SET body = ? WHERE serial = ?", [json.dumps(entry), serial])
 
 
-@pytest.fixture
-def changed(applied: Workspace, edit: Edit) -> Workspace:
-    """The small project in its third state; the tables of the first are read by nothing."""
-    (applied.root / "features" / "lending" / "__init__.py").write_text("", encoding="utf-8")
-    applied.apply()
-    edit(TEAM, "annual_income", "annual_income * 2")
-    applied.apply()
-    return applied
-
-
-def test_one_clock_that_is_behind_drops_no_history(changed: Workspace) -> None:
+def test_one_clock_that_is_behind_drops_no_history(recomputed: Workspace) -> None:
     """A state made just now by a clock 40 days behind: those before it are no older than it was."""
-    put_time(changed, 3, datetime.now(UTC) - timedelta(days=40))
-    assert json.loads(changed.run("gc", "--format", "json", "--yes").stdout)["until"] == 0
-    assert changed.run("rollback", "1", "--yes").returncode == 0
+    put_time(recomputed, 3, datetime.now(UTC) - timedelta(days=40))
+    assert json.loads(recomputed.run("gc", "--format", "json", "--yes").stdout)["until"] == 0
+    assert recomputed.run("rollback", "1", "--yes").returncode == 0
 
 
-def test_what_is_old_by_every_clock_goes(changed: Workspace) -> None:
+def test_what_is_old_by_every_clock_goes(recomputed: Workspace) -> None:
     """As ever."""
     for serial in (1, 2):
-        put_time(changed, serial, datetime.now(UTC) - timedelta(days=50 - serial))
-    assert json.loads(changed.run("gc", "--keep", "30 days", "--format", "json", "--yes").stdout)["until"] == 2
+        put_time(recomputed, serial, datetime.now(UTC) - timedelta(days=50 - serial))
+    assert json.loads(recomputed.run("gc", "--keep", "30 days", "--format", "json", "--yes").stdout)["until"] == 2
 
 
 @pytest.mark.parametrize("command", [("apply", "--yes"), ("refresh",)])
-def test_a_clock_that_goes_back_is_told(changed: Workspace, edit: Edit, command: tuple[str, ...]) -> None:
+def test_a_clock_that_goes_back_is_told(recomputed: Workspace, edit: Edit, command: tuple[str, ...]) -> None:
     """By each writer, for machines as an event, and by the doctor."""
-    put_time(changed, 2, datetime.now(UTC) + timedelta(days=2, minutes=5))
+    put_time(recomputed, 2, datetime.now(UTC) + timedelta(days=2, minutes=5))
     edit(TEAM, "annual_income * 2", "annual_income * 3")
     said = "the clock of this machine is 2 days"
-    assert said in changed.run("doctor").stdout
-    events = [json.loads(line) for line in changed.run(*command, "--format", "json").stdout.splitlines()]
+    assert said in recomputed.run("doctor").stdout
+    events = [json.loads(line) for line in recomputed.run(*command, "--format", "json").stdout.splitlines()]
     (told,) = [each for each in events if each.get("event") == "clock_behind"]
     assert told["seconds"] == pytest.approx(2 * 86400 + 300, abs=60)
     edit(TEAM, "annual_income * 3", "annual_income * 4")
     assert re.search(
-        "Warning: the clock of this machine is 2 days behind the newest state", changed.run(*command).stderr
+        "Warning: the clock of this machine is 2 days behind the newest state", recomputed.run(*command).stderr
     )
 
 
-def test_a_clock_that_is_right_is_not_told(changed: Workspace) -> None:
+def test_a_clock_that_is_right_is_not_told(recomputed: Workspace) -> None:
     """Nor one that is a few seconds off."""
-    put_time(changed, 3, datetime.now(UTC) + timedelta(seconds=30))
-    assert changed.run("refresh").stderr == ""
-    assert changed.run("doctor").stdout == "All is well.\n"
+    put_time(recomputed, 3, datetime.now(UTC) + timedelta(seconds=30))
+    assert recomputed.run("refresh").stderr == ""
+    assert recomputed.run("doctor").stdout == "All is well.\n"

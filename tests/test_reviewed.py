@@ -99,6 +99,33 @@ def test_an_edited_plan_is_refused(changed: Workspace, name: str) -> None:
     assert changed.store.get_features(["income"], user_id=3) == {"income": 19000.0}
 
 
+def test_a_statement_by_way_of_any_text_of_a_definition_is_refused(changed: Workspace) -> None:
+    """A step that is what its definition makes of it is one query all the same."""
+    windowed = """
+from featdsl import Feature, FeatureGroup
+from features.accounts import accounts, user
+
+
+class Sums(FeatureGroup, entity=user, source=accounts):
+    total = Feature(float, sql="sum(annual_income)", window="3 days")
+"""
+    changed.write({"features/sums.py": windowed})
+    forge(changed, lambda _: None)
+    saved = (changed.root / "plan.json").read_text(encoding="utf-8")
+    (aggregate,) = recorded(json.loads(saved), "total")["aggregates"]
+    texts = {value for value in aggregate.values() if isinstance(value, str) and len(value) > 3}
+    assert len(texts) > 1
+    for text in texts:
+        found = json.loads(saved)
+        everywhere(found, text, f"{text}{COPY}")
+        found["digest"] = planfile._digest(found)
+        changed.write({"plan.json": json.dumps(found)})
+        done = changed.run("apply", "plan.json", "--approved-by", "lending")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[0] in {"Plan was changed", "Not a plan"}, done.stderr
+        assert not (changed.root / "taken.csv").exists()
+
+
 def test_a_plan_that_nobody_edited_runs(changed: Workspace) -> None:
     """With the approval that it needs, and whatever the code has become since."""
     forge(changed, lambda _: None)

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdsl import engine, permissions
+from featdsl import engine, fingerprints, permissions
 from featdsl.attach import attach_once, is_attached
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.names import quote
 from featdsl.snapshot import Restored
-from featdsl.stores import damage, datafiles
+from featdsl.stores import damage
 from featdsl.stores.registry import Registry
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Catalogue:
     def _keep_copy(self, serial: int) -> None:
         folder = self._folder / _HISTORY
         permissions.make_folder(folder)
-        name = f"{serial:06d}-{datafiles.digest(self.path)[:_DIGITS]}.duckdb"
+        name = f"{serial:06d}-{fingerprints.of_file(self.path)[:_DIGITS]}.duckdb"
         partial = folder / f"{name}.partial"
         try:
             shutil.copyfile(self.path, partial)
@@ -168,7 +168,7 @@ class Catalogue:
             try:
                 shutil.copyfile(copy, partial)
                 named = copy.stem.partition("-")[2]
-                if datafiles.digest(partial)[:_DIGITS] != named or not self._is_whole(partial):
+                if fingerprints.of_file(partial)[:_DIGITS] != named or not self._is_whole(partial):
                     continue
                 if serial < newest:
                     _count_on(partial, newest)

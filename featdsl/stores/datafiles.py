@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from featdsl import fingerprints
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -55,7 +56,7 @@ class DataFile:
             is_young = found.st_mtime_ns != self.modified
             if not self.digest or look == "size" or (look == "time" and not is_young):
                 return True
-            whole = digest(path) == self.digest
+            whole = fingerprints.of_file(path) == self.digest
         except OSError:
             return False
         if whole and is_young:
@@ -63,12 +64,6 @@ class DataFile:
         elif not whole and not is_young:
             _mark(path, time.time_ns())
         return whole
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def listed(connection: DuckDBPyConnection) -> dict[str, DataFile]:
@@ -84,7 +79,7 @@ def add(connection: DuckDBPyConnection, folder: Path, names: Iterable[str]) -> N
     connection.execute(_ADD_DIGEST)
     paths = {name: folder / name for name in names}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        digests = dict(zip(paths, pool.map(digest, paths.values()), strict=True))
+        digests = dict(zip(paths, pool.map(fingerprints.of_file, paths.values()), strict=True))
     for name, path in paths.items():
         found = path.stat()
         row = [name, found.st_size, found.st_mtime_ns, digests[name]]
@@ -94,7 +89,8 @@ def add(connection: DuckDBPyConnection, folder: Path, names: Iterable[str]) -> N
 def retire(connection: DuckDBPyConnection, now: int) -> list[str]:
     """Note since when files are in no table's use, in Unix seconds, and return those that are listed no more.
 
-    No reader can look for these. What this state lets go of stays, whatever the clock says. Of the rest the oldest go first, in the order of states.
+    No reader can look for these. What this state lets go of stays, whatever the clock says. Of the rest the oldest go first,
+    in the order of states.
     """
     ((latest,),) = connection.execute("SELECT coalesce(max(retired), 0) FROM registry.files").fetchall()
     stamp = max(now, latest + 1)  # so that a clock that goes back changes no order
