@@ -18,8 +18,8 @@ test: .venv/ready
 # What takes long: several projects, environments, previews, resuming, kills, full disks, hash seeds, type checkers, the
 # commands of the README, every property on its full budget, and the store of a team.
 test-slow: .venv/ready
-	FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "slow or property"
-	$(MAKE) --no-print-directory test-team
+	@begun=$$(date +%s); FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "slow or property" && echo "slow tests: $$(($$(date +%s) - begun)) s"
+	@begun=$$(date +%s); $(MAKE) --no-print-directory test-team && echo "team tests: $$(($$(date +%s) - begun)) s"
 
 # Which lines no test runs. Watching them makes the tests take half as long again, so `make test` does not.
 coverage: .venv/ready
@@ -41,13 +41,16 @@ test-team: .venv-team/ready
 	FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest --numprocesses=2 tests/team
 
 # Kills at random moments over both kinds of store with readers all the while, damage to every kind of file, sixteen threads
-# beside a publisher: about two hours, and one report in the end. FEATDSL_KILLS and its like make it shorter.
+# beside a publisher, serving with its servers killed and under steady load: about four hours, and one report in the end.
+# FEATDSL_KILLS and its like make it shorter.
 torture: .venv/ready .venv-team/ready
 	rm -f torture.txt
 	FEATDSL_REPORT=$(CURDIR)/torture.txt FEATDSL_KILLS=$${FEATDSL_KILLS:-350} FEATDSL_MUTATIONS=$${FEATDSL_MUTATIONS:-700} \
-	  FEATDSL_SECONDS=$${FEATDSL_SECONDS:-600} $(BIN)/pytest tests/test_torture.py tests/test_damage.py tests/test_threads.py
-	FEATDSL_REPORT=$(CURDIR)/torture.txt FEATDSL_KILLS=$${FEATDSL_KILLS:-150} FEATDSL_SECONDS=$${FEATDSL_SECONDS:-600} \
-	  FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest tests/team/test_torture.py tests/team/test_damage.py tests/team/test_threads.py
+	  FEATDSL_SECONDS=$${FEATDSL_SECONDS:-600} $(BIN)/pytest tests/stores/test_torture.py tests/stores/test_damage.py tests/stores/test_threads.py
+	FEATDSL_REPORT=$(CURDIR)/torture.txt FEATDSL_KILLS=$${FEATDSL_KILLS:-50} FEATDSL_SECONDS=$${FEATDSL_SECONDS:-600} \
+	  FEATDSL_ONLINE_KILLS=$${FEATDSL_KILLS:-100} $(BIN)/pytest tests/online/test_kills.py tests/online/test_serving_kills.py tests/online/test_soak.py
+	FEATDSL_REPORT=$(CURDIR)/torture.txt FEATDSL_KILLS=$${FEATDSL_KILLS:-150} FEATDSL_MUTATIONS=50 \
+	  FEATDSL_SECONDS=$${FEATDSL_SECONDS:-600} FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest tests/team/test_torture.py tests/team/test_damage.py tests/team/test_threads.py
 	cat torture.txt
 
 .venv-team/ready: requirements-team.lock pyproject.toml

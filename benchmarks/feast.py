@@ -28,9 +28,9 @@ import duckdb
 from training_set import FEATURES, Case, scattered
 
 from featdsl import pipeline
-from featdsl.apply import apply
-from featdsl.events import ignore
-from featdsl.project import load
+from featdsl.apply.events import ignore
+from featdsl.apply.execute import apply
+from featdsl.project.settings import load
 from featdsl.stores import open_store
 
 ROUNDS = 5

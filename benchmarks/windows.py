@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from featdsl import FeatureStore, pipeline
-from featdsl.apply import apply
-from featdsl.events import ignore
-from featdsl.project import load
+from featdsl.apply.events import ignore
+from featdsl.apply.execute import apply
+from featdsl.project.settings import load
 from featdsl.stores import open_store
 
 ROUNDS = 2

@@ -17,9 +17,9 @@ from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
 from featdsl import pipeline, render
-from featdsl.apply import apply
-from featdsl.events import ignore
-from featdsl.project import load
+from featdsl.apply.events import ignore
+from featdsl.apply.execute import apply
+from featdsl.project.settings import load
 from featdsl.stores import open_store
 
 ROOT = Path(__file__).parents[1]

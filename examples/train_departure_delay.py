@@ -49,8 +49,10 @@ def main() -> None:
         chances = model.predict_proba(inputs(test, columns))[:, 1]
         print(f"ROC AUC, {name}: {roc_auc_score(test['late'], chances):.3f} ({len(columns)} columns)")
 
-    # Serving gives the values of now. The data end in 2013, so what has a ttl has run out: weather, and the last leg.
-    served = store.get_features(departure_delay_v1, tailnum="N14228", carrier="UA", origin="EWR", dest="IAH")
+    # Serving gives the values of now, from the online store, which `featdsl apply` has published. The data end in 2013, so
+    # that values with a ttl have expired: weather, and the last leg.
+    keys = {"tailnum": "N14228", "carrier": "UA", "origin": "EWR", "dest": "IAH"}
+    served = store.get_features(departure_delay_v1, **keys, explain=True)
     print("served:", {name: value for name, value in served.items() if value is not None})
     flight = pd.DataFrame([{"hour": 17, "distance": 1400, "month": 12, **served}])
     print(f"chance to be late: {model.predict_proba(inputs(flight, columns))[0, 1]:.2f}")

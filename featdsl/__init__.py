@@ -8,8 +8,15 @@ TYPE_CHECKING = False  # typing takes as long to import as all else that comes b
 if TYPE_CHECKING:
     from typing import Any
 
-    from featdsl.deprecated import Deprecated
-    from featdsl.entity import Entity
+    from featdsl.declarations.deprecation import Deprecated
+    from featdsl.declarations.entity import Entity
+    from featdsl.declarations.expectations import Between, Expect, MaxAge, Rows, Stable, Unique
+    from featdsl.declarations.feature import Feature, FeatureAlias
+    from featdsl.declarations.feature_group import FeatureGroup
+    from featdsl.declarations.feature_set import FeatureSet, Model
+    from featdsl.declarations.python_feature import python_feature
+    from featdsl.declarations.request import Request
+    from featdsl.declarations.source import Source
     from featdsl.errors import (
         AmbiguousFeatureError,
         DataError,
@@ -18,19 +25,13 @@ if TYPE_CHECKING:
         ExtensionError,
         FeatdslError,
         FeatureNotFoundError,
+        OnlineStoreError,
         PolicyError,
         RequestError,
         StoreError,
         UnreachableError,
     )
-    from featdsl.expect import Between, Expect, MaxAge, Rows, Stable, Unique
-    from featdsl.feature import Feature, FeatureAlias
-    from featdsl.featureset import FeatureSet, Model
     from featdsl.featurestore import FeatureStore
-    from featdsl.group import FeatureGroup
-    from featdsl.pythonfeature import python_feature
-    from featdsl.request import Request
-    from featdsl.source import Source
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "FeatureStore",
     "MaxAge",
     "Model",
+    "OnlineStoreError",
     "PolicyError",
     "Request",
     "RequestError",
@@ -66,23 +68,23 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Deprecated": "deprecated",
-    "Entity": "entity",
-    "Between": "expect",
-    "Stable": "expect",
-    "Expect": "expect",
-    "Feature": "feature",
-    "FeatureAlias": "feature",
-    "FeatureGroup": "group",
-    "FeatureSet": "featureset",
+    "Deprecated": "declarations.deprecation",
+    "Entity": "declarations.entity",
+    "Between": "declarations.expectations",
+    "Stable": "declarations.expectations",
+    "Expect": "declarations.expectations",
+    "Feature": "declarations.feature",
+    "FeatureAlias": "declarations.feature",
+    "FeatureGroup": "declarations.feature_group",
+    "FeatureSet": "declarations.feature_set",
     "FeatureStore": "featurestore",
-    "MaxAge": "expect",
-    "Model": "featureset",
-    "Request": "request",
-    "Rows": "expect",
-    "Source": "source",
-    "Unique": "expect",
-    "python_feature": "pythonfeature",
+    "MaxAge": "declarations.expectations",
+    "Model": "declarations.feature_set",
+    "Request": "declarations.request",
+    "Rows": "declarations.expectations",
+    "Source": "declarations.source",
+    "Unique": "declarations.expectations",
+    "python_feature": "declarations.python_feature",
 }
 
 

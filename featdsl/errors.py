@@ -1,22 +1,23 @@
-"""What can go wrong, each told as: what, why, where, and how to mend it.
+"""Problems and the exceptions that carry them. A problem says what happened, why, where, and how to fix it.
 
 FeatdslError
-├── DeclarationError        a declaration, a setting or an SQL text is wrong; carries every problem found
-├── FeatureNotFoundError    a name that nothing applied answers to (also a LookupError)
-├── AmbiguousFeatureError   a bare name that several groups use (also a LookupError)
-├── RequestError            a spine, a key or an argument of a read does not fit
-├── DataError               the data breaks a rule: duplicate rows, a failed check
+├── DeclarationError        a declaration, a setting or a piece of SQL is wrong; carries every problem found
+├── FeatureNotFoundError    no applied feature has this name (also a LookupError)
+├── AmbiguousFeatureError   several groups have a feature of this bare name (also a LookupError)
+├── RequestError            a spine, a key or an argument of a read is invalid
+├── DataError               the data breaks a quality rule: duplicate rows, a failed check
 │   └── ReadingError        a file cannot be read
 ├── StoreError              the store cannot be read or written
 │   └── StoreLockedError    another process holds the lock
-├── UnreachableError        a server, a file elsewhere or what is needed to read it is out of reach
-│   └── ExtensionError      an extension of DuckDB cannot be loaded
-├── SourceFileError         a file of a source lacks a column, or has a value that its type does not hold
-├── PlanFileError           a plan or an export is damaged, of another project or of a newer format
-├── LockFileError           the lock of a training set is damaged, edited or of another store
+├── UnreachableError        a server, a remote file or the extension that reads it is out of reach
+│   └── ExtensionError      a DuckDB extension cannot be loaded
+├── SourceFileError         a source file lacks a column, or has a value that does not fit the column's type
+├── PlanFileError           a plan or an export is damaged, from another project or in a newer format
+├── LockFileError           a training lock file is damaged, edited or from another store
+├── OutdatedModelError      features of a model are served with other definitions than it was trained on
 ├── PolicyError             a guard or a missing approval forbids a plan (exit code 3)
-├── StalePlanError          the store has moved on since the plan was made (exit code 4)
-└── ConfirmationError       apply was not told that it may write
+├── StalePlanError          the store changed after the plan was made (exit code 4)
+└── ConfirmationError       nobody confirmed the apply
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Origin:
         return f"{self.file}:{self.line}"
 
     def relative_to(self, root: Path) -> Origin:
-        """Return the same place, seen from `root` when it lies below it."""
+        """Return the origin with its file relative to `root`; unchanged if the file is not below `root`."""
         return Origin(_relative(self.file, root), self.line)
 
 
@@ -56,7 +57,7 @@ _SECRETS = (
     ),
     re.compile(r"(\w://[^\s:/@'\"]*:)([^\s/@'\"]+)(?=@)"),
 )
-"""What names a secret, and the secret."""
+"""Patterns with two groups: the name or prefix of a secret, then the secret."""
 
 
 def _without_secrets(text: str) -> str:
@@ -67,28 +68,28 @@ def _without_secrets(text: str) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: a constant summary, then the particulars."""
+    """One mistake: a constant summary, then the details."""
 
     summary: str
     what: str
     where: Origin | None = None
-    mend: str = ""
+    fix: str = ""
 
     def __post_init__(self) -> None:
-        # A password that stands in code is not repeated, by whatever way it came here.
+        # The text may quote user code, which may hold a password.
         object.__setattr__(self, "what", _without_secrets(self.what))
 
     def __str__(self) -> str:
-        particulars = [*self.what.splitlines(), str(self.where) if self.where else "", *self.mend.splitlines()]
-        return "\n".join([self.summary, *(f"  {line}" for line in particulars if line)])
+        details = [*self.what.splitlines(), str(self.where) if self.where else "", *self.fix.splitlines()]
+        return "\n".join([self.summary, *(f"  {line}" for line in details if line)])
 
     def seen_from(self, root: Path) -> Problem:
-        """Return the same problem with its place relative to `root`."""
+        """Return the problem with its origin relative to `root`."""
         return replace(self, where=self.where.relative_to(root)) if self.where else self
 
 
 class FeatdslError(Exception):
-    """A mistake that its author can mend; `problems` holds every one that was found."""
+    """A mistake that the user can fix; `problems` holds every problem found."""
 
     exit_code: ClassVar[int] = 1
 
@@ -101,84 +102,92 @@ class FeatdslError(Exception):
 
 
 class DeclarationError(FeatdslError):
-    """Declarations, settings or SQL that cannot be planned."""
+    """A declaration, a setting or a piece of SQL is invalid."""
 
 
 class FeatureNotFoundError(FeatdslError, LookupError):
-    """A name that nothing in the registry answers to."""
+    """No feature in the registry has this name."""
 
 
 class AmbiguousFeatureError(FeatdslError, LookupError):
-    """A bare name that features of several groups answer to."""
+    """Features of several groups have this bare name."""
 
 
 class RequestError(FeatdslError):
-    """A read that was asked for in a way that cannot be answered."""
+    """A read has an invalid spine, key or argument."""
 
 
 class DataError(FeatdslError):
-    """Data that breaks a declared rule; nothing was published."""
+    """The data breaks a declared rule; nothing was published."""
 
 
 class ReadingError(DataError):
-    """A file that the engine cannot read, though it is there."""
+    """The file exists, but the engine cannot read it."""
 
 
 class ResourceError(FeatdslError):
-    """Memory or disk space that ran out; nothing was published, and what is done is kept for the next apply."""
+    """Memory or disk space ran out; nothing was published, and the next apply reuses the finished steps."""
 
 
 class StoreError(FeatdslError):
-    """A store that cannot be read or written."""
+    """The store cannot be read or written."""
 
 
 class StoreLockedError(StoreError):
-    """A store that another process keeps locked."""
+    """Another process holds the lock of the store."""
+
+
+class OnlineStoreError(FeatdslError):
+    """The online store cannot be reached, or its content cannot be used."""
 
 
 class UnreachableError(FeatdslError):
-    """A place that cannot be reached: its server, the variable that names it or the extension that reads it."""
+    """A source or store is out of reach: its server, the variable that names it or the extension that reads it."""
 
 
 class SourceFileError(FeatdslError):
-    """A file of a source that does not hold what the source was planned with."""
+    """A source file no longer matches the columns and types that the plan was made with."""
 
 
 class ExtensionError(UnreachableError):
-    """An extension of DuckDB that is not installed, or does not belong to the DuckDB that is."""
+    """A DuckDB extension is not installed, or belongs to another version of DuckDB."""
 
 
 class PlanFileError(FeatdslError):
-    """A plan file, or an export of a registry, that cannot be used."""
+    """A plan file or an export of a registry cannot be used."""
 
 
 class LockFileError(FeatdslError):
-    """The lock of a training set that cannot be used."""
+    """A training lock file cannot be used."""
+
+
+class OutdatedModelError(FeatdslError):
+    """Features of a model are served with other definitions than it was trained on."""
 
 
 class PolicyError(FeatdslError):
-    """A plan that a guard forbids, or that teams have yet to approve; nothing was done."""
+    """A guard forbids the plan, or teams have not approved it yet; nothing was done."""
 
     exit_code = 3
 
 
 class StalePlanError(FeatdslError):
-    """A plan whose base is no longer the head of the store."""
+    """The base of the plan is no longer the head of the store."""
 
     exit_code = 4
 
 
 class ConfirmationError(FeatdslError):
-    """An apply that nobody confirmed."""
+    """Nobody confirmed the apply."""
 
 
 class DeprecatedWarning(FutureWarning):
-    """What is read should be used no longer; it may go."""
+    """Code reads something deprecated, which may be removed."""
 
 
 class SqlProblem(ValueError):
-    """SQL that cannot be used, for whoever knows where it stands to tell; `mend` says what to do."""
+    """SQL that cannot be used; the caller adds the origin. `fix` says what to do."""
 
-    def __init__(self, what: str, mend: str = "") -> None:
+    def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(what)
-        self.mend = mend
+        self.fix = fix

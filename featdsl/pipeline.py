@@ -1,89 +1,131 @@
-"""The whole way from files to a plan: load, build the catalogue, bind it, compare, plan."""
+"""Make plans: read the applied state, load, build and bind the declarations, compare the two. This module chooses the engine."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
 
-from featdsl import (
-    binding,
-    catalog,
-    comparison,
-    engine,
-    environments,
-    foreign,
-    frames,
-    functions,
-    loader,
-    planner,
-    preview,
-    uses,
+from featdsl.apply import refresh as refreshing
+from featdsl.apply import table_refresh
+from featdsl.apply.events import Listener
+from featdsl.catalog import bind, build, function_hash, imports, loader
+from featdsl.catalog.bind_context import BindContext
+from featdsl.catalog.equivalence import Applied
+from featdsl.catalog.imports import Imports
+from featdsl.declarations.declaration import Declaration
+from featdsl.declarations.python_feature import PythonFeature
+from featdsl.declarations.source import Source
+from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.notices import Notice
+from featdsl.definitions.snapshot import PROD, Drift, Snapshot
+from featdsl.definitions.udfs import Functions
+from featdsl.definitions.value_shifts import Compared
+from featdsl.engines import Runtime
+from featdsl.engines.duckdb.compiler import COMPILER
+from featdsl.engines.duckdb.session import open_session
+from featdsl.errors import DeclarationError, PlanFileError, Problem
+from featdsl.plan import comparison, function_uses, planner, preview, preview_session
+from featdsl.plan.document import KeepEnvironment, OpenSource, Plan
+from featdsl.plan.state_readers import (
+    AppliedState,
+    EarlierState,
+    ExportedState,
+    StateReader,
+    StoreState,
+    applied_state,
 )
-from featdsl import refresh as refreshing
-from featdsl.applied import Applied
-from featdsl.calls import Functions
-from featdsl.declaration import Declaration
-from featdsl.definitions import Catalog
-from featdsl.errors import DeclarationError, PlanFileError, Problem, StoreError
-from featdsl.events import Listener
-from featdsl.export import Exported
-from featdsl.foreign import Foreign
-from featdsl.memory import Memory
-from featdsl.plan import KeepEnvironment, Notice, OpenSource, Plan
-from featdsl.project import Project
-from featdsl.pythonfeature import PythonFeature
-from featdsl.snapshot import PROD, Drift, Snapshot
-from featdsl.source import Source
-from featdsl.stores import Store
+from featdsl.project.settings import Project
+from featdsl.sql.cache import AnalysisCache
+from featdsl.stores import Store, environments
+from featdsl.stores.export import Exported
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the rows in memory that it builds from, by their hash, and the functions that it calls, by fingerprint.
+    """A plan, the dataframes that it builds from, by hash, and the functions that it calls, by fingerprint.
 
-    `memory` is what was found out for it: an apply that makes the store has a place to save it. `derive` finds anew what a
-    plan may do that comes from a file, whose text anybody may have edited.
+    `cache` is the SQL analysis cache, which the first apply of a store saves. `derive` computes the plan's steps again, to
+    verify a plan from a file, which may have been edited.
     """
 
     plan: Plan
     rows: Mapping[str, Any]
     functions: Functions = field(default_factory=dict)
-    memory: Memory = field(default_factory=Memory)
+    cache: AnalysisCache = field(default_factory=AnalysisCache)
     derive: Callable[[Snapshot], Plan] | None = None
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What is declared beside a registry, with rows in memory by hash and functions by fingerprint."""
+    """The definitions to plan for, beside the registry, with dataframes by hash and functions by fingerprint.
+
+    `notices` are about sources that could not be checked.
+    """
 
     snapshot: Snapshot
     catalog: Catalog
-    foreign: Foreign = field(default_factory=Foreign)
+    imports: Imports = field(default_factory=Imports)
     rows: Mapping[str, Any] = field(default_factory=dict)
     functions: Functions = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
 
 
 def make_plan(project: Project, store: Store, environment: str = PROD, select: Sequence[str] = ()) -> Planned:
-    """Return the plan that brings an environment to what the project's features package declares.
+    """Return the plan that takes an environment to the definitions of the features package.
 
-    With names to `select`, only these and what they are made of: the rest stays as it is applied.
+    With names in `select`, only these definitions and their upstream change.
     """
     with uncollected():
-        memory = _memory(project, store)
-        planned = _made(project, store, environment, memory, select)
-        memory.save()
-        return replace(planned, memory=memory)
+        cache = AnalysisCache(project.store / f"memory-{project.name}.json", store.secret)
+        planned = _plan(project, StoreState(store, environment), select, cache)
+        cache.save()
+        return replace(planned, cache=cache)
+
+
+def make_plan_against(project: Project, exported: Exported, select: Sequence[str] = ()) -> Planned:
+    """Return the plan that takes an exported registry to the definitions of the features package.
+
+    Opens no store and reads no unchanged source. The plan has a notice for each source that could not be checked.
+    """
+    return _plan(
+        project, ExportedState(exported), select, AnalysisCache()
+    )  # only a store's secret can prove a cache genuine
+
+
+def rollback(project: Project, store: Store, serial: int, environment: str = PROD) -> Planned:
+    """Return the plan that takes this project's part of an environment back to an earlier state.
+
+    It reuses the tables of that state as long as the store keeps them. Raises StoreError for a state that is not kept.
+    """
+    return _plan(project, EarlierState(store, serial, environment), (), AnalysisCache())
+
+
+def plan_for(project: Project, store: Store, declared: Declared, drift: Drift) -> Planned:
+    """Return the plan that takes an environment of a store to declared definitions, which are not bound yet."""
+    applied = applied_state(store, planner.State(declared.snapshot, drift))
+    return _compare(project, applied, _bind(project, applied, declared, AnalysisCache()), ())
+
+
+def _plan(project: Project, reader: StateReader, select: Sequence[str], cache: AnalysisCache) -> Planned:
+    """Read the applied state; load, build and bind the declarations; compare the two."""
+    applied = reader.read()
+    if earlier := applied.state.earlier:
+        # A rollback restores definitions that were bound when they were applied.
+        declared = Declared(applied.state.snapshot, earlier.catalog.of_project(project.name))
+    else:
+        declared = _bind(project, applied, _load(project, applied, cache), cache)
+    return _compare(project, applied, declared, select)
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage meanwhile: a plan makes many things and drops few, and looking at all of them again costs as much.
+    """Pause garbage collection: a plan creates many objects and drops few, so collections cost time and free nothing.
 
-    Nor is what was made looked at once more right after that: it counts as old, which is looked at when there is as much again.
+    At the end the new objects join the oldest generation, so that the next collection does not scan them again.
     """
     if not gc.isenabled():
         yield
@@ -92,138 +134,71 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # else someone has set things aside, for longer
+        if not gc.get_freeze_count():  # unfreezing would undo a freeze of the caller
             gc.freeze()
             gc.unfreeze()
         gc.enable()
 
 
-def _memory(project: Project, store: Store) -> Memory:
-    """Return what earlier plans of a project found out, beside its store."""
-    return Memory(project.store / f"memory-{project.name}.json", store.secret)
-
-
-def _made(project: Project, store: Store, environment: str, memory: Memory, select: Sequence[str]) -> Planned:
-    snapshot, drift = store.look(environments.checked(environment))
-    declared = _declared(project, foreign.Registry(snapshot, store.history), memory)
-    return plan_for(project, store, declared, drift, memory=memory, select=select)
-
-
-def plan_for(  # noqa: PLR0913 - what stands beside the two sides
-    project: Project,
-    store: Store,
-    declared: Declared,
-    drift: Drift,
-    *,
-    memory: Memory | None = None,
-    select: Sequence[str] = (),
-) -> Planned:
-    """Return the plan that brings an environment from what a snapshot tells of it to what is declared beside that."""
-    connection = engine.connect(project)
-    try:
-        bound = binding.bind(
-            declared.catalog,
-            connection,
-            project=project,
-            frame_folder=store.frames,
-            rows=declared.rows,
-            applied=declared.snapshot,
-            memory=memory or Memory(),
-        )
-    finally:
-        connection.close()
-    if bound.sets.keys() - declared.snapshot.catalog.sets.keys():
-        past = store.past_sets(declared.snapshot.environment)
-        declared = replace(declared, snapshot=replace(declared.snapshot, past_sets=past))
-    return _planned(project, declared, bound, drift, select=select)
-
-
-def make_plan_against(project: Project, exported: Exported, select: Sequence[str] = ()) -> Planned:
-    """Return the plan that brings a registry that was exported to what the features package declares.
-
-    No store is opened, and no source read that is as it was. What could not be checked is among the plan's notices.
-    """
-    memory = Memory()  # without its store nothing tells whether what was remembered is true
-    declared = _declared(project, foreign.Registry(exported.snapshot), memory)
-    connection = engine.connect(project)
-    try:
-        bound, notices = binding.bind_exported(
-            declared.catalog,
-            connection,
-            project=project,
-            rows=declared.rows,
-            exported=exported.snapshot,
-            memory=memory,
-        )
-    finally:
-        connection.close()
-    return _planned(project, declared, bound, exported.drift, notices=notices, select=select)
-
-
-def _declared(project: Project, registry: foreign.Registry, memory: Memory) -> Declared:
-    applied = registry.snapshot.catalog.features
-    loaded = loader.load(project, {name for name, each in applied.items() if each.project == project.name})
+def _load(project: Project, applied: AppliedState, cache: AnalysisCache) -> Declared:
+    """Load the features package and build its catalogue."""
+    snapshot = applied.state.snapshot
+    known = snapshot.catalog.features
+    loaded = loader.load(project, {name for name, each in known.items() if each.project == project.name})
     rows = _rows(project, loaded.declarations)
-    hashes = {name: digest for name, (digest, _) in rows.items()}
-    known = foreign.known(loaded.declarations, registry, project.name)
-    desired = catalog.build(
-        loaded.declarations,
-        project,
-        problems=loaded.problems,
-        frames=hashes,
-        macro_files=loaded.macro_files,
-        foreign=known,
-        memory=memory,
-        applied=Applied(registry.snapshot.catalog, registry.snapshot.versions),
+    pulled = imports.known(loaded.declarations, imports.AppliedRegistry(snapshot, applied.history), project.name)
+    context = build.BuildContext(
+        frames={name: digest for name, (digest, _) in rows.items()},
+        imports=pulled,
+        applied=Applied(snapshot.catalog, snapshot.versions),
+        cache=cache,
     )
-    foreign.refuse_outdated(desired, known, registry.snapshot, project.name)
-    return Declared(registry.snapshot, desired, known, dict(rows.values()), declared_functions(loaded.declarations))
+    catalog = build.build(loaded, project, context)
+    imports.refuse_outdated(catalog, pulled, snapshot, project.name)
+    return Declared(snapshot, catalog, pulled, dict(rows.values()), declared_functions(loaded.declarations))
 
 
-def _planned(  # noqa: PLR0913 - what stands beside the two sides
-    project: Project,
-    declared: Declared,
-    bound: Catalog,
-    drift: Drift,
-    *,
-    notices: tuple[Notice, ...] = (),
-    select: Sequence[str] = (),
-) -> Planned:
-    plan = planner.build(declared.snapshot, bound, project.name, drift=drift, select=select)
-    kept = foreign.notices(bound, declared.foreign, project.name)
-    whole = replace(plan, notices=(*plan.notices, *kept, *notices, *_behind(plan, declared.snapshot)))
-    return Planned(_lasting(whole, declared.snapshot, project), declared.rows, declared.functions)
+def _bind(project: Project, applied: AppliedState, declared: Declared, cache: AnalysisCache) -> Declared:
+    """Bind the catalogue to its sources, and read the removed set versions if it creates set versions."""
+    with closing(open_session(project)) as session:
+        context = BindContext(
+            project,
+            session,
+            COMPILER,
+            frames=declared.rows,
+            frame_folder=applied.frames,
+            cache=cache,
+            exported=applied.exported,
+        )
+        bound = bind.bind(declared.catalog, context, declared.snapshot)
+    snapshot = declared.snapshot
+    if bound.catalog.sets.keys() - snapshot.catalog.sets.keys():
+        snapshot = replace(snapshot, past_sets=applied.past_sets())
+    return replace(declared, snapshot=snapshot, catalog=bound.catalog, notices=bound.notices)
+
+
+def _compare(project: Project, applied: AppliedState, declared: Declared, select: Sequence[str]) -> Planned:
+    """Return the plan from the applied state to declared definitions, with all notices."""
+    snapshot, catalog = declared.snapshot, declared.catalog
+    state = replace(applied.state, snapshot=snapshot)
+    plan = planner.build(state, catalog, planner.PlanRequest(project.name, select), COMPILER)
+    plan = replace(plan, back_to=applied.back_to)
+    pulled = imports.notices(catalog, declared.imports, project.name)
+    notices = (*plan.notices, *pulled, *declared.notices, *_behind(plan, snapshot))
+    lasting = _lasting(replace(plan, notices=notices), snapshot, project)
+    return Planned(lasting, declared.rows, declared.functions)
 
 
 def _lasting(plan: Plan, snapshot: Snapshot, project: Project) -> Plan:
-    """Return the plan of an environment that expires with the step that keeps it; prod never expires."""
+    """Return the plan with a step that extends the life of its environment; prod never expires."""
     if snapshot.environment == PROD or not (plan.steps or snapshot.is_new):
         return plan
     return replace(plan, steps=(KeepEnvironment(seconds=project.environment_seconds), *plan.steps))
 
 
-def rollback(project: Project, store: Store, serial: int, environment: str = PROD) -> Planned:
-    """Return the plan that brings an environment's part of this project back to an earlier state.
-
-    Tables of then are there as long as what was replaced is kept. Raises StoreError for a state that is not kept.
-    """
-    snapshot = environments.read(store, environment)
-    states = [each.serial for each in store.history() if each.environment == environment]
-    if serial not in states:
-        near = sorted(sorted(states, key=lambda each: abs(each - serial))[:5])
-        what = f"{environment} was never at state {serial}; it was at {', '.join(map(str, near))}."
-        raise StoreError(Problem("Unknown state", what, mend="See what each was: featdsl history"))
-    earlier = store.read(environment, serial)
-    own, drift = earlier.catalog.of_project(project.name), store.drift(snapshot)
-    plan = planner.build(snapshot, own, project.name, drift=drift, earlier=earlier)
-    plan = replace(plan, back_to=serial)
-    plan = replace(plan, notices=(*plan.notices, *_behind(plan, snapshot)))
-    return Planned(_lasting(plan, snapshot, project), {})
-
-
 def _behind(plan: Plan, snapshot: Snapshot) -> Iterator[Notice]:
-    """Yield the groups that take over a table which was written before the last refresh of the one that they have."""
-    bring = "featdsl refresh" if plan.back_to is None else f"featdsl rollback {plan.back_to} --refresh"
+    """Yield a notice for each group whose reused table is older than the last refresh of its current tables."""
+    command = "featdsl refresh" if plan.back_to is None else f"featdsl rollback {plan.back_to} --refresh"
     for each in plan.reused:
         if not each.new or each.group not in snapshot.catalog.groups:
             continue
@@ -231,94 +206,96 @@ def _behind(plan: Plan, snapshot: Snapshot) -> Iterator[Notice]:
         refreshed = max((one.serial for table in stored if table for one in table.written[1:]), default=0)
         own = snapshot.tables[each.table].written
         if own and own[-1].serial < refreshed:
-            what = f"group {each.group} takes over a table of state {own[-1].serial}; rows that were refreshed since are missing."
-            yield Notice(code="old rows", address=each.group, what=what, mend=f"Bring them: {bring}")
+            what = f"group {each.group} takes over a table of state {own[-1].serial}; it lacks the rows that were refreshed since."
+            yield Notice(code="old rows", address=each.group, what=what, fix=f"Add them: {command}")
 
 
-def previewed(planned: Planned, project: Project, store: Store, *, full: bool) -> Planned:
-    """Return a plan that tells how far values move, looking at all entities or at a sample of them."""
-    given = preview.Given(project, store, planned.rows, planned.functions)
-    found = preview.preview(
-        planned.plan, store.read(planned.plan.environment), given, sample=None if full else comparison.SAMPLE
-    )
-    return replace(planned, plan=replace(planned.plan, preview=found))
+def previewed(planned: Planned, project: Project, store: Store, *, sample: int | None) -> Planned:
+    """Return a plan with the shifts of its values, for up to `sample` entities of each group; None compares all."""
+    inputs = preview_session.PreviewInputs(store, planned.rows, Runtime(COMPILER, planned.functions))
+    snapshot = store.read(planned.plan.environment)
+    with closing(open_session(project)) as scratch:
+        shifts = preview.preview(planned.plan, snapshot, inputs, scratch, sample=sample)
+    return replace(planned, plan=replace(planned.plan, preview=shifts))
+
+
+def compared(
+    before: Snapshot, after: Snapshot, project: Project, store: Store, *, sample: int | None
+) -> tuple[Compared, ...]:
+    """Return the shifts of stored values between two states, for up to `sample` entities of each group; None compares all."""
+    with closing(open_session(project)) as scratch:
+        return comparison.compare_snapshots(before, after, scratch, store, sample=sample)
 
 
 def saved(project: Project, store: Store, plan: Plan) -> Planned:
-    """Return a plan of before with the functions that it calls, as the project declares them now.
+    """Return a plan from a file with the functions that it calls, which the project still declares.
 
-    Raises DeclarationError when one is not there because the declarations have mistakes.
+    Raises DeclarationError if a function is missing because its module has a mistake.
     """
 
     def derive(snapshot: Snapshot) -> Plan:
-        from featdsl import reviewed  # it parses SQL
+        from featdsl.plan import verification  # it parses SQL
 
         earlier = None if plan.back_to is None else store.read(plan.environment, plan.back_to)
         past = replace(snapshot, past_sets=store.past_sets(plan.environment))
-        return reviewed.derived(plan, past, earlier)
+        return verification.derived(plan, past, COMPILER, earlier)
 
-    wanted = {function.fingerprint for _, function in uses.functions(plan)}
+    wanted = {function.fingerprint for _, function in function_uses.functions(plan)}
     if not wanted:
         return Planned(plan, {}, derive=derive)
     loaded = loader.load(project)
-    found = declared_functions(loaded.declarations)
-    if loaded.problems and not wanted <= found.keys():
+    known = declared_functions(loaded.declarations)
+    if loaded.problems and not wanted <= known.keys():
         raise DeclarationError([problem.seen_from(project.root) for problem in loaded.problems])
-    return Planned(plan, {}, found, derive=derive)
+    return Planned(plan, {}, known, derive=derive)
 
 
-def refresh(project: Project, store: Store, asked: refreshing.Asked, *, listen: Listener) -> refreshing.Result:
-    """Bring an environment's tables up to date; the project is loaded only where Python functions are needed.
+def refresh(
+    project: Project, store: Store, request: table_refresh.RefreshRequest, *, listen: Listener
+) -> refreshing.RefreshResult:
+    """Refresh the tables of an environment. Loads the features package only if the project has Python functions.
 
-    Raises what `refresh.refresh` raises, and StoreError for an environment that was never made.
+    Raises the errors of `refresh.refresh`, and StoreError if the environment does not exist.
     """
-    snapshot = environments.read(store, asked.environment)
+    snapshot = environments.read(store, request.environment)
     of_features = any(each.function for each in snapshot.versions.values() if each.project == project.name)
     of_sources = any(each.function for each in snapshot.catalog.sources.values() if each.project == project.name)
-    used = of_features or of_sources
-    known = declared_functions(loader.load(project).declarations) if used else {}
-    return refreshing.refresh(project, store, asked, listen=listen, functions=known)
+    is_needed = of_features or of_sources
+    known = declared_functions(loader.load(project).declarations) if is_needed else {}
+    return refreshing.refresh(project, store, request, Runtime(COMPILER, known), listen=listen)
 
 
 def declared_functions(declarations: Iterable[Declaration]) -> dict[str, FunctionType]:
-    """Return the functions of declarations by their fingerprints; those that have none are told by the catalogue."""
-    found = {}
+    """Return the Python functions of declarations by fingerprint; leaves out those that cannot be fingerprinted."""
+    functions = {}
     for each in declarations:
         if isinstance(each, PythonFeature | Source) and each.valid and isinstance(each.function, FunctionType):
-            with suppress(functions.FunctionProblem):
-                found[functions.describe(each.function).fingerprint] = each.function
-    return found
+            with suppress(function_hash.FunctionProblem):
+                functions[function_hash.describe(each.function).fingerprint] = each.function
+    return functions
 
 
-def _rows(project: Project, declarations: tuple[Declaration, ...]) -> dict[str, tuple[str, Any]]:
-    """Return for each source in memory the hash of its rows, and the frame."""
+def _rows(project: Project, declarations: Sequence[Declaration]) -> dict[str, tuple[str, Any]]:
+    """Return the hash and the rows of each dataframe source, by source."""
     with_frames = [d for d in declarations if isinstance(d, Source) and d.valid and d.frame is not None]
     if not with_frames:
         return {}
-    connection = engine.connect(project)
-    try:
-        return {each.name: (frames.fingerprint(connection, each.frame), each.frame) for each in with_frames}
-    finally:
-        connection.close()
+    with closing(open_session(project)) as session:
+        return {each.name: (session.frame_digest(each.frame), each.frame) for each in with_frames}
 
 
 def refuse_rows(planned: Planned) -> None:
-    """Refuse to save a plan that builds from rows in memory, which only its store could keep. Raises PlanFileError."""
+    """Raise PlanFileError if a plan without a store builds from a dataframe: only a store keeps its rows."""
     opened = [step.source for step in planned.plan.steps if isinstance(step, OpenSource)]
     for source in opened:
         if source.format == "frame":
-            what = (
-                f"The plan builds from source {source.name}, which is rows in memory: only the store could keep them."
-            )
-            mend = "Save it where the store is at hand: featdsl plan --out plan.json"
-            raise PlanFileError(Problem("Plan cannot be saved", what, source.origin, mend))
+            what = f"The plan builds from source {source.name}, whose rows are in memory; only a store can keep them."
+            fix = "Save the plan where the store can be opened: featdsl plan --out plan.json"
+            raise PlanFileError(Problem("Plan cannot be saved", what, source.origin, fix))
 
 
 def keep_rows(planned: Planned, project: Project, store: Store) -> None:
-    """Keep the rows in memory that a plan builds from, so that another process can apply it."""
+    """Write the dataframes that a plan builds from to the store, so that another process can apply it."""
     if planned.rows:
-        connection = engine.connect(project)
-        try:
-            frames.keep_all(connection, planned.rows, store.frames)
-        finally:
-            connection.close()
+        with closing(open_session(project)) as session:
+            session.keep_frames(planned.rows, store.frames)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 FULL = os.environ.get("FEATDSL_BUDGETS") == "full"
+GENERATING = FULL or "FEATDSL_EXAMPLES" in os.environ
+"""Whether properties that take seconds an example are tried on more than their fixed examples."""
 
 
 def examples(few: int, full: int) -> int:

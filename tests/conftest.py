@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -18,15 +20,20 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import settings
 
-from featdsl.cli import main
+from featdsl.cli.main import main
 from featdsl.featurestore import FeatureStore
+from tests.applies import Applies
+from tests.budgets import examples
 
 # Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and so would each process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of what else the machine does than of the code.
-settings.register_profile("no deadline", deadline=None)
+settings.register_profile("no deadline", deadline=None, max_examples=examples(25, 100))
 settings.load_profile("no deadline")
+
+MYPY_CACHE = Path(__file__).parents[1] / ".mypy_cache" / "tests"
+"""What mypy knows of the standard library and of featdsl, for all tests that run it: to find it out takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Workspace:
     """A project folder, and the command line run in it."""
 
     root: Path
+    applies: Applies | None = None
+    """The applies of this run that need not be run again."""
 
     def write(self, files: Mapping[str, str]) -> Workspace:
         """Write text files by path."""
@@ -47,7 +56,7 @@ class Workspace:
         """Write the rows of a query as a Parquet file."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        duckdb.connect().execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
+        _writer().cursor().execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
         return self
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -72,7 +81,13 @@ class Workspace:
         )
 
     def apply(self) -> None:
-        """Apply, and fail the test with what was said when that does not work."""
+        """Apply what a test starts from: restored if a test did so before. Fail the test if that does not work."""
+        if self.applies is None:
+            self._apply()
+        else:
+            self.applies.apply(self.root, self._apply)
+
+    def _apply(self) -> None:
         done = self.run("apply", "--yes")
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -99,6 +114,12 @@ class Workspace:
             return connection.execute(query).fetchall()
         finally:
             connection.close()
+
+
+@cache
+def _writer() -> duckdb.DuckDBPyConnection:
+    """Return the session that writes test data: a new one costs ten times a small file."""
+    return duckdb.connect()
 
 
 BANK = {
@@ -151,10 +172,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("property")
 
 
+@pytest.fixture(scope="session")
+def applies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applies]:
+    """The applies of this worker's tests."""
+    copies = tmp_path_factory.mktemp("applies")
+    yield Applies(tmp_path_factory.getbasetemp() / "project", copies)
+    shutil.rmtree(copies)
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    """An empty folder to work in."""
-    return Workspace(tmp_path)
+def workspace(request: pytest.FixtureRequest, applies: Applies, tmp_path: Path) -> Iterator[Workspace]:
+    """An empty folder to work in, which moves to the folder of the test in the end."""
+    applies.folder.mkdir()
+    # An apply with patched code may leave other files.
+    yield Workspace(applies.folder, None if "monkeypatch" in request.fixturenames else applies)
+    if applies.folder.exists():
+        applies.folder.chmod(0o700)
+        applies.folder.rename(tmp_path / "project")
 
 
 @pytest.fixture
@@ -165,9 +199,8 @@ def bank(workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def applied(bank: Workspace) -> Workspace:
-    """The small project, applied within this process."""
-    done = CliRunner().invoke(main, ["-C", str(bank.root), "apply", "--yes"])
-    assert done.exit_code == 0, done.output
+    """The small project, applied."""
+    bank.apply()
     return bank
 
 

@@ -58,9 +58,9 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 4 MiB, where this process may mount one."""
-    found = Disk(tmp_path / "disk")
+def disk(workspace: Workspace) -> Iterator[Disk]:
+    """A disk of 4 MiB in the folder `disk` of a workspace, where this process may mount one."""
+    found = Disk(workspace.root / "disk")
     found.folder.mkdir()
     try:
         found.resize("4m", "")
@@ -78,7 +78,7 @@ def full(workspace: Workspace, engine: str = "", store: str = 'path = "disk/stor
 
 
 def failed(done: subprocess.CompletedProcess[str], what: str) -> None:
-    """Hold that a run has said what ran out, and how to mend it."""
+    """Hold that a run has said what ran out, and how to fix it."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert f"Out of {what}" in done.stderr, done.stderr

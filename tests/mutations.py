@@ -191,7 +191,7 @@ def judge(root: Path) -> list[str]:
     if done.returncode:
         faults.append(f"lost: no apply succeeds any more: {done.stderr}")
     said = run("doctor", "--deep").stdout
-    if said != "All is well.\n":
+    if said != "No problems found.\n":
         faults.append(f"lost: after all repairs: {said}")
     values()
     return faults

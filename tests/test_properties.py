@@ -15,27 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featdsl import (
-    Entity,
-    Feature,
-    FeatureGroup,
-    FeatureSet,
-    Model,
-    Source,
-    catalog,
-    diff,
-    events,
-    pipeline,
-    planfile,
-    planner,
-    reviewed,
-)
-from featdsl import apply as runner
-from featdsl.declaration import Declaration, collecting
-from featdsl.definitions import Catalog
-from featdsl.plan import Plan
-from featdsl.project import Project, ProjectTable, Settings
-from featdsl.snapshot import Snapshot
+from featdsl import Entity, Feature, FeatureGroup, FeatureSet, Model, Source, pipeline
+from featdsl.apply import events
+from featdsl.apply import execute as runner
+from featdsl.catalog import build
+from featdsl.catalog.loader import Loaded
+from featdsl.declarations.declaration import Declaration, collecting
+from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.snapshot import Snapshot
+from featdsl.engines.duckdb.compiler import COMPILER
+from featdsl.plan import diff, planfile, planner, verification
+from featdsl.plan.document import Plan
+from featdsl.project.settings import Project, ProjectTable, Settings
 from featdsl.stores import Store, open_store
 from tests.budgets import examples
 
@@ -145,7 +136,7 @@ def project_at(root: Path) -> Project:
 
 def desired(described: Described, project: Project, seed: int = 0) -> Catalog:
     """Return the catalogue of a random project."""
-    return catalog.build(declared(described, seed), project)
+    return build.build(Loaded(tuple(declared(described, seed))), project)
 
 
 @contextmanager
@@ -165,7 +156,7 @@ def planned(described: Described, project: Project, store: Store, environment: s
     """Return the plan that takes an environment of the store to a random project."""
     declared = pipeline.Declared(store.read(environment), desired(described, project))
     plan = pipeline.plan_for(project, store, declared, store.drift(declared.snapshot)).plan
-    found = reviewed.derived(plan, replace(declared.snapshot, past_sets=store.past_sets(environment)))
+    found = verification.derived(plan, replace(declared.snapshot, past_sets=store.past_sets(environment)), COMPILER)
     assert found == plan  # what a saved plan may do is found again from the registry and what it records
     return plan
 
@@ -192,9 +183,9 @@ def test_the_order_of_declarations_changes_neither_fingerprints_nor_the_bytes_of
     one, other = desired(described, NOWHERE), desired(described, NOWHERE, seed)
 
     assert list(one) == list(other)
-    assert planfile.to_json(planner.build(Snapshot(), one, "random")) == planfile.to_json(
-        planner.build(Snapshot(), other, "random")
-    )
+    assert planfile.to_json(
+        planner.build(planner.State(Snapshot()), one, planner.PlanRequest("random"), COMPILER)
+    ) == planfile.to_json(planner.build(planner.State(Snapshot()), other, planner.PlanRequest("random"), COMPILER))
 
 
 @pure

@@ -15,7 +15,8 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from featdsl.cli import main
+from featdsl.cli.main import main
+from tests.conftest import Workspace
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 NAMES = sorted(path.name for path in SCENARIOS.iterdir() if path.is_dir() and path.name != "_project")
@@ -55,13 +56,13 @@ def compare(found: str, expected: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_change_gives_the_plan_that_its_scenario_shows(name: str, tmp_path: Path) -> None:
+def test_a_change_gives_the_plan_that_its_scenario_shows(name: str, workspace: Workspace) -> None:
     """Text and Markdown are compared literally; once applied, nothing is left to do."""
-    scenario, root = SCENARIOS / name, tmp_path / "bank"
+    scenario, root = SCENARIOS / name, workspace.root
     overlay(SCENARIOS / "_project", root)
     overlay(scenario / "before", root)
     if (scenario / "after").is_dir() or (scenario / "lost").is_file():
-        run(root, "apply", "--yes")
+        workspace.apply()
     overlay(scenario / "after", root)
     if (scenario / "lost").is_file():
         for what in (scenario / "lost").read_text(encoding="utf-8").splitlines():

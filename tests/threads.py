@@ -74,14 +74,14 @@ def read_in_threads(root: Path, threads: int, lasting: float) -> tuple[Counter[s
             faults.append(f"the publisher: {said[-800:]}")
     with suppress(FileNotFoundError):
         (root / "stop").unlink()
-    counts["states"] = len(FeatureStore(root)._store.history())
+    counts["states"] = len(FeatureStore(root)._states.store.history())
     return counts, faults
 
 
 def hold(root: Path, where: str, lasting: float) -> None:
     """Hold that sixteen threads read whole states all the while, from the first call on, which all of them make at once."""
     counts, faults = read_in_threads(root, 16, lasting)
-    torture.tell(f"{where}, 16 threads: {dict(counts)}, {len(faults)} failures")
+    torture.tell(f"{where}, 16 threads: {dict(counts)}, {len(faults)} failures", faults)
     assert faults == []
     assert min(counts[kind] for kind in ("training", "values", "found")) > 0
     assert counts["states"] > 2

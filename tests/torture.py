@@ -24,8 +24,9 @@ from typing import Any
 
 import duckdb
 
-from featdsl import FeatureStore, engine
-from featdsl.project import load
+from featdsl import FeatureStore
+from featdsl.engines.duckdb import session
+from featdsl.project.settings import load
 from featdsl.stores import open_store
 
 READERS = 8
@@ -90,12 +91,12 @@ State = tuple[int, int]
 """The version of the definitions and the newest generation of the rows."""
 
 
-def make(root: Path, settings: str) -> None:
-    """Write the project, with two generations of rows and the first version of its definitions."""
+def make(root: Path, settings: str, features: str = _FEATURES) -> None:
+    """Write a project, with two generations of rows and the first version of its definitions."""
     (root / "features").mkdir(parents=True)
     (root / "data").mkdir()
     (root / "featproject.toml").write_text(settings, encoding="utf-8")
-    (root / "features" / "__init__.py").write_text(_FEATURES, encoding="utf-8")
+    (root / "features" / "__init__.py").write_text(features, encoding="utf-8")
     define(root, 1)
     grow(root, 0)
     grow(root, 1)
@@ -127,13 +128,28 @@ def _put(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def states_in_views(root: Path) -> list[State]:
-    """Return the state that each view tells of, in one snapshot, as an analyst reads them."""
+    """Return the state that each view shows, in one snapshot, as an analyst reads them.
+
+    DuckDB opens the catalogue twice; where an apply replaces it in between, the analyst opens it again, as the docs say.
+    """
+    catalogue = root / ".featdsl" / "store.duckdb"
+    while True:
+        before = catalogue.stat().st_ino if catalogue.exists() else 0
+        try:
+            return _views_of_one_session(root)
+        except duckdb.Error:
+            if (catalogue.stat().st_ino if catalogue.exists() else 0) == before:
+                raise
+
+
+def _views_of_one_session(root: Path) -> list[State]:
     project = load(root)
     if project.place is None:
         connection, of = duckdb.connect(str(root / ".featdsl" / "store.duckdb"), read_only=True), "store"
     else:
-        connection, of = engine.connect(project), "memory"
-        open_store(project).open_views(connection, [*_VIEWS, *(f"everything_v{n}" for n in range(2000))])
+        reader = session.open_session(project)
+        open_store(project).open_views(reader, [*_VIEWS, *(f"everything_v{n}" for n in range(2000))])
+        connection, of = reader.connection, "memory"
     try:
         listed = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'prod' AND database_name = ? ORDER BY ALL"
         names = [name for (name,) in connection.execute(listed, [of]).fetchall()]
@@ -210,6 +226,61 @@ class Run:
         return next((each["serial"] for each in self.events if each["event"] == "published"), None)
 
 
+def run_featdsl(
+    root: Path,
+    arguments: Sequence[str],
+    aim: Callable[[dict[str, Any] | None], tuple[float, int] | None] = lambda _: None,
+) -> Run:
+    """Run featdsl, and send it a signal when `aim` says so: it is called at the start with None, then with each event."""
+    begun, timers, sent = time.monotonic(), [], []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "featdsl", *arguments, *_as_json(arguments)],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def send(number: int) -> None:
+        if process.poll() is None:
+            sent.append(number)
+            process.send_signal(number)
+
+    def look(event: dict[str, Any] | None) -> None:
+        if not timers and (shot := aim(event)):
+            timers.append(threading.Timer(shot[0], send, [shot[1]]))
+            timers[0].start()
+
+    hanging = threading.Timer(_LIMIT, process.kill)
+    hanging.start()
+    events: list[dict[str, Any]] = []
+    errors: list[str] = []
+    assert process.stdout is not None
+    assert process.stderr is not None
+    drain = threading.Thread(target=lambda: errors.extend(process.stderr or ()))
+    drain.start()
+    look(None)
+    for line in process.stdout:
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut by a kill
+            continue
+        if isinstance(event, dict) and "event" in event:
+            events.append(event)
+            look(event)
+    code = process.wait()
+    for timer in (*timers, hanging):
+        timer.cancel()
+        timer.join()
+    drain.join()
+    process.stdout.close()
+    process.stderr.close()
+    killed = bool(sent) and code != 0
+    return Run(tuple(arguments), begun, time.monotonic(), code, killed, tuple(events), "".join(errors))
+
+
 @dataclass
 class Torture:
     """Two writers that are killed, and readers, on one store; and what came of it."""
@@ -270,7 +341,7 @@ class Torture:
     def _writing(self, chance: random.Random, change: Callable[[], tuple[str, ...]]) -> None:
         arguments, usual = change(), 3.0
         while self._may_kill():
-            run = self._run(arguments, self._aim(chance, usual))
+            run = run_featdsl(self.root, arguments, self._aim(chance, usual))
             self._judge(run)
             if not run.killed and run.code == 0:
                 usual = run.ended - run.begun
@@ -293,7 +364,7 @@ class Torture:
         acts += [("apply", "--env", "trial", "--yes")] if applies else []
         act, delay = chance.choice(acts), chance.uniform(0, 2 * usual)
         aim = (delay, signal.SIGKILL) if chance.random() < 0.8 else None
-        run = self._run(act, lambda _: aim)
+        run = run_featdsl(self.root, act, lambda _: aim)
         with self._lock:
             self.counts["runs"] += 1
             self.counts["kills"] += run.killed
@@ -340,63 +411,10 @@ class Torture:
 
         return last
 
-    def _run(
-        self,
-        arguments: Sequence[str],
-        aim: Callable[[dict[str, Any] | None], tuple[float, int] | None] = lambda _: None,
-    ) -> Run:
-        begun, timers, sent = time.monotonic(), [], []
-        process = subprocess.Popen(
-            [sys.executable, "-m", "featdsl", *arguments, *_as_json(arguments)],
-            cwd=self.root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-        def send(number: int) -> None:
-            if process.poll() is None:
-                sent.append(number)
-                process.send_signal(number)
-
-        def look(event: dict[str, Any] | None) -> None:
-            if not timers and (shot := aim(event)):
-                timers.append(threading.Timer(shot[0], send, [shot[1]]))
-                timers[0].start()
-
-        hanging = threading.Timer(_LIMIT, process.kill)
-        hanging.start()
-        events: list[dict[str, Any]] = []
-        errors: list[str] = []
-        assert process.stdout is not None
-        assert process.stderr is not None
-        drain = threading.Thread(target=lambda: errors.extend(process.stderr or ()))
-        drain.start()
-        look(None)
-        for line in process.stdout:
-            try:
-                event = json.loads(line)
-            except ValueError:  # cut by a kill
-                continue
-            if isinstance(event, dict) and "event" in event:
-                events.append(event)
-                look(event)
-        code = process.wait()
-        for timer in (*timers, hanging):
-            timer.cancel()
-            timer.join()
-        drain.join()
-        process.stdout.close()
-        process.stderr.close()
-        killed = bool(sent) and code != 0
-        return Run(tuple(arguments), begun, time.monotonic(), code, killed, tuple(events), "".join(errors))
-
     def _finish(self, arguments: tuple[str, ...], when: str) -> float:
         """Run to the end what must succeed, and return the seconds that it took."""
         for _ in range(10):
-            run = self._run(arguments)
+            run = run_featdsl(self.root, arguments)
             self._judge(run)
             if run.code == 0:
                 return run.ended - run.begun
@@ -469,7 +487,7 @@ class Torture:
             self._fault(f"a reader of {read['kind']} saw {version, generation} after newer ones were published")
 
     def settle(self) -> None:
-        """Hold that the next runs mend everything, that all that was published is there, and that everyone sees it."""
+        """Hold that the next runs fix everything, that all that was published is there, and that everyone sees it."""
         self._told("doctor")
         self._finish(("apply", "--yes"), "in the end")
         self._finish(("refresh",), "in the end")
@@ -520,8 +538,9 @@ def _as_json(arguments: Sequence[str]) -> tuple[str, ...]:
     return () if arguments[0] in {"rollback", "env", "store"} else ("--format", "json")
 
 
-def tell(line: str) -> None:
-    """Print figures, and add them to the report where one is asked for."""
+def tell(line: str, faults: Sequence[str] = ()) -> None:
+    """Print figures with the faults behind them, and add both to the report where one is asked for."""
+    line = "\n".join([line, *(f"  {fault[:600]}" for fault in faults)])
     print(f"\n{line}", flush=True)  # noqa: T201
     if path := os.environ.get("FEATDSL_REPORT"):
         with Path(path).open("a", encoding="utf-8") as file:
@@ -531,6 +550,11 @@ def tell(line: str) -> None:
 def kills(usual: int) -> int:
     """Return how many kills are asked for."""
     return int(os.environ.get("FEATDSL_KILLS", str(usual)))
+
+
+def seed() -> int:
+    """Return the seed of the moments of kills that is asked for."""
+    return int(os.environ.get("FEATDSL_SEED", "1"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Show a plan to people: text for a terminal, Markdown for a pull request."""
+"""Render a plan as text for a terminal or as Markdown for a pull request."""
 
-from featdsl.render.pullrequest import markdown
-from featdsl.render.terminal import ansi, text
+from featdsl.render.plan_markdown import markdown
+from featdsl.render.plan_text import ansi, text
 
 __all__ = ["ansi", "markdown", "text"]

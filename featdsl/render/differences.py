@@ -1,4 +1,4 @@
-"""Why something is other, as lines for a terminal: the reasons of a change, and the features of a set version."""
+"""Render the reasons of a change and the differences between set versions as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from featdsl.diff import MemberChange, Reason
+from featdsl.plan.diff import MemberChange, Reason
 from featdsl.render.phrases import LONG, WHOLE, counted, line_changes, member_line, reason_line
 
 COLOURS = {"+": "green", "-": "red", "~": "yellow"}
-"""The colours of what is added, of what goes, and of what is other."""
+"""The colours of added, removed and changed lines."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """How wide lines are, how many lines of a text and features of a set are shown, and the command that shows the rest.
+    """The width of lines, the most lines of a diff and features of a set to show, and the command that shows the rest.
 
-    `paint` colours a text: it is called with the text and the name of a colour.
+    `paint` returns a text in a colour; its arguments are the text and the name of the colour.
     """
 
     width: int
@@ -26,12 +26,12 @@ class Room:
     whole: str = WHOLE
 
     def narrower(self, by: int) -> Room:
-        """Return the room of what is further in."""
+        """Return the room of lines that are indented by `by` more columns."""
         return Room(self.width - by, self.most, self.paint, self.whole)
 
 
 def reason_lines(reason: Reason, room: Room) -> Iterator[str]:
-    """Yield the lines of a reason; of a text those that change."""
+    """Yield the lines of a reason; SQL, code and descriptions as a diff."""
     if reason.code not in LONG:
         yield from _wrapped(reason_line(reason), room.width)
         return
@@ -44,10 +44,10 @@ def reason_lines(reason: Reason, room: Room) -> Iterator[str]:
 
 
 def member_lines(members: Sequence[MemberChange], room: Room) -> Iterator[str]:
-    """Yield which features of a set version are other than in an earlier one, and why."""
+    """Yield the features that differ between two set versions, each with its reasons."""
     for each in members[: room.most]:
-        sign, _, said = member_line(each).partition(" ")
-        first, *rest = _wrapped(said, room.width - 4)
+        sign, _, name = member_line(each).partition(" ")
+        first, *rest = _wrapped(name, room.width - 4)
         yield f"  {room.paint(sign, COLOURS[sign])} {first}"
         yield from (f"    {line}" for line in rest)
         for reason in each.reasons:
@@ -56,12 +56,12 @@ def member_lines(members: Sequence[MemberChange], room: Room) -> Iterator[str]:
         yield f"  … {counted(len(members) - room.most, 'more feature')}: {room.whole}"
 
 
-def _wrapped(said: str, width: int) -> list[str]:
-    return textwrap.wrap(said, width, subsequent_indent="  ", break_on_hyphens=False)
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _pieces(line: str, width: int) -> list[str]:
-    """Return a line of code in pieces that fit, what is continued further in."""
+    """Return a line of code in pieces of at most `width`; continued pieces are indented."""
     if len(line) <= width:
         return [line]
     start = " " * (len(line) - len(line.lstrip()) + 2)

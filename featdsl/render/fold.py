@@ -1,4 +1,4 @@
-"""Fold many like changes, so that a long plan still reads: a few are shown, the others counted."""
+"""Fold similar changes of a long plan: show a few, count the rest."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from featdsl.definitions import KINDS
-from featdsl.diff import SYMBOLS, Change
-from featdsl.plan import Plan, PlannedChange
+from featdsl.definitions.catalog import KINDS
+from featdsl.plan.diff import SYMBOLS, Change
+from featdsl.plan.document import Plan, PlannedChange
 from featdsl.render.phrases import LONG, counted, some
 
 _ALIKE, _SHOWN_ALIKE = 6, 3
-"""So many changes of one kind are shown; of more than that, only the first few."""
+"""Up to `_ALIKE` similar changes are all shown; of more, the first `_SHOWN_ALIKE`."""
 _GROUPS, _A_TEAM = 4, 4
-"""How many groups are named of what is left, and how many changes a team should have room for."""
+"""The most groups named among changes that are only counted, and how many changes each team gets room for."""
 
 
 @dataclass(frozen=True)
 class Rest:
-    """Changes that are not shown one by one."""
+    """Changes that are counted, not shown one by one."""
 
     symbol: str
-    said: str
+    text: str
     changes: tuple[PlannedChange, ...]
 
 
@@ -31,8 +31,8 @@ Shown = PlannedChange | Rest
 
 
 @dataclass(frozen=True)
-class Part:
-    """The changes of one team that are shown, in order for reading: each group is followed by its features."""
+class FoldedPart:
+    """The changes of one team in reading order: each group is followed by its features."""
 
     owner: str
     count: int
@@ -40,14 +40,14 @@ class Part:
 
     @property
     def folded(self) -> bool:
-        """Whether some are counted only."""
+        """Whether some changes are only counted."""
         return any(isinstance(each, Rest) for each in self.shown)
 
 
-def parts(plan: Plan, most: int) -> tuple[list[Part], str]:
-    """Return what is declared otherwise, by team, at most about `most` changes, and which teams are left out.
+def parts(plan: Plan, most: int) -> tuple[list[FoldedPart], str]:
+    """Return the edited definitions by team, about `most` at most, and a text that counts the teams left out.
 
-    What is only recomputed is affected, and no part of it.
+    Definitions that are only recomputed are not included.
     """
     owners: dict[str, list[PlannedChange]] = defaultdict(list)
     for planned in plan.changes:
@@ -56,17 +56,17 @@ def parts(plan: Plan, most: int) -> tuple[list[Part], str]:
     teams = sorted(owners)
     shown = teams[: max(1, most // _A_TEAM)]
     shares = _shares([len(owners[owner]) for owner in shown], most)
-    found = [
-        Part(owner, len(owners[owner]), tuple(_capped(owners[owner], share)))
+    listed = [
+        FoldedPart(owner, len(owners[owner]), tuple(_capped(owners[owner], share)))
         for owner, share in zip(shown, shares, strict=True)
     ]
     left = teams[len(shown) :]
     changes = sum(len(owners[owner]) for owner in left)
-    return found, f"and {counted(changes, 'change')} of {counted(len(left), 'more team')}" if left else ""
+    return listed, f"and {counted(changes, 'change')} of {counted(len(left), 'more team')}" if left else ""
 
 
 def _shares(sizes: Sequence[int], most: int) -> list[int]:
-    """Return how much each of several may show: what the small ones leave is for the large ones."""
+    """Return how many changes each team may show: large teams get the room that small ones leave."""
     shares = dict.fromkeys(range(len(sizes)), 0)
     room = most
     for number, index in enumerate(sorted(shares, key=lambda each: sizes[each])):
@@ -84,12 +84,12 @@ def _capped(changes: Sequence[PlannedChange], most: int) -> Iterator[Shown]:
     left = [change for each in listed[most:] for change in (each.changes if isinstance(each, Rest) else [each])]
     groups = Counter(group_of(each.change) for each in left if group_of(each.change))
     named = [f"{number:,} of group {group}" for group, number in sorted(groups.items())]
-    said = f"and {counted(len(left), 'more change')}{f': {some(named, _GROUPS)}' if named else ''}"
-    yield Rest(" ", said, tuple(left))
+    text = f"and {counted(len(left), 'more change')}{f': {some(named, _GROUPS)}' if named else ''}"
+    yield Rest(" ", text, tuple(left))
 
 
 def _folded(changes: Sequence[PlannedChange]) -> Iterator[Shown]:
-    """Yield the changes of one team with those alike folded, at the end of their group."""
+    """Yield the changes of one team; similar ones are folded at the end of their group."""
     alike: dict[tuple[object, ...], list[PlannedChange]] = defaultdict(list)
     headings = {group_of(each.change) for each in changes if each.change.kind == "feature"}
     for each in changes:
@@ -115,19 +115,19 @@ def _folded(changes: Sequence[PlannedChange]) -> Iterator[Shown]:
 def _rest(changes: Sequence[PlannedChange]) -> Rest:
     change = changes[0].change
     of = f" of group {group_of(change)}" if change.kind == "feature" else ""
-    said = f"and {counted(len(changes), f'more {change.kind}')}{of} ({change.change_class})"
-    return Rest(SYMBOLS[change.action], said, tuple(changes))
+    text = f"and {counted(len(changes), f'more {change.kind}')}{of} ({change.change_class})"
+    return Rest(SYMBOLS[change.action], text, tuple(changes))
 
 
 def _likeness(change: Change, headings: AbstractSet[str]) -> tuple[object, ...]:
-    """Return what folded changes have in common; a group above features of its own stands for itself."""
+    """Return what folded changes have in common; a group that heads features in the list is never folded."""
     group = group_of(change) if change.kind == "feature" or group_of(change) in headings else ""
     codes = tuple(reason.code for reason in change.reasons)
     return change.kind, group, change.action, change.change_class, codes
 
 
 def edits(shown: Sequence[Shown]) -> Iterator[Sequence[Shown]]:
-    """Yield what is shown, features of a group whose code was edited alike together: a family of windows is one edit."""
+    """Yield the shown changes in runs: neighbouring features with the same edit, such as a family of windows, are one run."""
     run: list[Shown] = []
     for each in shown:
         if run and not _is_one_edit(run[-1], each):
@@ -147,12 +147,12 @@ def _is_one_edit(one: Shown, other: Shown) -> bool:
 
 
 def _place(planned: PlannedChange) -> tuple[int, str, bool]:
-    """Order changes for reading: each group is followed by its features."""
+    """Return a sort key for reading order: each group is followed by its features."""
     change = planned.change
     kind = "group" if change.kind == "feature" else change.kind
     return KINDS.index(kind), group_of(change) or change.address, change.kind == "feature"
 
 
 def group_of(change: Change) -> str:
-    """Return the group that a change of a group or of a feature belongs to."""
+    """Return the group of a changed feature or group, or an empty text for other kinds."""
     return change.address.partition(".")[0] if change.kind in {"feature", "group"} else ""

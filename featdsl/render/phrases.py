@@ -1,4 +1,4 @@
-"""What both renderings of a plan say of it: its counts, what a thing is, what is computed, kept and checked."""
+"""Phrases that the text and the Markdown of a plan share: title, counts, summaries, estimates, kept versions, checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from featdsl.definitions import (
+from featdsl.definitions.kinds import (
     Definition,
     EntityDefinition,
     FeatureDefinition,
@@ -16,13 +16,13 @@ from featdsl.definitions import (
     ModelDefinition,
     PolicyDefinition,
     SetDefinition,
-    SourceDefinition,
     address,
 )
-from featdsl.diff import SIGNS, Action, Change, MemberChange, Reason
-from featdsl.plan import BuildTable, CheckRows, DropView, Estimate, Kept, OpenSource, Plan, PutView, Record
+from featdsl.definitions.snapshot import PROD
+from featdsl.definitions.sources import SourceDefinition
+from featdsl.plan.diff import SIGNS, Action, Change, MemberChange, Reason
+from featdsl.plan.document import BuildTable, CheckRows, DropView, Estimate, Kept, OpenSource, Plan, PutView, Record
 from featdsl.render.sizes import rows, size, together
-from featdsl.snapshot import PROD
 
 _VERBS: dict[Action, str] = {
     "create": "to create",
@@ -31,29 +31,29 @@ _VERBS: dict[Action, str] = {
     "remove": "to remove",
 }
 LONG = frozenset({"sql", "description", "function"})
-"""Reasons whose two sides are shown line by line."""
+"""Codes of reasons that are shown as a diff."""
 WHOLE = "featdsl plan --format json"
-"""The command that shows what is left out."""
+"""The command that shows the whole plan."""
 _NAMES = 6
-"""How many names a list has before the rest is counted."""
+"""The most names in a list; the rest are counted."""
 
 
 def title(plan: Plan) -> str:
-    """Return what the plan is of, and against which state of the store."""
+    """Return the title of a plan: its project, its environment and the state it was made against."""
     state = f"state {plan.base.serial} of its store" if plan.base.serial else "an empty store"
-    beside = f" in the environment {plan.environment}" if plan.environment != PROD else ""
-    what = "Plan" if plan.back_to is None else f"Plan back to state {plan.back_to}"
-    return f"{what} for {plan.project}{beside}, against {state}"
+    environment = f" in the environment {plan.environment}" if plan.environment != PROD else ""
+    name = "Plan" if plan.back_to is None else f"Rollback plan to state {plan.back_to}"
+    return f"{name} for {plan.project}{environment}, against {state}"
 
 
 def nothing(plan: Plan) -> str:
-    """Return that there is nothing to do, and why."""
-    held = "what the code declares" if plan.back_to is None else f"what it did at state {plan.back_to}"
-    return f"Nothing to do: the store holds {held}."
+    """Return the message of an empty plan."""
+    target = "the code" if plan.back_to is None else f"state {plan.back_to}"
+    return f"Nothing to do: the store matches {target}."
 
 
 def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
-    """Return what someone new to a thing wants to know first."""
+    """Return one line that describes a new definition."""
     first_line = definition.description.partition("\n")[0]
     match definition:
         case EntityDefinition():
@@ -61,28 +61,30 @@ def summary(definition: Definition) -> str:  # noqa: PLR0911 - one a kind
         case SourceDefinition():
             return _whence(definition) + (f", known from {definition.available_at}" if definition.available_at else "")
         case GroupDefinition():
-            return first_line or (f"of each {definition.entity}" if definition.entity else "one value for everyone")
+            return first_line or (f"one value per {definition.entity}" if definition.entity else "one global value")
         case FeatureDefinition():
             over = f"over {definition.window}" if definition.window else ""
-            over = "up to the time asked for" if definition.as_of else over
-            asked = ", ".join(f"{column.name} {column.dtype}" for column in definition.request)
-            said = ": ".join(part for part in (over, first_line) if part)  # the ends first, for a line may be cut
-            return f"From the call's {asked}. {said}".rstrip() if asked else said
+            over = "up to the requested time" if definition.as_of else over
+            request = ", ".join(f"{column.name} {column.dtype}" for column in definition.request)
+            text = ": ".join(part for part in (over, first_line) if part)  # the window first: a long line is cut
+            return f"Request data: {request}. {text}".rstrip() if request else text
         case SetDefinition():
             columns = ", ".join(member.column for member in definition.members)
             return f"{counted(len(definition.members), 'feature')}: {columns}"
         case ModelDefinition():
             return f"trains on {definition.features}"
         case PolicyDefinition():
-            return "apply needs the approval of every team whose things change or go"
+            return "apply requires the approval of every affected team"
 
 
 def _whence(source: SourceDefinition) -> str:
     match source.format:
+        case "push":
+            return "pushed events"
         case "frame":
             return "rows in memory"
         case "sql":
-            return f"SQL over {', '.join(source.inputs) or 'nothing'}"
+            return f"SQL over {', '.join(source.inputs)}" if source.inputs else "SQL without inputs"
         case "python":
             over = f" over {', '.join(source.inputs)}" if source.inputs else ""
             return f"Python {source.function.qualname if source.function else ''}{over}"
@@ -91,45 +93,45 @@ def _whence(source: SourceDefinition) -> str:
 
 
 def reason_line(reason: Reason) -> str:
-    """Return a reason whose two sides are short."""
+    """Return a reason in one line."""
     if reason.code == "upstream":
         return f"because {reason.after} changes"
     if reason.code == "renamed from":
-        return f"renamed from {reason.after}" if reason.after else f"no longer called {reason.before} as well"
+        return f"renamed from {reason.after}" if reason.after else f"drops the former name {reason.before}"
     if reason.before and reason.after:
         return f"{reason.code}: {reason.before} → {reason.after}"
     return f"{reason.code}: {f'+ {reason.after}' if reason.after else f'- {reason.before}'}"
 
 
 def members_line(since: str, members: Sequence[MemberChange]) -> str:
-    """Return how many features of a set version are other than in an earlier one."""
+    """Return how many features of a set version differ from an earlier one: `compared with credit_risk@1: 1 added`."""
     counts = [(how, sum(each.how == how for each in members)) for how in SIGNS]
-    said = ", ".join(f"{count} {how}" for how, count in counts if count)
-    return f"compared with {since}: {said or 'the same features'}"
+    differences = ", ".join(f"{count} {how}" for how, count in counts if count)
+    return f"compared with {since}: {differences or 'the same features'}"
 
 
 def members_shown(plan: Plan, change: Change) -> Sequence[MemberChange]:
-    """Return the features that a change shows one by one: none for a model whose set shows the same in this plan."""
+    """Return the features to list below a change; none for a model if the plan lists the same ones below its set."""
     sets = (each.change for each in plan.changes if each.change.kind == "set" and change.kind == "model")
     alike = any((each.since, each.members) == (change.since, change.members) for each in sets)
     return () if alike else change.members
 
 
 def member_line(member: MemberChange) -> str:
-    """Return a feature that differs between two set versions, with its address where that says more."""
+    """Return a feature that differs between two set versions, with its address if its column does not identify it."""
     address = "" if member.feature.rpartition(".")[2] == member.column and member.how == "removed" else member.feature
     return f"{SIGNS[member.how]} {member.column}{f'  {address}' if address else ''}"
 
 
 def some(names: Sequence[str], most: int) -> str:
-    """Return the first names, and how many more there are."""
+    """Return at most `most` names, and how many more there are: `a, b and 3 more`."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def line_changes(reason: Reason) -> Iterator[tuple[str, str]]:
-    """Yield the lines of a text that changes, with `-`, `+` or a space for the lines around those."""
-    is_python = reason.code == "function"  # where leading spaces mean something, and empty lines nothing
+    """Yield the lines of a diff, each with `-`, `+` or, for context, a space."""
+    is_python = reason.code == "function"  # in Python indentation matters and empty lines do not
     clean = str if is_python else inspect.cleandoc
     before, after = (clean(side).splitlines() for side in (reason.before, reason.after))
     for line in list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]:
@@ -145,7 +147,7 @@ def recorded(plan: Plan) -> dict[tuple[str, str], Definition]:
 
 
 def statements(plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    """Yield the SQL of every query, table and view, with its name as a comment, its Jinja filled."""
+    """Yield the rendered SQL of every source query, table and view, each with its name as a comment."""
     for step in plan.steps:
         if isinstance(step, OpenSource) and step.source.sql:
             yield f"-- source {step.source.name}", step.source.sql.splitlines()
@@ -164,88 +166,92 @@ def statements(plan: Plan) -> Iterator[tuple[str, list[str]]]:
 
 
 def steps_line(plan: Plan) -> str:
-    """Return how much there is to build, to check and to publish."""
+    """Return how many tables are built, checks run, and views published and dropped."""
     kinds = Counter(type(step) for step in plan.steps)
     built = [step.group for step in plan.steps if isinstance(step, BuildTable)]
     parts = [counted(len(built), "table") + " to build" if built else ""]
     parts += [counted(kinds[CheckRows], "check") + " to run" if kinds[CheckRows] else ""]
     parts += [counted(kinds[PutView], "view") + " to publish" if kinds[PutView] else ""]
     parts += [counted(kinds[DropView], "view") + " to drop" if kinds[DropView] else ""]
-    said = ", ".join(part for part in parts if part)
-    return f"Steps: {said or 'only the registry is written'}."
+    steps = ", ".join(part for part in parts if part)
+    return f"Steps: {steps or 'only the registry is updated'}."
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number of things: `2 tables`."""
+    """Return a number with its noun: `2 tables`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def counts_line(plan: Plan) -> str:
-    """Return how many things are created, changed, recomputed, removed and repaired."""
+    """Return how many definitions are created, changed, recomputed and removed, and how many objects are repaired."""
     counts = Counter(planned.change.action for planned in plan.changes)
-    said = [f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action]]
-    said += [f"{len(plan.repairs)} to repair"] if plan.repairs else []
-    return f"Plan: {', '.join(said) or 'nothing that a reader sees'}."
+    parts = [f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action]]
+    parts += [f"{len(plan.repairs)} to repair"] if plan.repairs else []
+    return f"Plan: {', '.join(parts) or 'no visible changes'}."
 
 
-# What a reviewer is told besides
+# Blocks, approvals and notices
 
 
 class Line(NamedTuple):
-    """A line of two columns: a thing of the project or a few words, and what is said of it."""
+    """A line of two columns; `is_thing` marks a name of the project, which Markdown shows as code."""
 
     name: str
-    said: str
+    text: str
     is_thing: bool = False
 
 
 def block_lines(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield why the plan cannot be applied, each with how to go on."""
-    yield from ((each.what, each.mend) for each in plan.blocks)
+    """Yield why the plan cannot be applied, each reason with its fix."""
+    yield from ((each.what, each.fix) for each in plan.blocks)
 
 
 def approval_lines(plan: Plan) -> Iterator[Line]:
-    """Yield the teams that must agree, each with what of theirs changes or goes."""
+    """Yield the teams that must approve, each with its affected definitions."""
     if plan.unapproved:
         yield from (Line(each.team, some(each.because, _NAMES)) for each in plan.approvals)
 
 
 def notice_lines(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield what stops nothing and should be known, each with what to do about it."""
-    yield from ((each.what, each.mend) for each in plan.notices)
+    """Yield the notices of a plan, each with its fix."""
+    yield from ((each.what, each.fix) for each in plan.notices)
 
 
-# What is computed, and what lives on
+# What is built and what is kept
 
 
 def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
-    """Yield each group whose tables are built with what they may take, at most so many, then what is not built."""
-    built = [step for step in plan.steps if isinstance(step, BuildTable)]
-    found: dict[str, list[Estimate]] = defaultdict(list)
-    for step in built:
+    """Yield the estimate of each group that is built, at most `most`, then first builds and reused groups."""
+    builds = [step for step in plan.steps if isinstance(step, BuildTable)]
+    by_group: dict[str, list[Estimate]] = defaultdict(list)
+    for step in builds:
         if step.estimate:
-            found[step.group].append(step.estimate)
-    known = sorted(found.items(), key=_largest)
+            by_group[step.group].append(step.estimate)
+    known = sorted(by_group.items(), key=_largest)
     for group, estimates in known[:most]:
-        by = "by the last build" if any(each.seconds or each.bytes for each in estimates) else "by what its inputs have"
-        yield Line(group, f"{together(estimates)}, {by}", is_thing=True)
+        basis = (
+            "based on the last build"
+            if any(each.seconds or each.bytes for each in estimates)
+            else "based on its inputs"
+        )
+        yield Line(group, f"{together(estimates)}, {basis}", is_thing=True)
     if len(known) > most:
         yield Line(f"{len(known) - most:,} more", together(_all(known[most:])))
-    if len(known) > 2:  # noqa: PLR2004 - two are added up at sight
-        yield Line("together", together(_all(known)))
-    first = list(dict.fromkeys(step.group for step in built if step.estimate is None))
+    if len(known) > 2:  # noqa: PLR2004 - a reader adds up two at sight
+        yield Line("total", together(_all(known)))
+    first = list(dict.fromkeys(step.group for step in builds if step.estimate is None))
     if first:
         yield Line("first build", some(first, _NAMES))
-    here = [each.group for each in plan.reused if each.new]
-    if here:
-        yield Line("built already", f"{some(here, _NAMES)}: nothing to compute")
+    existing = [each.group for each in plan.reused if each.new]
+    if existing:
+        yield Line("already built", f"{some(existing, _NAMES)}: nothing to compute")
     same = list(dict.fromkeys(each.group for each in plan.reused if not each.new))
-    if same and (built or here):
+    if same and (builds or existing):
         yield Line("reused", some(same, _NAMES))
 
 
 def _largest(known: tuple[str, list[Estimate]]) -> tuple[float, int, str]:
-    """Order groups for reading: what takes longest first, as coarse as it is told."""
+    """Return a sort key: the slowest group first, in steps of 10 s, as times are shown."""
     group, estimates = known
     return -(sum(each.seconds for each in estimates) // 10), -sum(each.rows for each in estimates), group
 
@@ -255,40 +261,45 @@ def _all(known: Sequence[tuple[str, list[Estimate]]]) -> Iterator[Estimate]:
 
 
 def warning_lines(plan: Plan) -> Iterator[str]:
-    """Yield what a reviewer should see first: values that move far, and what is lost for good."""
+    """Yield warnings for the top of a plan: large shifts of values, and data that cannot be rebuilt."""
     for each in plan.preview:
         yield from (f"{each.feature}: {flag.code}, {flag.reason}" for flag in getattr(each, "flags", ()))
-    yield from (f"Lost for good: {said}" for said in plan.lost)
+    yield from (f"Data loss: {text}" for text in plan.lost)
 
 
 def kept_lines(plan: Plan, most: int, whole: str = WHOLE) -> Iterator[Line]:
-    """Yield the old versions of what changes that live on, each with who holds it, and what they take in the store."""
+    """Yield the old versions of changed features that are kept, who uses each, and how much they store."""
     changed = {each.change.address for each in plan.changes if each.change.kind == "feature"}
-    here = [each for each in plan.kept if each.feature in changed]
-    for each in here[:most]:
-        yield Line(each.feature, f"for {some(_holders(each), _NAMES)}", is_thing=True)
-    if len(here) > most:
-        yield Line(f"{len(here) - most:,} more", whole)
-    tables = {each.table: each for each in here if each.table}
+    of_changed = [each for each in plan.kept if each.feature in changed]
+    for each in of_changed[:most]:
+        yield Line(each.feature, f"used by {some(_holders(each), _NAMES)}", is_thing=True)
+    if len(of_changed) > most:
+        yield Line(f"{len(of_changed) - most:,} more", whole)
+    tables = {each.table: each for each in of_changed if each.table}
     if tables:
-        number, taken = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))
-        known = size(taken) if all(each.bytes for each in tables.values()) else ""
-        parts = [counted(len(tables), "table"), rows(number), known]
-        yield Line("in the store", ", ".join(part for part in parts if part))
-    earlier = len(plan.kept) - len(here)
-    if here and earlier:
-        yield Line("from before", f"{counted(earlier, 'more old version')} of other features")
+        row_count, byte_count = (sum(getattr(each, part) for each in tables.values()) for part in ("rows", "bytes"))
+        stored = size(byte_count) if all(each.bytes for each in tables.values()) else ""
+        parts = [counted(len(tables), "table"), rows(row_count), stored]
+        yield Line("stored", ", ".join(part for part in parts if part))
+    others = len(plan.kept) - len(of_changed)
+    if of_changed and others:
+        yield Line("other features", counted(others, "more old version"))
 
 
 def _holders(kept: Kept) -> list[str]:
-    """Return who holds an old version: what is derived from it is old as well."""
+    """Return who uses an old version; a feature derived from it is an old version too."""
     return [name if "@" in name else f"the old {name}" for name in kept.held_by]
 
 
+def repair_lines(plan: Plan) -> Iterator[str]:
+    """Yield the tables and views that are missing from the store and that apply creates again."""
+    yield from (f"{name} is missing from the store; apply recreates it" for name in plan.repairs)
+
+
 def checks(plan: Plan) -> list[tuple[str, list[str]]]:
-    """Return the rules that data must keep, what is declared first, each with what it is checked on."""
+    """Return the data quality rules that apply checks, declared ones first, each with the addresses it is checked on."""
     rules: dict[str, list[str]] = defaultdict(list)
     steps = [step for step in plan.steps if isinstance(step, CheckRows)]
-    for step in sorted(steps, key=lambda each: (each.kind == "identity", each.told, each.address)):
-        rules[step.told].append(step.address)
+    for step in sorted(steps, key=lambda each: (each.kind == "identity", each.rule_text, each.address)):
+        rules[step.rule_text].append(step.address)
     return list(rules.items())

@@ -1,39 +1,39 @@
-"""Rows, bytes and seconds as people say them: as coarse as what a last build tells of the next one."""
+"""Format rows, bytes and seconds coarsely: the last build only predicts the next one roughly."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from featdsl.plan import Estimate
+from featdsl.plan.document import Estimate
 
 _EXACT_ROWS = 10_000
 _FEW_SECONDS, _MINUTE, _HOUR = 10, 60, 3600
 
 
 def rows(number: int) -> str:
-    """Return a number of rows: `20 rows`, `12 k rows`, `1.2 M rows`."""
+    """Return a row count: `20 rows`, `12 k rows`, `1.2 M rows`."""
     if number < _EXACT_ROWS:
         return f"{number:,} row{'' if number == 1 else 's'}"
     for unit, name in ((1_000, "k"), (1_000_000, "M"), (1_000_000_000, "G")):
-        if number / unit < 999.5 or name == "G":  # noqa: PLR2004 - what rounds to 1,000
+        if number / unit < 999.5 or name == "G":  # noqa: PLR2004 - 999.5 rounds to 1,000
             return f"{_short(number / unit)} {name} rows"
     raise AssertionError(number)
 
 
 def size(number: int) -> str:
-    """Return a size in bytes: `under 1 MB`, `12 MB`, `1.2 GB`; nothing where it is not known."""
+    """Return a size in bytes: `under 1 MB`, `12 MB`, `1.2 GB`, or an empty text if it is 0, unknown."""
     if not number:
         return ""
     if number < 1_000_000:  # noqa: PLR2004 - a megabyte
         return "under 1 MB"
     for unit, name in ((1_000_000, "MB"), (1_000_000_000, "GB"), (1_000_000_000_000, "TB")):
-        if number / unit < 999.5 or name == "TB":  # noqa: PLR2004 - what rounds to 1,000
+        if number / unit < 999.5 or name == "TB":  # noqa: PLR2004 - 999.5 rounds to 1,000
             return f"{_short(number / unit)} {name}"
     raise AssertionError(number)
 
 
 def time(seconds: float) -> str:
-    """Return a time in seconds: `a few seconds`, `30 s`, `12 min`, `3.5 h`; nothing where it is not known."""
+    """Return a time in seconds: `a few seconds`, `30 s`, `12 min`, `3.5 h`, or an empty text if it is 0, unknown."""
     if not seconds:
         return ""
     if seconds < _FEW_SECONDS:
@@ -48,7 +48,10 @@ def _short(number: float) -> str:
 
 
 def together(estimates: Iterable[Estimate]) -> str:
-    """Return what builds take together: `about 1.2 M rows, 40 MB, a few seconds`; a part that one of them lacks is out."""
+    """Return the sum of estimates: `about 1.2 M rows, 40 MB, a few seconds`.
+
+    Leave out the size or the time if one of the estimates lacks it.
+    """
     known = list(estimates)
     parts = [
         rows(sum(each.rows for each in known)),

@@ -1,4 +1,4 @@
-"""Where applied features live: the seam between plans and storage."""
+"""The seam between plans and storage: what every store and its writer can do."""
 
 from __future__ import annotations
 
@@ -6,229 +6,231 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from featdsl.definitions import Column, Definition, SetDefinition
-from featdsl.snapshot import (
-    PROD,
-    CheckResult,
-    Drift,
-    Environment,
-    Examined,
-    Head,
-    HistoryEntry,
-    Left,
-    Orphan,
-    Reading,
-    Restored,
-    Snapshot,
-    StoredTable,
-)
+from featdsl.definitions.history import CheckResult, HistoryEntry
+from featdsl.definitions.kinds import Definition, SetDefinition
+from featdsl.definitions.snapshot import PROD, Drift, Environment, Examined, Head, Restored, Snapshot
+from featdsl.definitions.sources import Column
+from featdsl.definitions.stored_tables import Orphan, Reading, Resumed, StoredTable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
-    from featdsl.project import Project
+    from featdsl.engines.session import Session
+    from featdsl.project.settings import Project
+    from featdsl.stores.event_log import EventLog
 
 
 class Store(Protocol):
-    """Readers see whole applies only, and never wait for a writer."""
+    """Read the registry and the tables. Readers see only whole applies, and never wait for a writer."""
 
     @property
     def frames(self) -> Path | str:
-        """The folder of rows that came from memory, or the URL of one."""
+        """The folder, or the URL, of rows that were given as dataframes."""
 
     def __str__(self) -> str:
-        """Return where the store is, without what is secret."""
+        """Return where the store is, without secrets."""
+
+    def event_log(self, source: str) -> EventLog:
+        """Return the log of pushed events of a source. Raises StoreError if the store has no folder for it."""
 
     def as_of(self, snapshot: int) -> Store:
-        """Return the store as it was at a snapshot, for reading. Raises StoreError for one that is not kept."""
+        """Return a read-only view of the store at a snapshot. Raises StoreError if the snapshot is not kept."""
 
     def token(self) -> str:
-        """Return a text that differs after each apply, cheaply: readers look at it before each read."""
+        """Return a text that changes with every apply. It is cheap: readers compare it before each read."""
 
     def secret(self) -> str:
-        """Return what seals what is remembered beside the store; nothing before the first apply."""
+        """Return the key that seals caches beside the store; empty before the first apply."""
 
     def read(self, environment: str = PROD, serial: int | None = None) -> Snapshot:
-        """Return the newest state of an environment, or an earlier one; an empty one before the first apply.
+        """Return the newest state of an environment, or the state `serial`; an empty one before the first apply.
 
-        An environment that was never made is prod as it is, marked as new. Raises StoreError, also for a state that is
-        kept no longer.
+        For an environment that does not exist, returns prod's state, marked as new. Raises StoreError, also for a state
+        that is no longer kept.
         """
 
     def environments(self) -> list[Environment]:
-        """Return the environments, in order of name; none before the first apply."""
+        """Return the environments by name; none before the first apply."""
 
     def history(self) -> list[HistoryEntry]:
-        """Return every apply, the newest first."""
+        """Return every apply, newest first."""
 
     def past_sets(self, environment: str = PROD) -> dict[str, SetDefinition]:
-        """Return the set versions of an environment that were dropped, by address, as long as history is kept."""
+        """Return the removed feature set versions of an environment, by address, within the kept history."""
 
     def checks(self, environment: str = PROD) -> list[CheckResult]:
-        """Return what checks found in an environment, as long as history is kept, the newest first."""
+        """Return the check results of an environment within the kept history, newest first."""
 
     def plan(self, serial: int) -> str:
-        """Return the JSON of the plan that an apply ran, or nothing where that is not kept."""
+        """Return the JSON of the plan that made a state; empty if it is not kept."""
 
     def tables_since(self, serial: int) -> set[str]:
-        """Return the tables of the features that any environment has now or had after a state."""
+        """Return the feature tables that any environment uses now or has used after state `serial`."""
 
-    def recipes(self, names: Iterable[str]) -> dict[str, str]:
-        """Return how tables are computed, as their writers kept it."""
+    def build_specs(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the stored build spec of each table, by table."""
 
     def readings(self, names: Iterable[str]) -> dict[str, Reading]:
-        """Return what of their sources tables were computed from the last time."""
+        """Return the source state that each table was last computed from, by table."""
 
-    def look(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
-        """Return the newest state of an environment as `read` does, and what the store has lost of it as `drift` does."""
+    def read_with_drift(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
+        """Return the newest state of an environment and its drift, as `read` and `drift` do, in one read."""
 
     def drift(self, snapshot: Snapshot) -> Drift:
-        """Return what should be there and is not, or is not as it was made."""
+        """Return the tables and views that are missing or differ from what apply wrote."""
 
     def examine(self, snapshot: Snapshot) -> Examined:
-        """Read all of the tables, and return those that are not as they were written; `drift` tells of them from then on."""
+        """Read all tables in full and return the altered ones; `drift` reports them from then on."""
 
     def damaged(self, tables: Iterable[StoredTable]) -> Sequence[str]:
-        """Return the files of tables that are gone or not what was written, to tell why they cannot be read."""
+        """Return the files of these tables that are missing or altered, to explain a failed read."""
 
-    def open_tables(self, connection: DuckDBPyConnection, tables: Iterable[StoredTable]) -> None:
-        """Let SQL in this session name stored tables as `tables.<name>`."""
+    def open_tables(self, session: Session, tables: Iterable[StoredTable]) -> None:
+        """Expose stored tables to SQL in this session as `tables.<name>`."""
 
-    def open_views(self, connection: DuckDBPyConnection, names: Iterable[str], environment: str = PROD) -> None:
-        """Let SQL in this session name an environment's views as `prod.<name>`; names of none are passed over."""
+    def open_views(self, session: Session, names: Iterable[str], environment: str = PROD) -> None:
+        """Expose an environment's views to SQL in this session as `prod.<name>`; unknown names are ignored."""
 
     def writing(self, waiting: Callable[[str], None], environment: str = PROD) -> AbstractContextManager[Writer]:
-        """Be the one writer. `waiting` is told who holds the store, once. Raises StoreLockedError."""
+        """Lock the store and return its one writer. `waiting` is called once with the holder of the lock.
+
+        Raises StoreLockedError if the lock is not free in time.
+        """
 
     def unfinished(self) -> list[str]:
-        """Return the tables that are done of an apply that did not come to its end: the next one may go on with them."""
+        """Return the tables that an interrupted apply has built; the next apply can reuse them."""
 
     def orphans(self) -> list[Orphan]:
-        """Return the files that writers have left that died; a writer at work has such, too."""
+        """Return the files of crashed writers, and those of a running one, too."""
 
-    def mend(self, waiting: Callable[[str], None]) -> list[Orphan]:
-        """Delete what writers have left, also what the next apply could go on with, as the one writer; return the files.
+    def fix(self, waiting: Callable[[str], None]) -> list[Orphan]:
+        """Delete the leftovers of crashed writers under the lock, also what the next apply could reuse; return the files.
 
         Raises StoreLockedError.
         """
 
     def restore(self, waiting: Callable[[str], None]) -> Restored:
-        """Put the newest copy of the catalogue that is whole in its place, as the one writer.
+        """Replace the catalogue by its newest intact copy, under the lock.
 
-        Raises StoreError where there is none, or no need for one, and StoreLockedError.
+        Raises StoreError if there is no copy or the catalogue is intact, and StoreLockedError.
         """
 
 
 class Writer(Protocol):
-    """One apply in one environment: nothing that it does is seen before `publish`, and then all of it."""
+    """One apply in one environment: readers see nothing before `publish`, and then everything at once."""
 
     snapshot: Snapshot
     connection: DuckDBPyConnection
+    session: Session
     serial: int
     """The state that this apply will make."""
 
     def behind(self) -> int:
-        """Return how many seconds the clock of this machine is behind the latest state; 0 where that is a matter of a minute."""
+        """Return by how many seconds this machine's clock is behind the latest state; 0 up to a minute."""
 
     def build(
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
-        """Make a table from a query; return its number of rows. `keys` are the columns of its entity."""
+        """Build a table from a query and return its number of rows. `keys` are the key columns of its entity."""
 
     @property
     def has_room(self) -> bool:
-        """Whether `begin` may be called once more."""
+        """Whether `begin` accepts another table."""
 
     def begin(self, table: str, sql: str, reads: Iterable[str] = (), check: str = "") -> None:
-        """Begin to make a small table, beside all else; `build` with the same query ends it.
+        """Start building a small table in the background; `build` with the same query waits for it.
 
-        `check` is the query of what must not be found in it. An error of the table is told by `build`, one of the check by
-        whoever runs it next.
+        `check` is a query that must return no rows. `build` raises the errors of the table; the errors of the check are
+        left to the step that runs it.
         """
 
     def holds(self, check: str) -> bool:
-        """Whether a check was begun along with a table that is built by now, and found nothing."""
+        """Return whether a check ran along with a table that is built by now, and passed."""
 
-    def left(self, table: str, made_of: str) -> Left | None:
-        """Take over a table that an apply has left that did not come to its end, if it was made of the same.
+    def resume(self, table: str, made_of: str) -> Resumed | None:
+        """Reuse a table of an interrupted apply if it was built from the same data; else return None.
 
-        What an apply builds is left once a step is done, with what it was `made_of`: a text that tells the state of the
-        data, or nothing where that is not known.
+        `made_of` identifies the state of the data; without it, nothing is reused.
         """
 
     def table(self, name: str) -> StoredTable:
-        """Return a table as it is by now in this apply."""
+        """Return a table as this apply has it so far."""
 
     def extend(self, table: str, sql: str, *, since: str, reads: Iterable[str] = ()) -> int | None:
-        """Put the rows of a query in the place of those of a table from an event time on.
+        """Replace the rows of a table from an event time on by the rows of a query.
 
-        Returns how many rows there are now from then on, or None where they are those that there were.
-        The table is one that this apply has built, or one that was there. `since` is a time in UTC, as SQL reads it.
-        The query gives all rows from then on, and may read the table itself as it was before then.
+        Returns the number of rows from then on, or None if they have not changed. The table may be published or built by
+        this apply. `since` is a UTC timestamp as SQL text. The query returns all rows from then on, and may read the
+        table's earlier rows.
         """
 
     def replace(self, table: str, sql: str, reads: Iterable[str] = ()) -> int | None:
-        """Put the rows of a query in the place of all those of a table that was there before this apply.
+        """Replace all rows of a published table by the rows of a query.
 
-        Returns how many rows there are now, or None where they are those that there were. Readers of the table are told of
-        rows from the first event time on at which they differ, as after `extend`.
+        Returns the number of rows, or None if they have not changed. Readers of the table see a change from the first
+        event time that differs, as after `extend`.
         """
 
-    def keep(self, table: str, recipe: str, reading: Reading, *, made_of: str = "", upto: str | None = None) -> None:
-        """Keep how a table is computed and what it was made of; `upto` tells of one that is not complete how far it is."""
+    def keep(
+        self, table: str, build_spec: str, reading: Reading, *, made_of: str = "", upto: str | None = None
+    ) -> None:
+        """Store a table's build spec and source state. `made_of` lets a later apply reuse the table if this one dies.
+
+        `upto` is the event time that an incomplete table reaches.
+        """
 
     def refreshes(self) -> None:
-        """Say that this apply only brings tables up to date: plans for the environment hold."""
+        """Mark this apply as a refresh: plans for the environment stay valid."""
 
     def written(self) -> int:
-        """Return how many bytes the tables that this apply has built take so far."""
+        """Return the size in bytes of the tables that this apply has built so far."""
 
     def open(self, tables: Iterable[str]) -> None:
-        """Let SQL of this apply read tables that it builds or that were there before."""
+        """Expose tables to SQL of this apply, both published ones and its own."""
 
     def put_view(self, name: str, sql: str) -> None:
-        """Make or replace a view."""
+        """Create or replace a view."""
 
     def drop_view(self, name: str) -> None:
-        """Remove a view."""
+        """Drop a view."""
 
     def record(self, definition: Definition) -> None:
-        """Write a definition."""
+        """Write a definition to the registry."""
 
     def forget(self, kind: str, address: str, fingerprint: str) -> None:
-        """Remove a definition."""
+        """Remove a definition from the registry."""
 
     def release(self, table: str) -> None:
-        """Stop listing a table; its data go when no reader can be left that looks for them."""
+        """Unlist a table; its data are deleted once no reader can need them."""
 
     def expire_after(self, seconds: int | None) -> None:
-        """Say how long the environment may stay without an apply; for good without a number."""
+        """Let the environment expire after this many seconds without an apply; None leaves its expiry unchanged."""
 
     def drop_environment(self, name: str) -> None:
-        """Remove an environment with its views; tables stay for the others."""
+        """Drop an environment and its views; shared tables stay."""
 
     def forget_until(self, serial: int) -> None:
-        """Let go of what was replaced up to this state: nobody can go back to before it."""
+        """Delete what was replaced up to state `serial`; no rollback reaches past it afterwards."""
 
     def checked(self, results: Iterable[CheckResult]) -> None:
-        """Note what checks found: `publish` keeps it, and so does `keep_checks`."""
+        """Collect check results, which `publish` or `keep_checks` stores."""
 
     def keep_checks(self) -> None:
-        """Keep what checks found, and publish nothing: the store stays at its state. The last act of a writer."""
+        """Store the check results without publishing, so the state stays the same. A writer's last call."""
 
     def publish(self, entry: HistoryEntry, plan: str = "") -> Head:
-        """Make everything visible at once; `plan` is kept beside the entry."""
+        """Publish everything at once; `plan` is stored with the history entry."""
 
 
 def open_store(project: Project) -> Store:
-    """Return the project's store. Raises StoreError where its address is not known."""
+    """Return the project's store. Raises StoreError if its URL is not supported."""
     place = project.place
     if place is not None:
-        from featdsl.stores.ducklake import DuckLakeStore
+        from featdsl.stores.ducklake.store import DuckLakeStore
 
         return DuckLakeStore(project, place)
-    from featdsl.stores.embedded import EmbeddedStore
+    from featdsl.stores.embedded.store import EmbeddedStore
 
     return EmbeddedStore(project)

@@ -1,6 +1,6 @@
-"""Move an embedded store into a team store: every row of its tables and of its registry, compared before any of it counts.
+"""Copy an embedded store into a team store, comparing every row of the tables and the registry before it is published.
 
-What was moved is the same store at the same state: plans and locks that were made before hold.
+The team store continues at the same state, so existing plans and lock files stay valid.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featdsl import frames
+from featdsl.definitions.names import escaped, literal, quote
+from featdsl.definitions.snapshot import Snapshot
+from featdsl.definitions.stored_tables import StoredTable
+from featdsl.engines.duckdb import dataframes
 from featdsl.errors import Problem, StoreError
-from featdsl.names import escaped, literal, quote
-from featdsl.snapshot import Snapshot, StoredTable
-from featdsl.stores.ducklake import DuckLakeStore
-from featdsl.stores.ducklake_session import APPLY, LAKE, in_words, sign
-from featdsl.stores.ducklake_writer import DuckLakeWriter
-from featdsl.stores.embedded import EmbeddedStore
-from featdsl.stores.lock import user
-from featdsl.stores.parts import all_rows
+from featdsl.stores.ducklake.session import APPLY, LAKE, readable_errors, sign
+from featdsl.stores.ducklake.store import DuckLakeStore
+from featdsl.stores.ducklake.writer import DuckLakeWriter
+from featdsl.stores.embedded.store import EmbeddedStore
+from featdsl.stores.embedded.table_files import all_rows
+from featdsl.stores.provenance import user
 
 if TYPE_CHECKING:
-    from featdsl.project import Project
+    from featdsl.project.settings import Project
 
 _TABLES = ("checks", "documents", "environments", "history", "listings", "readings", "recipes")
-"""Those of the registry that are moved as they are; of `meta` the embedded store has a line of its own, and a team store
-puts its tables and views elsewhere."""
+"""The registry tables that are copied unchanged. `meta` has one row that only an embedded store needs, and a team store
+keeps its tables and views elsewhere."""
 _META = "SELECT key, value FROM {} WHERE key != 'folder'"
 _VIEWS = "SELECT environment, name, sql FROM {}"
 
 
 @dataclass(frozen=True)
 class Migrated:
-    """What was moved: the number of tables and of their rows, the state of the store, and in how many seconds."""
+    """The result of a migration: number of tables and rows, the store's state, and the duration in seconds."""
 
     tables: int
     rows: int
@@ -44,15 +45,15 @@ class Migrated:
 
 
 def migrate(project: Project, listen: Callable[[str], None]) -> Migrated:
-    """Copy the store in the project's folder into its team store, which must be empty, and compare each row.
+    """Copy the project's embedded store into its team store, which must be empty, and compare each row.
 
-    Both are locked meanwhile, and the one in the folder stays as it is. `listen` is told what is done. Raises StoreError
-    where there is nothing to move, the team store is not empty, or a copy is not what was copied; then nothing was moved.
+    Both stores are locked meanwhile; the embedded one does not change. `listen` receives progress messages. Raises
+    StoreError if there is nothing to copy, the team store is not empty, or a copy differs; then the team store stays empty.
     """
     begun = time.monotonic()
     if project.place is None:
-        mend = 'Name one in featproject.toml: [store] url = "ducklake:postgres:...", and data = "/a/shared/folder".'
-        raise StoreError(Problem("No team store", "featproject.toml names no team store to move into.", mend=mend))
+        fix = 'Name one in featproject.toml: [store] url = "ducklake:postgres:...", and data = "/a/shared/folder".'
+        raise StoreError(Problem("No team store", "featproject.toml names no team store to migrate to.", fix=fix))
     source, target = EmbeddedStore(project), DuckLakeStore(project, project.place)
 
     def waiting(holder: str) -> None:
@@ -61,25 +62,25 @@ def migrate(project: Project, listen: Callable[[str], None]) -> Migrated:
     with source.writing(waiting), target.writing(waiting) as writer:
         snapshot, history = source.read(), source.history()
         if not history:
-            raise StoreError(Problem("Nothing to move", f"{source} holds nothing that was applied."))
+            raise StoreError(Problem("Nothing to migrate", f"{source} is empty: nothing was ever applied to it."))
         if target.history():
-            what = f"{target} holds {len(target.history())} applies; a store is moved into an empty one only."
-            raise StoreError(Problem("Store is not empty", what, mend="Name another database in [store] url."))
+            what = f"{target} holds {len(target.history())} applies; a store can only be migrated to an empty one."
+            raise StoreError(Problem("Store is not empty", what, fix="Name another database in [store] url."))
         for table in snapshot.tables.values():
             listen(f"{table.name}: {table.rows} rows")
             _move_table(table, project.store.resolve(), writer)
         for file in sorted(source.frames.glob("*.parquet")):
-            frames.write(
+            dataframes.write(
                 writer.connection, f"FROM read_parquet({literal(escaped(str(file)))})", target.frames, file.stem
             )
-        with in_words(project.place), _registry_of(project.store.resolve(), writer) as registry:
+        with readable_errors(project.place), _registry_of(project.store.resolve(), writer) as registry:
             _move_registry(registry, snapshot, writer)
     rows = sum(table.rows for table in snapshot.tables.values())
     return Migrated(len(snapshot.tables), rows, history[0].serial, round(time.monotonic() - begun, 3))
 
 
 def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> None:
-    """Copy a table and compare the copy. Raises StoreError."""
+    """Copy a table and compare the copy. Raises StoreError if they differ."""
 
     def reading(file: str, name: str) -> str:
         return f"read_duckdb({literal(escaped(str(folder / file)))}, table_name => {literal(name)})"
@@ -87,7 +88,9 @@ def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> Non
     rows = all_rows(table, reading)
     writer.build(table.name, rows, table.columns, (), table.keys)
     copy = writer.table(table.name)
-    digests = [frames.digest(writer.connection, each) for each in (rows, f"SELECT * FROM tables.{quote(table.name)}")]
+    digests = [
+        dataframes.digest(writer.connection, each) for each in (rows, f"SELECT * FROM tables.{quote(table.name)}")
+    ]
     if digests[0] != digests[1]:
         raise _differs(f"the table {table.name}")
     writer.take(replace(table, file=copy.file, parts=(), digest=copy.digest))
@@ -95,7 +98,7 @@ def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> Non
 
 @contextmanager
 def _registry_of(folder: Path, writer: DuckLakeWriter) -> Iterator[str]:
-    """Give the name of the embedded store's registry in the writer's session."""
+    """Attach the embedded store's registry to the writer's session and yield its SQL name."""
     writer.connection.execute(f"ATTACH {literal(str(folder / 'store.duckdb'))} AS embedded (READ_ONLY)")
     try:
         yield "embedded.registry"
@@ -104,7 +107,7 @@ def _registry_of(folder: Path, writer: DuckLakeWriter) -> Iterator[str]:
 
 
 def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) -> None:
-    """Copy the registry and compare the copy, in the one transaction that makes everything seen. Raises StoreError."""
+    """Copy the registry, compare the copy and publish, all in one transaction. Raises StoreError if they differ."""
     connection = writer.connection
     own = f"{LAKE}.registry"
     with writer.moving():
@@ -121,11 +124,11 @@ def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) ->
         environments = connection.execute(f"SELECT name FROM {registry}.environments").fetchall()
         writer.publish_moved([name for (name,) in environments])
         head = snapshot.head
-        said = "moved from a folder"
+        message = "moved from a folder"
         ((serial,),) = connection.execute(f"SELECT value FROM {own}.meta WHERE key = 'serial'").fetchall()
-        sign(connection, user(), said, APPLY, serial=int(serial), lineage=head.lineage)
+        sign(connection, user(), message, APPLY, serial=int(serial), lineage=head.lineage)
 
 
 def _differs(what: str) -> StoreError:
-    mend = "Nothing was moved. Look into the store that is to be moved: featdsl plan"
-    return StoreError(Problem("Copy differs", f"The copy of {what} is not what was copied.", mend=mend))
+    fix = "Nothing was migrated. Check the embedded store, without [store] url: featdsl plan"
+    return StoreError(Problem("Copy differs", f"The copy of {what} differs from the original.", fix=fix))

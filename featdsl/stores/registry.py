@@ -1,7 +1,7 @@
-"""The registry's own tables, wherever a DuckDB session can write them: what was applied when, and what is stored where.
+"""Read and write the registry's tables, in any database that DuckDB can attach.
 
-No definition is overwritten: a row of `documents` tells from which state of the store on it held, and until which.
-So the registry answers for every state that is kept, not for the newest alone.
+A definition is never overwritten: its row in `documents` has the first state it holds for and the state that ended it.
+So the registry can return every kept state, not only the newest.
 """
 
 from __future__ import annotations
@@ -13,27 +13,20 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from featdsl.definitions import Definition, SetDefinition, all_from_json
+from featdsl.definitions.history import CheckResult, HistoryEntry
+from featdsl.definitions.kinds import Definition, SetDefinition
+from featdsl.definitions.serialize import all_from_json
+from featdsl.definitions.snapshot import PROD, Environment, Head, Snapshot, assemble
+from featdsl.definitions.stored_tables import Reading, StoredTable
+from featdsl.definitions.validation_errors import reason
 from featdsl.errors import Problem, StoreError
-from featdsl.reasons import reason
-from featdsl.snapshot import (
-    PROD,
-    CheckResult,
-    Environment,
-    Head,
-    HistoryEntry,
-    Reading,
-    Snapshot,
-    StoredTable,
-    assemble,
-)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pydantic import TypeAdapter
 
 FORMAT = 3
-"""The version of these tables. Any other is refused."""
+"""The version of these tables. A registry with another version is refused."""
 TABLES = """
 CREATE SCHEMA registry;
 CREATE TABLE registry.meta (key VARCHAR, value VARCHAR);
@@ -53,30 +46,30 @@ CREATE TABLE registry.history (serial BIGINT, environment VARCHAR, body VARCHAR,
 
 @dataclass
 class Edits:
-    """What one apply writes in one environment; None stands for what is removed."""
+    """The registry changes of one apply in one environment; the value None removes an entry."""
 
     environment: str
     documents: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     views: dict[str, str | None] = field(default_factory=dict)
     tables: dict[str, StoredTable | None] = field(default_factory=dict)
-    recipes: dict[str, str] = field(default_factory=dict)
+    build_specs: dict[str, str] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)
     refreshes: bool = False
-    """Whether it only brings tables up to date."""
+    """Whether this apply is a refresh."""
     dropped: list[str] = field(default_factory=list)
     forgotten: int = 0
-    """States up to this one need not be known any more."""
+    """What was replaced up to this state can be deleted."""
     plan: str = ""
     checks: list[CheckResult] = field(default_factory=list)
 
     @property
     def is_upkeep(self) -> bool:
-        """Whether it only refreshes, or lets go of what is old: then the environment is what it was, and plans for it hold."""
+        """Whether the apply only refreshes or deletes old data: the environment's state and its plans stay valid."""
         return bool(self.refreshes or self.dropped or self.forgotten) and not (self.documents or self.views)
 
 
 def _definitions(bodies: Iterable[str]) -> Sequence[Definition]:
-    """Return definitions of a registry. Raises StoreError where one is not as featdsl writes it."""
+    """Return definitions from their JSON. Raises StoreError if one is not valid."""
     from pydantic import ValidationError
 
     try:
@@ -84,94 +77,94 @@ def _definitions(bodies: Iterable[str]) -> Sequence[Definition]:
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(str(part) for part in detail["loc"])
-        what = f"The registry of the store holds a definition that featdsl never writes: {where}: {reason(detail)}."
-        mend = "Restore the store from a backup; somebody has edited it, or it is damaged."
-        raise StoreError(Problem("Registry cannot be trusted", what, mend=mend)) from None
+        what = f"The store's registry has an invalid definition: {where}: {reason(detail)}."
+        fix = "Somebody has edited the store, or it is damaged: restore it from a backup."
+        raise StoreError(Problem("Registry cannot be trusted", what, fix=fix)) from None
 
 
 class Registry:
-    """The registry in the database that a session uses."""
+    """The registry in a session's current database."""
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
 
     def read(self, environment: str, serial: int | None = None) -> Snapshot:
-        """Return the newest state of an environment, or an earlier one; what was never made is prod as it is."""
+        """Return the newest state of an environment, or the state `serial`; prod's for one that does not exist."""
         known = {each.name: each for each in self.environments()}
-        of = environment if environment in known else PROD
-        head = Head(self.meta()["lineage"], known[of].serial if of in known else 0)
+        source = environment if environment in known else PROD
+        head = Head(self.meta()["lineage"], known[source].serial if source in known else 0)
         at = head.serial if serial is None else serial
         bodies = self._connection.execute(
             "SELECT body FROM registry.documents WHERE environment = ? AND since <= ? AND coalesce(until > ?, true) "
             "ORDER BY kind, address, fingerprint",
-            [of, at, at],
+            [source, at, at],
         ).fetchall()
         tables = self._connection.execute("SELECT body FROM registry.tables ORDER BY name").fetchall()
         views = self._connection.execute(
-            "SELECT name, sql FROM registry.views WHERE environment = ? ORDER BY name", [of]
+            "SELECT name, sql FROM registry.views WHERE environment = ? ORDER BY name", [source]
         )
-        found = assemble(
+        snapshot = assemble(
             head,
             _definitions(body for (body,) in bodies),
             _adapter(list[StoredTable]).validate_json(f"[{','.join(body for (body,) in tables)}]"),
             dict(views.fetchall()),
         )
-        return replace(found, environment=environment, is_new=environment not in {PROD, *known})
+        return replace(snapshot, environment=environment, is_new=environment not in {PROD, *known})
 
     def meta(self) -> dict[str, str]:
-        """Return the registry's format, the store's lineage, its serial, and the oldest state that is known whole."""
+        """Return the registry's format, the store's lineage and serial, and the oldest state that is fully kept."""
         return dict(self._connection.execute("SELECT key, value FROM registry.meta").fetchall())
 
     def keep_secret(self) -> None:
-        """Make a secret of the store, which seals what is remembered elsewhere, unless there is one."""
+        """Create the store's secret, which seals caches outside the store, unless it exists."""
         if "secret" not in self.meta():
             self._insert("meta", [("secret", secrets.token_hex(32))])
 
-    def require_format(self, place: str, mend: str) -> None:
-        """Raise StoreError for a store of another format; `mend` says what to do with an older one."""
-        found = self.meta().get("format", "")
-        if found != str(FORMAT):
-            newer = not found.isdigit() or int(found) > FORMAT
-            what = f"{place} has format {found or 'none'}; this featdsl reads {FORMAT}."
-            mend = "Install the featdsl that wrote it, or a newer one." if newer else mend
-            raise StoreError(Problem(f"Store of {'a newer' if newer else 'an older'} format", what, mend=mend))
+    def require_format(self, place: str, fix: str) -> None:
+        """Raise StoreError if the store has another format; `fix` says what to do with an older one."""
+        stored = self.meta().get("format", "")
+        if stored != str(FORMAT):
+            newer = not stored.isdigit() or int(stored) > FORMAT
+            what = f"{place} has format {stored or 'none'}; this featdsl reads {FORMAT}."
+            fix = "Install the featdsl version that wrote it, or a newer one." if newer else fix
+            raise StoreError(Problem(f"Store of {'a newer' if newer else 'an older'} format", what, fix=fix))
 
     def require_state(self, serial: int) -> None:
-        """Raise StoreError for a state that is not kept."""
-        known = self.meta()
-        newest, oldest = int(known["serial"]), int(known["known_from"])
+        """Raise StoreError if a state is not kept."""
+        meta = self.meta()
+        newest, oldest = int(meta["serial"]), int(meta["known_from"])
         if not oldest <= serial <= newest or serial < 1:
-            what = f"State {serial} of the store is not kept; it has {max(oldest, 1)} to {newest}."
-            mend = "See the states that there are: featdsl history. How long they are kept is keep_history in [store]."
-            raise StoreError(Problem("Unknown state", what, mend=mend))
+            what = f"The store does not keep state {serial}, only states {max(oldest, 1)} to {newest}."
+            fix = "List the states: featdsl history. Set how long they are kept: keep_history in [store]."
+            raise StoreError(Problem("Unknown state", what, fix=fix))
 
     def environments(self) -> list[Environment]:
-        """Return the environments, in order of name."""
+        """Return the environments by name."""
         rows = self._connection.execute("SELECT body FROM registry.environments ORDER BY name").fetchall()
         return [_adapter(Environment).validate_json(body) for (body,) in rows]
 
     def history(self) -> list[HistoryEntry]:
-        """Return every apply, the newest first."""
+        """Return every apply, newest first."""
         rows = self._connection.execute("SELECT body FROM registry.history ORDER BY serial DESC").fetchall()
         return [_adapter(HistoryEntry).validate_json(body) for (body,) in rows]
 
     def latest(self) -> str:
-        """Return the latest time at which a state was made, in ISO format; nothing where there is none."""
-        ((found,),) = self._connection.execute("SELECT max(body->>'applied_at') FROM registry.history").fetchall()
-        return str(found or "")
+        """Return the ISO time of the latest state; empty if there is no state."""
+        ((latest,),) = self._connection.execute("SELECT max(body->>'applied_at') FROM registry.history").fetchall()
+        return str(latest or "")
 
     def past_sets(self, environment: str) -> dict[str, SetDefinition]:
-        """Return the set versions of an environment that are there no more, as they were last, as long as that is kept."""
+        """Return the last definition of each removed feature set version of an environment, within the kept history."""
         rows = self._connection.execute(
             "SELECT arg_max(body, until) FROM registry.documents WHERE environment = ? AND kind = 'set' "
             "GROUP BY address HAVING bool_and(until IS NOT NULL) ORDER BY address",
             [environment],
         ).fetchall()
-        found = _definitions(body for (body,) in rows)
-        return {each.address: each for each in found if isinstance(each, SetDefinition)}
+        definitions = _definitions(body for (body,) in rows)
+        return {each.address: each for each in definitions if isinstance(each, SetDefinition)}
 
     def checks(self, environment: str) -> list[CheckResult]:
-        """Return the results of checks in an environment that are kept, the newest first."""
+        """Return the kept check results of an environment, newest first."""
         rows = self._connection.execute(
             "SELECT body FROM registry.checks WHERE environment = ? ORDER BY checked_at DESC, address, body",
             [environment],
@@ -179,29 +172,29 @@ class Registry:
         return [_adapter(CheckResult).validate_json(body) for (body,) in rows]
 
     def write_checks(self, results: Sequence[CheckResult], oldest: str) -> None:
-        """Keep what checks found, and let go of what was found before the time `oldest`, or in environments that are gone."""
-        there = "SELECT name FROM registry.environments"
+        """Store check results, and delete those from before the ISO time `oldest` or of dropped environments."""
+        existing = "SELECT name FROM registry.environments"
         self._connection.execute(
-            f"DELETE FROM registry.checks WHERE checked_at < ? OR environment NOT IN ({there})", [oldest]
+            f"DELETE FROM registry.checks WHERE checked_at < ? OR environment NOT IN ({existing})", [oldest]
         )
-        listed = [
+        rows = [
             (each.environment, each.address, each.checked_at, _adapter(CheckResult).dump_json(each).decode())
             for each in results
         ]
-        self._insert("checks", listed)
+        self._insert("checks", rows)
 
     def plan(self, serial: int) -> str:
-        """Return the text of the plan that an apply ran, or nothing."""
-        found = self._connection.execute("SELECT plan FROM registry.history WHERE serial = ?", [serial]).fetchone()
-        return zlib.decompress(found[0]).decode() if found and found[0] else ""
+        """Return the JSON of the plan that made a state; empty if it is not kept."""
+        row = self._connection.execute("SELECT plan FROM registry.history WHERE serial = ?", [serial]).fetchone()
+        return zlib.decompress(row[0]).decode() if row and row[0] else ""
 
     def tables_since(self, serial: int) -> set[str]:
-        """Return the tables of all features that some environment has now, or had in a state after this one."""
+        """Return the feature tables that any environment uses now or has used after state `serial`."""
         query = "SELECT DISTINCT body->>'table' FROM registry.documents WHERE kind = 'feature' AND coalesce(until > ?, true)"
         return {table for (table,) in self._connection.execute(query, [serial]).fetchall() if table}
 
-    def recipes(self, names: Iterable[str]) -> dict[str, str]:
-        """Return how tables are computed, as it was kept when they were built."""
+    def build_specs(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the stored build spec of each table, by table."""
         query = "SELECT name, body FROM registry.recipes WHERE name IN (SELECT unnest($1::VARCHAR[]))"
         return {
             name: zlib.decompress(body).decode()
@@ -209,16 +202,16 @@ class Registry:
         }
 
     def readings(self, names: Iterable[str]) -> dict[str, Reading]:
-        """Return what of their sources tables were computed from the last time."""
+        """Return the source state that each table was last computed from, by table."""
         query = (
             "SELECT name, read_at, body FROM registry.readings LEFT JOIN registry.listings USING (listing) "
             "WHERE name IN (SELECT unnest($1::VARCHAR[]))"
         )
-        found = self._connection.execute(query, [list(names)]).fetchall()
-        return {name: Reading(at, zlib.decompress(body).decode() if body else "") for name, at, body in found}
+        rows = self._connection.execute(query, [list(names)]).fetchall()
+        return {name: Reading(at, zlib.decompress(body).decode() if body else "") for name, at, body in rows}
 
     def write(self, edits: Edits, head: Head, entry: HistoryEntry, made: Environment) -> None:
-        """Write what an apply did; `made` is its environment as it is from now on, a copy of prod where it is new."""
+        """Write the edits of an apply. `made` is its environment after the apply; a new one starts as a copy of prod."""
         self._open(made)
         self._documents(edits, head.serial)
         self._views(edits)
@@ -228,11 +221,11 @@ class Registry:
             self._connection.execute(
                 "UPDATE registry.documents SET until = ? WHERE environment = ? AND until IS NULL", [head.serial, name]
             )
-        self._unlist("tables", edits.tables)
-        listed = [
+        self._delete("tables", edits.tables)
+        rows = [
             (table.name, _adapter(StoredTable).dump_json(table).decode()) for table in edits.tables.values() if table
         ]
-        self._insert("tables", listed)
+        self._insert("tables", rows)
         self._sources(edits)
         body = _adapter(HistoryEntry).dump_json(entry).decode()
         self._connection.execute(
@@ -244,9 +237,9 @@ class Registry:
             self._connection.execute("DELETE FROM registry.documents WHERE until <= ?", [edits.forgotten])
             self._connection.execute("UPDATE registry.history SET plan = NULL WHERE serial <= ?", [edits.forgotten])
             known_from = edits.forgotten
-        said = {"format": FORMAT, "lineage": head.lineage, "serial": head.serial, "known_from": known_from}
-        self._unlist("meta", said, by="key")
-        self._insert("meta", [(key, str(value)) for key, value in said.items()])
+        meta = {"format": FORMAT, "lineage": head.lineage, "serial": head.serial, "known_from": known_from}
+        self._delete("meta", meta, by="key")
+        self._insert("meta", [(key, str(value)) for key, value in meta.items()])
 
     def _open(self, made: Environment) -> None:
         if made.name != PROD and made.name not in {each.name for each in self.environments()}:
@@ -264,7 +257,7 @@ class Registry:
         self._connection.execute("INSERT INTO registry.environments VALUES (?, ?)", [made.name, body])
 
     def _documents(self, edits: Edits, serial: int) -> None:
-        """End what is replaced and removed and begin what is new, in two statements, whatever their number."""
+        """End replaced and removed definitions and insert new ones, always in two statements."""
         touched = [list(part) for part in zip(*edits.documents, strict=True)] or [[], [], []]
         keys = "SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::VARCHAR[])"
         self._connection.execute(
@@ -281,13 +274,13 @@ class Registry:
         )
 
     def _sources(self, edits: Edits) -> None:
-        """Write how tables are computed and what was read; lists of files that many tables were made of stand there once."""
+        """Write build specs and source states. A list of source files that several tables share is stored once."""
         gone = [name for name, table in edits.tables.items() if table is None]
-        self._unlist("recipes", [*edits.recipes, *gone])
-        self._insert("recipes", [(name, zlib.compress(body.encode())) for name, body in edits.recipes.items()])
-        self._unlist("readings", [*edits.readings, *gone])
+        self._delete("recipes", [*edits.build_specs, *gone])
+        self._insert("recipes", [(name, zlib.compress(body.encode())) for name, body in edits.build_specs.items()])
+        self._delete("readings", [*edits.readings, *gone])
         lists = {each.digest: each.files for each in edits.readings.values() if each.files}
-        self._unlist("listings", lists, by="listing")
+        self._delete("listings", lists, by="listing")
         self._insert("listings", [(digest, zlib.compress(files.encode())) for digest, files in lists.items()])
         self._insert("readings", [(name, each.at, each.digest) for name, each in edits.readings.items()])
         self._connection.execute(
@@ -302,7 +295,7 @@ class Registry:
         kept = [(edits.environment, name, sql, None) for name, sql in edits.views.items() if sql is not None]
         self._insert("views", kept)
 
-    def _unlist(self, table: str, names: Iterable[str], by: str = "name") -> None:
+    def _delete(self, table: str, names: Iterable[str], by: str = "name") -> None:
         self._connection.execute(
             f"DELETE FROM registry.{table} WHERE {by} IN (SELECT unnest($1::VARCHAR[]))", [list(names)]
         )

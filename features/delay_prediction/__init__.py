@@ -1,4 +1,4 @@
-"""Whether a flight will depart late, foretold an hour ahead from what other teams know."""
+"""Predict an hour ahead whether a flight departs late, from features of other teams."""
 
 from featdsl import Feature, FeatureGroup, FeatureSet, Model
 from features.fleet import Aircraft
@@ -16,18 +16,18 @@ class GroundConditions(
         AirportDelays.departure_delay_2h,
     ],
 ):
-    """What holds aircraft on the ground."""
+    """Conditions on the ground that delay departures."""
 
     deicing = Feature(
         bool,
         sql="temperature <= 32 AND precipitation > 0",
-        description="Whether aircraft must be de-iced before they leave.",
+        description="Whether aircraft need de-icing before departure.",
         tags="winter",
     )
     delay_minutes_2h = Feature(
         float,
         sql="departures_2h * departure_delay_2h",
-        description="Minutes of delay that departures have gathered in two hours.",
+        description="Total departure delay of the last two hours, minutes.",
         tags="delay",
     )
 
@@ -37,7 +37,7 @@ at_origin = {"airport": "origin"}
 departure_delay_v1 = FeatureSet(
     "departure_delay",
     version=1,
-    description="What is known of a flight an hour before it is to depart.",
+    description="Features of a flight one hour before its scheduled departure.",
     features=[
         Aircraft,
         AircraftRotation.last_arrival_delay,
@@ -60,5 +60,5 @@ departure_delay_v1 = FeatureSet(
 departure_delay = Model(
     "departure_delay",
     features=departure_delay_v1,
-    description="Foretells whether a flight departs more than 15 minutes late.",
+    description="Predicts whether a flight departs more than 15 minutes late.",
 )

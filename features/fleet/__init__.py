@@ -1,4 +1,4 @@
-"""The aircraft that fly."""
+"""The aircraft of the fleet."""
 
 from featdsl import Entity, Feature, FeatureGroup, Source
 
@@ -8,18 +8,18 @@ planes = Source("planes", path="data/planes.parquet", description="The register 
 
 
 class Aircraft(FeatureGroup, entity=aircraft, source=planes):
-    """What an aircraft is. It holds at all times."""
+    """Properties of an aircraft, which never change."""
 
     age = Feature(
         int,
         sql="{{ var('season') }} - year",
-        description="Years since it was built, in the season's year.",
+        description="Age in the year of the season, years.",
         expect="age BETWEEN 0 AND 60",
     )
-    seats = Feature(int, description="Seats for passengers.", expect="seats > 0", tags="size")
-    engines = Feature(int, description="How many engines it has.", expect="engines BETWEEN 1 AND 4", tags="size")
+    seats = Feature(int, description="Number of passenger seats.", expect="seats > 0", tags="size")
+    engines = Feature(int, description="Number of engines.", expect="engines BETWEEN 1 AND 4", tags="size")
     manufacturer = Feature(
         str,
         sql="split_part(manufacturer, ' ', 1)",
-        description="Who built it; AIRBUS INDUSTRIE and AIRBUS are one.",
+        description="Manufacturer; AIRBUS INDUSTRIE counts as AIRBUS.",
     )

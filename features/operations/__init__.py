@@ -1,4 +1,4 @@
-"""What is known of delays so far. A delay is known when the aircraft has left, or has arrived, and never before."""
+"""Delays so far. A departure delay is known once the aircraft has left, an arrival delay once it has arrived."""
 
 from featdsl import Entity, Feature, FeatureGroup, Source
 from features.fleet import aircraft
@@ -20,7 +20,7 @@ departures = Source(
         WHERE dep_delay IS NOT NULL
     """,
     timestamp="departed_at",
-    description="Flights that left, when they left.",
+    description="Flights that departed, at their departure time.",
 )
 arrivals = Source(
     "arrivals",
@@ -37,7 +37,7 @@ arrivals = Source(
     """,
     timestamp="arrived_at",
     tie_break="flight",
-    description="Flights that arrived, when they arrived.",
+    description="Flights that arrived, at their arrival time.",
 )
 
 
@@ -63,11 +63,11 @@ class AirportDelays(FeatureGroup, entity=airport, source=departures, keys={"airp
     departure_delay_2h = Feature(
         float, sql="avg(dep_delay)", window="2 hours", description="Mean departure delay, minutes.", tags="delay"
     )
-    departures_2h = Feature(int, sql="count(*)", window="2 hours", description="How many departed.")
+    departures_2h = Feature(int, sql="count(*)", window="2 hours", description="Number of departures.")
 
 
 class AircraftRotation(FeatureGroup, entity=aircraft, source=arrivals, ttl="1 day"):
-    """Where the aircraft comes from: what its last flight passes on to the next."""
+    """The aircraft's previous flight, whose delay carries over to the next."""
 
     last_arrival_delay = Feature(
         int,

@@ -1,4 +1,4 @@
-"""Airports, and the weather there."""
+"""Airports and their weather."""
 
 from featdsl import Entity, Feature, FeatureGroup, Source
 
@@ -11,12 +11,12 @@ observations = Source(
     # An observation was made at some minute of its hour: it is known for certain when the hour is over.
     sql="SELECT *, time_hour + INTERVAL 1 HOUR AS known_at FROM {{ weather }}",
     timestamp="known_at",
-    description="Weather as it became known.",
+    description="Weather observations, once they were known.",
 )
 
 
 class Location(FeatureGroup, entity=airport, source=airports, keys={"airport": "faa"}):
-    """Where an airport is."""
+    """The location of an airport."""
 
     latitude = Feature(float, sql="lat", description="Degrees north.", expect="latitude BETWEEN -90 AND 90")
     longitude = Feature(float, sql="lon", description="Degrees east.", expect="longitude BETWEEN -180 AND 180")
@@ -29,17 +29,17 @@ class Weather(FeatureGroup, entity=airport, source=observations, keys={"airport"
     wind_speed = Feature(
         float,
         sql="CASE WHEN wind_speed < 200 THEN wind_speed END",  # EWR once reported 1,048 mph
-        description="Wind speed, mph; unknown where the station reported nonsense.",
+        description="Wind speed, mph; NULL if the station reported an impossible value.",
         expect="wind_speed BETWEEN 0 AND 200",
     )
-    wind_gust = Feature(float, description="Speed of the gusts, mph; unknown in steady wind.", expect="wind_gust < 200")
-    precipitation = Feature(float, sql="precip", description="Rain or snow of the hour, inches.", tags="winter")
+    wind_gust = Feature(float, description="Speed of the gusts, mph; NULL in steady wind.", expect="wind_gust < 200")
+    precipitation = Feature(float, sql="precip", description="Rain or snow in the hour, inches.", tags="winter")
     pressure = Feature(float, description="Pressure at sea level, mbar.", expect="pressure BETWEEN 900 AND 1100")
     visibility = Feature(float, sql="visib", description="Visibility, miles.", expect="visibility BETWEEN 0 AND 10")
 
 
 class FeelsLike(FeatureGroup, entity=airport, inputs=[Weather.temperature, Weather.wind_speed]):
-    """How cold it is for those who work on the apron."""
+    """How cold the apron feels to people who work there."""
 
     wind_chill = Feature(
         float,

@@ -1,1 +1,1 @@
-"""What needs DuckDB's extensions, run against servers that are real."""
+"""Tests that need DuckDB's extensions, against real servers."""

@@ -1,6 +1,6 @@
-"""A process that writes or reads a team store over and over: `python -m tests.team.actor write|read FOLDER TIMES`.
+"""Write or read a team store repeatedly: `python -m tests.team.actor write|read FOLDER TIMES`.
 
-Each apply makes two tables that hold its number, and two views of them: whoever reads both sees whether a state is whole.
+Each apply makes two tables that contain its number, and a view of each: reading both shows whether a state is whole.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from featdsl import engine
-from featdsl.definitions import Column
-from featdsl.project import load
-from featdsl.snapshot import HistoryEntry
+from featdsl.definitions.history import HistoryEntry
+from featdsl.definitions.sources import Column
+from featdsl.engines.duckdb import session
+from featdsl.project.settings import load
 from featdsl.stores import Store, open_store
 
 COLUMNS = (Column(name="n", dtype="BIGINT"),)
@@ -21,7 +21,7 @@ SIDES = ("left", "right")
 
 
 def entry(serial: int) -> HistoryEntry:
-    """Return what an apply writes down of itself."""
+    """Return the history entry of an apply."""
     return HistoryEntry(
         serial=serial, applied_at="2026-01-01T00:00:00+00:00", project="p", user="u", commit="", summary="", changes=(),
         rows=2, seconds=0.0,
@@ -40,13 +40,13 @@ def publish(store: Store) -> int:
 
 
 def seen(root: Path) -> tuple[int, ...]:
-    """Return what a new reader finds: the number of applies, and what each view holds."""
+    """Return the state that a new reader sees: the number of applies, and the content of each view."""
     project = load(root)
     store = open_store(project)
     applies = len(store.history())
-    connection = engine.connect(project)
-    store.open_views(connection, SIDES)
-    return applies, *(connection.execute(f"SELECT n FROM prod.{side}").fetchall()[0][0] for side in SIDES)
+    reader = session.open_session(project)
+    store.open_views(reader, SIDES)
+    return applies, *(reader.rows(f"SELECT n FROM prod.{side}")[0][0] for side in SIDES)
 
 
 def _write(root: Path, times: int) -> Iterator[int]:

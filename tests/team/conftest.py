@@ -1,4 +1,4 @@
-"""These tests need the extra `dev-team`: without it they are skipped, except where they are what is run."""
+"""These tests need the extra `dev-team`; without it they are skipped, unless they were requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEEDED = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip this folder's tests where what they need is not installed. Raises UsageError under `make test-team`."""
+    """Skip this folder's tests if their requirements are not installed. Raises UsageError under `make test-team`."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if not missing:
         return

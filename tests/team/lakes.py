@@ -1,4 +1,4 @@
-"""Team stores for tests: in a database of their own, with files in a folder or a bucket; and a hand that does harm there."""
+"""Team stores for tests, each with its own database and with files in a folder or bucket, and ways to damage them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from featdsl.project import Project, ProjectTable, Settings, StoreTable
-from featdsl.snapshot import StoredTable
-from featdsl.stores import ducklake_session
-from featdsl.stores.ducklake import DuckLakeStore
+from featdsl.definitions.stored_tables import StoredTable
+from featdsl.project.settings import Project, ProjectTable, Settings, StoreTable
+from featdsl.stores.ducklake import session
+from featdsl.stores.ducklake.store import DuckLakeStore
 from tests.servers import Postgres
 
 
 def project_in(root: Path, postgres: Postgres, *, data: str = "lake", lock_timeout: str = "1 second") -> Project:
-    """Return a project with a team store of its own; the password is in the environment."""
+    """Return a project with its own team store; the password is in the environment."""
     os.environ["PGPASSWORD"] = postgres.password
     url = f"ducklake:postgres:host=127.0.0.1 port={postgres.port} user={postgres.user} dbname={postgres.database()}"
     store = StoreTable(url=url, data=data, lock_timeout=lock_timeout)
@@ -29,7 +29,7 @@ def opened(project: Project) -> DuckLakeStore:
 
 
 def by_hand(project: Project, sql: str, schema: str = "main") -> list[tuple[object, ...]]:
-    """Run SQL in the lake, as someone who knows DuckLake and nothing of us; return its rows."""
+    """Run SQL in the lake without featdsl, as a user by hand would; return its rows."""
     assert project.place is not None
     connection = _lake(project)
     connection.execute(f"USE lake.{schema}")
@@ -40,13 +40,13 @@ def by_hand(project: Project, sql: str, schema: str = "main") -> list[tuple[obje
 
 
 def files_of(project: Project, file: str) -> list[Path]:
-    """Return the files that hold a table."""
+    """Return the files of a table."""
     listed = f"SELECT data_file FROM ducklake_list_files('lake', '{file.rpartition('@')[0]}', schema => 'data')"
     return [Path(str(path)) for (path,) in by_hand(project, listed)]
 
 
 def touch(project: Project, file: str) -> None:
-    """Make the files of a table younger."""
+    """Set the times of a table's files to now."""
     for path in files_of(project, file):
         os.utime(path)
 
@@ -70,7 +70,7 @@ def alter(project: Project, table: StoredTable, sql: str) -> None:
 
 def _lake(project: Project) -> DuckDBPyConnection:
     assert project.place is not None
-    connection = ducklake_session.connect(project, project.place)
+    connection = session.connect(project, project.place)
     connection.execute(
         f"ATTACH 'ducklake:postgres:{project.settings.store.url.removeprefix('ducklake:postgres:')}' AS lake"
     )  # type: ignore[union-attr]

@@ -1,8 +1,10 @@
-"""The command line over a team store, in real processes: what teams do, and what they are told when it goes wrong."""
+"""The command line over a team store, in real processes: what teams do, and the errors when it goes wrong."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,14 +34,14 @@ def team(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def told(workspace: Workspace, *arguments: str, **environment: str) -> str:
-    """Run a command that must work; return what it prints."""
+    """Run a command that must succeed; return its output."""
     done = workspace.run(*arguments, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def grow(workspace: Workspace) -> None:
-    """Change the definition of income, so that the next plan builds it anew."""
+    """Change the definition of income, so that the next plan rebuilds it."""
     path = workspace.root / "features/accounts/__init__.py"
     path.write_text(path.read_text().replace('sql="annual_income"', 'sql="annual_income * 2"'))
 
@@ -48,7 +50,7 @@ SPINE = "SELECT i AS user_id, TIMESTAMPTZ '2026-01-15 00:00:00+00' AS at FROM ra
 
 
 def test_a_project_is_applied_read_and_has_nothing_left_to_plan(team: Workspace) -> None:
-    """As with a store of its own; a state is kept whole in a snapshot that the lock of a training set names."""
+    """As with an embedded store; a training lock file names the snapshot of its state."""
     assert team.run("plan", "--check").returncode == 0
     found = told(team, "get", "income", "monthly", "--key", "user_id=3", "--format", "json")
     assert json.loads(found) == {"income": 19000.0, "monthly": 19000.0 / 12}
@@ -79,12 +81,12 @@ def test_a_project_is_applied_read_and_has_nothing_left_to_plan(team: Workspace)
     viewed = store.training_set(["income"], views, timestamp="at", as_of_snapshot=lock["store"]["snapshot"])
     assert min(viewed.relation.project("user_id, income").fetchall())[-1] == 0.0
     for other in (9999, 0, 1):  # the latter were before the first apply was published
-        with pytest.raises(StoreError, match=f"has no snapshot {other}"):
+        with pytest.raises(StoreError, match=f"has no snapshot {other},"):
             store.training_set(["income"], SPINE, timestamp="at", as_of_snapshot=other)
 
 
-def test_environments_states_and_what_is_old(team: Workspace) -> None:
-    """A trial beside prod, back to an earlier state, and letting go, as with a store of its own."""
+def test_environments_states_and_garbage_collection(team: Workspace) -> None:
+    """A trial environment, a rollback and garbage collection, as with an embedded store."""
     grow(team)
     told(team, "apply", "--yes", "--env", "trial")
     assert FeatureStore(team.root, env="trial").get_features(["income"], user_id=3) == {"income": 38000.0}
@@ -100,7 +102,7 @@ def test_environments_states_and_what_is_old(team: Workspace) -> None:
 
 
 def test_two_projects_share_a_store(team: Workspace, tmp_path: Path) -> None:
-    """Neither plans to remove what the other has; frames in memory are where the other machine finds them."""
+    """Neither plans to remove the other's definitions; dataframe rows are stored where other machines find them."""
     toml = (team.root / "featproject.toml").read_text().replace('name = "bank"', 'name = "shop"')
     source = """
 from featdsl import Entity, Feature, FeatureGroup, Source
@@ -126,7 +128,7 @@ class Prices(FeatureGroup, entity=item, source=Source("prices", frame=[{"sku": "
 def test_a_store_in_a_folder_moves_into_a_team_store(
     bank: Workspace, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its history, its environments and its tables; plans and locks of before hold. An occupied one is refused."""
+    """With its history, environments and tables; earlier plans and lock files stay valid. A non-empty target is refused."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     bank.apply()
     grow(bank)
@@ -135,7 +137,7 @@ def test_a_store_in_a_folder_moves_into_a_team_store(
     spine = old.training_set(["income"], SPINE, timestamp="at")
     rows, history = spine.relation.project("user_id, income").fetchall(), told(bank, "history", "--format", "json")
     bank.write({"featproject.toml": settings(postgres, postgres.database(), data="shared")})
-    assert "Moved 4 tables with 80 rows, state 2" in told(bank, "store", "migrate", "--yes")
+    assert "Copied 4 tables with 80 rows, state 2" in told(bank, "store", "migrate", "--yes")
 
     assert (
         bank.store.training_set(["income"], SPINE, timestamp="at").relation.project("user_id, income").fetchall()
@@ -153,8 +155,38 @@ def test_a_store_in_a_folder_moves_into_a_team_store(
     assert bank.store.get_features(["income"], user_id=3) == {"income": 38000.0}
 
 
+STOPPED = """
+import os, signal, sys
+from featdsl.stores.ducklake import writer
+
+def stopped(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+
+setattr(writer, "expire" if sys.argv[1] == "after" else "sign", stopped)
+sys.argv = ["featdsl", *sys.argv[2:]]
+from featdsl.__main__ import main
+main()
+"""
+"""Runs a command that Ctrl-C ends inside the transaction that publishes, or right after its commit."""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_apply_that_is_stopped_while_it_publishes_claims_nothing(team: Workspace, moment: str) -> None:
+    """The transaction may have been committed, so the message names the command that shows it."""
+    before = team.store._states.store.token()
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, moment, "apply", "--yes", "--env", "pr_1"],
+        cwd=team.root, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip() == "Stopped while publishing. See whether the new state is published: featdsl history"
+    assert (team.store._states.store.token() != before) == (moment == "after")
+    assert team.run("apply", "--yes", "--env", "pr_1").returncode == 0
+
+
 def test_refresh_computes_the_new_rows_of_a_table(team: Workspace) -> None:
-    """In the place where they belong: rows of before hold until the first new ones."""
+    """Old rows are valid until the entity's first new row."""
     newer = ACCOUNTS.replace("range(20)", "range(30)")
     spine = "SELECT 1 AS user_id, TIMESTAMP '2026-01-20' AS at"
     lock = team.root / "model.lock"
@@ -170,15 +202,15 @@ def test_refresh_computes_the_new_rows_of_a_table(team: Workspace) -> None:
     assert team.run("plan", "--check").returncode == 0
 
     team.parquet("data/accounts.parquet", newer.replace("1000.0 * i", "1000.0 * i + 1"))
-    # The file was edited, so what all of its rows say counts, whatever time is asked for.
+    # The file was edited, so all its rows are compared, whatever the event time.
     told(team, "refresh", "--from", "2026-01-10")
-    assert "user_profile.income has other rows from 2026-01-01" in team.run("outdated", str(lock)).stdout
+    assert "user_profile.income has changed rows from 2026-01-01" in team.run("outdated", str(lock)).stdout
 
 
 def test_a_store_keeps_its_data_in_a_bucket(
     tmp_path: Path, postgres: Postgres, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tables, and rows that came from memory, with the credentials of the environment; another machine needs no folder."""
+    """Tables and dataframe rows, with credentials from the environment; another machine needs no folder."""
     for name, value in {**s3.environment, "PGPASSWORD": postgres.password}.items():
         monkeypatch.setenv(name, value)
     prefix = tmp_path.name
@@ -215,10 +247,10 @@ class Prices(FeatureGroup, entity=user, source=prices):
         (("dbname=", "dbname=no"), ["Store cannot be reached", "does not exist"]),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_told(
+def test_an_unreachable_server_is_reported(
     workspace: Workspace, postgres: Postgres, change: tuple[str, str], said: list[str]
 ) -> None:
-    """By the name of the database and the host, in a few lines, and never with the password."""
+    """In a few lines with the database and the host, and never with the password."""
     url = f"ducklake:postgres:host=127.0.0.1 port={postgres.port} user={postgres.user} dbname={postgres.database()}"
     address = f"{url.replace(*change)} password={postgres.password}"
     workspace.write({**BANK, "featproject.toml": '[project]\nname = "bank"\n[store]\nurl = "env:FEATURES"\n'})
@@ -230,29 +262,29 @@ def test_a_server_that_cannot_be_reached_is_told(
 
 
 def test_other_data_than_the_store_has_are_refused(team: Workspace) -> None:
-    """Before anything is written there."""
+    """Before anything is written to that location."""
     path = team.root / "featproject.toml"
     path.write_text(path.read_text().replace('data = "../shared"', 'data = "../elsewhere"'))
     done = team.run("refresh", "--full")
     assert done.returncode == 1
-    assert done.stderr.startswith("Store with other files\n")
-    assert "/shared, and [store] data says " in done.stderr
-    assert done.stderr.endswith("  Correct [store] data, or leave it out.\n")
+    assert done.stderr.startswith("Store data is elsewhere\n")
+    assert "/shared, but [store] data says " in done.stderr
+    assert done.stderr.endswith("  Correct [store] data, or remove it.\n")
     assert not (team.root.parent / "elsewhere").exists()
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('url = "env:FEATURES"', "the environment has no FEATURES"),
-        ('url = "ducklake:postgres:dbname=x password=hush"', "it holds a password"),
-        ('url = "ducklake:postgres:postgresql://ann:hush@db/x"', "it holds a password"),
-        ('url = "postgres://ann:hush@db/x"', "a team store is written as"),
+        ('url = "env:FEATURES"', "the environment variable FEATURES is not set"),
+        ('url = "ducklake:postgres:dbname=x password=hush"', "it contains a password"),
+        ('url = "ducklake:postgres:postgresql://ann:hush@db/x"', "it contains a password"),
+        ('url = "postgres://ann:hush@db/x"', "write a team store as"),
         ('url = "ducklake:postgres:hush"', "name=value"),
     ],
 )
-def test_an_address_that_cannot_be_used_is_told(workspace: Workspace, line: str, said: str) -> None:
-    """Without what may be secret in it."""
+def test_an_unusable_address_is_reported(workspace: Workspace, line: str, said: str) -> None:
+    """Without anything that may be secret in it."""
     workspace.write({**BANK, "featproject.toml": f'[project]\nname = "bank"\n[store]\n{line}\n'})
     done = workspace.run("plan")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""The contract of a store, kept by a team store: every test of tests/test_stores.py, in a lake on a real PostgreSQL."""
+"""The store contract for a team store: every test of tests/stores/test_contract.py, on a lake with a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from featdsl.project import Project
+from featdsl.project.settings import Project
 from tests.servers import Postgres
+from tests.stores.test_contract import *  # noqa: F403 - the contract is all of it
+from tests.stores.test_contract import Implementation
 from tests.team import lakes
-from tests.test_stores import *  # noqa: F403 - the contract is all of it
-from tests.test_stores import Implementation
 
 TEAM = Implementation(lakes.opened, lakes.touch, lakes.lose, lakes.edit, lakes.alter)
 
 
 @pytest.fixture
 def project(tmp_path: Path, postgres: Postgres) -> Project:
-    """A project whose writers give up at once, with a team store."""
+    """A project with a team store whose writers do not wait for the lock."""
     return lakes.project_in(tmp_path, postgres)
 
 
 @pytest.fixture
 def kind() -> Implementation:
-    """The team store alone."""
+    """The team store only."""
     return TEAM

@@ -1,4 +1,4 @@
-"""Rows from servers that are real: a PostgreSQL, an S3, HTTP; tables in formats of lakes; and what is told of their secrets."""
+"""Rows from real servers (PostgreSQL, S3, HTTP) and from tables in lake formats, and no leaked secrets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Workspace
+from tests.engines.test_sources import EXPECTED, ROWS, declare
 from tests.servers import S3, Files, Postgres
-from tests.test_sources import EXPECTED, ROWS, declare
 
 SHOES = """
 CREATE TABLE shoes AS SELECT i AS user_id, TIMESTAMP '2026-01-01' AS ts, 10 * i AS size FROM generate_series(1, 3) i
@@ -25,7 +25,7 @@ SPINE = pd.DataFrame(
     {"user_id": [3, 1, 9, 2], "ts": pd.to_datetime(["2026-02-01", "2026-02-01", "2026-02-01", "2025-12-31"])}
 )
 TRAINED = [30, 10, None, None]
-"""The sizes at the times of the spine: of a user that is not there, and of one before there was a size, there is none."""
+"""The sizes at the spine's times: none for an unknown user, and none before the first size."""
 
 
 def rows(workspace: Workspace) -> list[tuple[object, ...]]:
@@ -41,13 +41,13 @@ def trained(workspace: Workspace) -> list[object]:
 
 
 def applied(workspace: Workspace, **environment: str) -> None:
-    """Apply as a process of its own, with these variables."""
+    """Apply in a process of its own, with these variables."""
     done = workspace.run("apply", "--yes", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def refused(workspace: Workspace, *arguments: str, **environment: str) -> str:
-    """Return what a command says that fails."""
+    """Return the error output of a command that must fail."""
     done = workspace.run(*arguments, **environment)
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
@@ -55,7 +55,7 @@ def refused(workspace: Workspace, *arguments: str, **environment: str) -> str:
 
 
 def written(folder: Path) -> str:
-    """Return all that files hold, and all rows of those that are DuckDB's, which the bytes do not show plainly."""
+    """Return the content of all files, and the rows of DuckDB files, whose bytes do not show them plainly."""
     parts = []
     for file in sorted(each for each in folder.rglob("*") if each.is_file()):
         parts.append(file.read_bytes().decode("latin-1"))
@@ -71,7 +71,7 @@ def written(folder: Path) -> str:
 
 @pytest.fixture
 def warehouse(workspace: Workspace, postgres: Postgres) -> Warehouse:
-    """A project over a table of a PostgreSQL."""
+    """A project over a PostgreSQL table."""
     name = postgres.database()
     postgres.execute(SHOES, name)
     return Warehouse(declare(workspace, WAREHOUSE), postgres, name)
@@ -85,7 +85,7 @@ class Warehouse:
 
     @property
     def variable(self) -> dict[str, str]:
-        """What tells a process where the database is."""
+        """The environment variables that name the database."""
         return {"WAREHOUSE_URL": self.server.url(self.name)}
 
 
@@ -93,7 +93,7 @@ class Warehouse:
 
 
 def test_a_table_of_postgres(warehouse: Warehouse) -> None:
-    """Planned, applied and trained on; once applied, readers need no server."""
+    """Planned, applied and trained on; after the apply, readers need no server."""
     planned = warehouse.workspace.run("plan", **warehouse.variable)
     assert "source shoes" in planned.stdout, planned.stderr
     applied(warehouse.workspace, **warehouse.variable)
@@ -103,7 +103,7 @@ def test_a_table_of_postgres(warehouse: Warehouse) -> None:
 
 
 def test_refresh_takes_new_rows_of_a_server(warehouse: Warehouse) -> None:
-    """No file tells whether a table has changed, so its rows are asked; what was there is kept."""
+    """A table shows no sign of change, so its rows are queried; stored rows are kept."""
     workspace = warehouse.workspace
     applied(workspace, **warehouse.variable)
     same = workspace.run("refresh", **warehouse.variable)
@@ -118,8 +118,8 @@ def test_refresh_takes_new_rows_of_a_server(warehouse: Warehouse) -> None:
     assert warehouse.server.password not in said + written(workspace.root)
 
 
-def test_no_secret_is_kept_or_told(warehouse: Warehouse) -> None:
-    """Neither a file of the project and its store nor a plan in any format holds the password or the address."""
+def test_no_secret_is_stored_or_printed(warehouse: Warehouse) -> None:
+    """No file of the project or store, and no plan in any format, contains the password or the address."""
     workspace, variable = warehouse.workspace, warehouse.variable
     said = [workspace.run("plan", "--format", form, **variable) for form in ("text", "markdown", "json")]
     said.append(workspace.run("plan", "--out", "plan.json", **variable))
@@ -132,8 +132,8 @@ def test_no_secret_is_kept_or_told(warehouse: Warehouse) -> None:
     assert warehouse.name not in everything
 
 
-def test_what_the_variable_says_is_no_part_of_the_definition(warehouse: Warehouse) -> None:
-    """The same database elsewhere is nothing to plan, and a plan has the same bytes."""
+def test_the_value_of_the_variable_is_not_part_of_the_definition(warehouse: Warehouse) -> None:
+    """The same database at another address is no change, and the plan has the same bytes."""
     before = warehouse.workspace.run("plan", "--format", "json", **warehouse.variable).stdout
     other = warehouse.server.database()
     warehouse.server.execute(SHOES, other)
@@ -144,7 +144,7 @@ def test_what_the_variable_says_is_no_part_of_the_definition(warehouse: Warehous
 
 
 def test_a_dropped_column_is_found_by_plan(warehouse: Warehouse) -> None:
-    """What was there at the last apply is named."""
+    """The error names the columns of the last apply."""
     applied(warehouse.workspace, **warehouse.variable)
     warehouse.server.execute("ALTER TABLE shoes RENAME COLUMN size TO length", warehouse.name)
     said = refused(warehouse.workspace, "plan", **warehouse.variable)
@@ -152,8 +152,8 @@ def test_a_dropped_column_is_found_by_plan(warehouse: Warehouse) -> None:
     assert "features/shop.py" in said
 
 
-def test_an_unknown_table_is_told(warehouse: Warehouse) -> None:
-    """With the file and line that name it, and what may have been meant."""
+def test_an_unknown_table_is_reported(warehouse: Warehouse) -> None:
+    """With the file and line that name it, and the nearest name."""
     declare(warehouse.workspace, WAREHOUSE.replace("public.shoes", "public.shos"))
     assert refused(warehouse.workspace, "plan", **warehouse.variable) == (
         "Missing table\n"
@@ -164,7 +164,7 @@ def test_an_unknown_table_is_told(warehouse: Warehouse) -> None:
 
 
 def test_a_server_out_of_reach(warehouse: Warehouse) -> None:
-    """Plan tells the host and what to do, and so does the apply of a plan that was saved."""
+    """Plan names the host and the fix, and so does the apply of a saved plan."""
     done = warehouse.workspace.run("plan", "--out", "plan.json", **warehouse.variable)
     assert done.returncode == 0, done.stderr
     warehouse.server.stop()
@@ -174,7 +174,7 @@ def test_a_server_out_of_reach(warehouse: Warehouse) -> None:
         f"  source shoes: the database env:WAREHOUSE_URL at 127.0.0.1:{port} cannot be opened: "
         f'connection to server at "127.0.0.1", port {port} failed: Connection refused\n'
         "  features/shop.py:7\n"
-        "  {}Check that its server can be reached from here, and what WAREHOUSE_URL says.\n"
+        "  {}Check that this machine can reach the server, and the value of WAREHOUSE_URL.\n"
     )
     assert refused(warehouse.workspace, "plan", **warehouse.variable) == problem.format("")
     said = refused(warehouse.workspace, "apply", "plan.json", "--yes", **warehouse.variable)
@@ -183,7 +183,7 @@ def test_a_server_out_of_reach(warehouse: Warehouse) -> None:
 
 
 def test_a_wrong_password(warehouse: Warehouse) -> None:
-    """It is told that it is wrong, and not what it is."""
+    """The error says that it is wrong, and does not contain it."""
     url = warehouse.variable["WAREHOUSE_URL"].replace(warehouse.server.password, "Wr0ng:p@ss/word")
     said = refused(warehouse.workspace, "plan", WAREHOUSE_URL=url)
     assert 'password authentication failed for user "featdsl"' in said
@@ -194,17 +194,17 @@ def test_a_wrong_password(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize(("value", "told"), [
     ("", "the variable WAREHOUSE_URL is not set"),
-    ("host=wh password=geheim", "env:WAREHOUSE_URL names neither a database file that is there nor a server"),
+    ("host=wh password=geheim", "env:WAREHOUSE_URL is neither an existing database file nor the address of a server"),
 ])  # fmt: skip
 def test_a_variable_that_names_no_database(warehouse: Warehouse, value: str, told: str) -> None:
-    """What it says is not repeated."""
+    """The error does not repeat its value."""
     said = refused(warehouse.workspace, "plan", WAREHOUSE_URL=value)
     assert told in said
     assert "geheim" not in said
 
 
 def test_rows_that_the_server_cannot_compute(warehouse: Warehouse) -> None:
-    """What goes wrong while rows are read is told in words, without the way to the server."""
+    """The error is readable and does not contain the connection string."""
     warehouse.server.execute(
         "CREATE VIEW boots AS SELECT user_id, ts, size / (user_id - 3) AS size FROM shoes", warehouse.name
     )
@@ -219,7 +219,7 @@ def test_rows_that_the_server_cannot_compute(warehouse: Warehouse) -> None:
 
 
 def test_a_server_that_dies_while_it_is_read(warehouse: Warehouse) -> None:
-    """Apply ends with what happened, and nothing is published."""
+    """Apply ends with the reason, and nothing is published."""
     warehouse.server.execute(
         "CREATE VIEW boots AS SELECT user_id, ts, size, pg_sleep(20) IS NULL AS slept FROM shoes", warehouse.name
     )
@@ -241,7 +241,7 @@ def test_a_server_that_dies_while_it_is_read(warehouse: Warehouse) -> None:
 
 
 def test_planning_without_the_server(warehouse: Warehouse) -> None:
-    """Beside an export, what is as it was needs no server, and what is new is said not to be checked."""
+    """Against an export, unchanged sources need no server, and new ones are reported as unchecked."""
     workspace = warehouse.workspace
     applied(workspace, **warehouse.variable)
     assert workspace.run("export", "out.json").returncode == 0
@@ -279,7 +279,7 @@ def test_preview_reads_the_server(warehouse: Warehouse) -> None:
     ("sqlite:shop.db", {}), ("env:SHOP", {"SHOP": "sqlite:shop.db"}), ("env:SHOP", {"SHOP": "shop.duckdb"}),
 ])  # fmt: skip
 def test_a_database_in_a_file(workspace: Workspace, database: str, variable: dict[str, str]) -> None:
-    """SQLite's or DuckDB's own, named by its path or by a variable."""
+    """A SQLite or DuckDB file, named by its path or by a variable."""
     connection = sqlite3.connect(workspace.root / "shop.db")
     connection.execute("CREATE TABLE shoes (user_id INTEGER, ts TIMESTAMP, size INTEGER)")
     connection.executemany("INSERT INTO shoes VALUES (?, '2026-01-01 00:00:00', ?)", EXPECTED)
@@ -297,7 +297,7 @@ def test_a_database_in_a_file(workspace: Workspace, database: str, variable: dic
 
 @pytest.fixture
 def bucket(workspace: Workspace, s3: S3) -> Callable[[str], Workspace]:
-    """Make a project over a source of the S3, given as code."""
+    """Return a function that makes a project over an S3 source, given as code."""
 
     def make(source: str) -> Workspace:
         declare(workspace, source)
@@ -309,7 +309,7 @@ def bucket(workspace: Workspace, s3: S3) -> Callable[[str], Workspace]:
 
 
 def test_parquet_files_of_s3(bucket: Callable[[str], Workspace], s3: S3, tmp_path: Path) -> None:
-    """Every file that matches counts; nothing of the key is kept or told; readers need no S3."""
+    """All matching files are read; no key is stored or printed; readers need no S3."""
     prefix = tmp_path.name
     workspace = bucket(f'shoes = Source("shoes", path="s3://{s3.bucket}/{prefix}/*.parquet", timestamp="ts")')
     for i in (1, 2, 3):
@@ -328,7 +328,7 @@ def test_parquet_files_of_s3(bucket: Callable[[str], Workspace], s3: S3, tmp_pat
 
 
 def test_new_files_of_s3_are_read_alone(bucket: Callable[[str], Workspace], s3: S3, tmp_path: Path) -> None:
-    """However late their rows are; where there are none, nothing is read."""
+    """However late their rows are; without new files, nothing is read."""
     prefix = tmp_path.name
     workspace = bucket(f'shoes = Source("shoes", path="s3://{s3.bucket}/{prefix}/*.parquet", timestamp="ts")')
     for i, when in ((1, "2026-02-01"), (2, "2026-01-01"), (3, "2026-03-01")):
@@ -346,14 +346,14 @@ def test_new_files_of_s3_are_read_alone(bucket: Callable[[str], Workspace], s3: 
 
 
 def test_s3_out_of_reach(bucket: Callable[[str], Workspace], s3: S3) -> None:
-    """What is missing is told with the bucket, where to look, and no key."""
+    """The error names the missing object, its bucket and the setting to check, and no key."""
     workspace = bucket(f'shoes = Source("shoes", path="s3://{s3.bucket}/none/*.parquet", timestamp="ts")')
-    mend = (
-        "Check the bucket, [engine.s3] of featproject.toml, and the variables AWS_ACCESS_KEY_ID and"
+    fix = (
+        "Check the bucket, [engine.s3] in featproject.toml, and the variables AWS_ACCESS_KEY_ID and"
         " AWS_SECRET_ACCESS_KEY."
     )
     said = refused(workspace, "plan", **s3.environment)
-    assert f"source shoes: no file matches s3://{s3.bucket}/none/*.parquet.\n  features/shop.py:7\n  {mend}" in said
+    assert f"source shoes: no file matches s3://{s3.bucket}/none/*.parquet.\n  features/shop.py:7\n  {fix}" in said
     declare_other = workspace.root / "features" / "shop.py"
     declare_other.write_text(
         declare_other.read_text(encoding="utf-8").replace(f"s3://{s3.bucket}/", "s3://nothing-here/"), encoding="utf-8"
@@ -364,7 +364,7 @@ def test_s3_out_of_reach(bucket: Callable[[str], Workspace], s3: S3) -> None:
     gone = refused(workspace, "plan", **s3.environment)
     assert f"Could not connect to server error for HTTP GET to 'http://{s3.endpoint}/nothing-here/" in gone
     for each in (said, missing, gone):
-        assert mend in each
+        assert fix in each
         assert s3.secret not in each
         assert s3.key not in each
 
@@ -373,7 +373,7 @@ def test_s3_out_of_reach(bucket: Callable[[str], Workspace], s3: S3) -> None:
 
 
 def test_parquet_over_http(workspace: Workspace, files: Files) -> None:
-    """Plan looks at the file once, whatever is made of it, and asks for its end only."""
+    """Plan reads the file's metadata once, however many definitions use it, by a request for the file's end."""
     workspace.parquet("shoes.parquet", ROWS)
     (workspace.root / "shoes.parquet").rename(files.folder / "shoes.parquet")
     declare(workspace, f'shoes = Source("shoes", path="{files.url}/shoes.parquet?version=3", timestamp="ts")')
@@ -393,7 +393,7 @@ def test_parquet_over_http(workspace: Workspace, files: Files) -> None:
 
 
 def test_a_file_that_http_does_not_have(workspace: Workspace, files: Files) -> None:
-    """It is told with its address, and so is a server that does not answer."""
+    """The error names its address; so does the error for a server that does not answer."""
     url = f"{files.url}/shoes.parquet"
     declare(workspace, f'shoes = Source("shoes", path="{url}", timestamp="ts")')
     said = refused(workspace, "plan")
@@ -402,14 +402,14 @@ def test_a_file_that_http_does_not_have(workspace: Workspace, files: Files) -> N
     files.stop()
     gone = refused(workspace, "plan")
     assert f"Could not connect to server error for HTTP HEAD to '{url}'" in gone
-    assert "  Check the address, and that it can be reached from here." in gone
+    assert "  Check the URL, and that this machine can reach it." in gone
 
 
-# Tables of lakes
+# Lake tables
 
 
 def delta(place: str, options: dict[str, str]) -> str:
-    """Write a Delta table in two commits; return the path that a source gives."""
+    """Write a Delta table in two commits; return the path for a source."""
     import deltalake
 
     frame = duckdb.sql(ROWS).to_arrow_table()
@@ -419,7 +419,7 @@ def delta(place: str, options: dict[str, str]) -> str:
 
 
 def iceberg(place: str, options: dict[str, str]) -> str:
-    """Write an Iceberg table in two commits; return the path that a source gives."""
+    """Write an Iceberg table in two commits; return the path for a source."""
     from pyiceberg.catalog.sql import SqlCatalog
 
     frame = duckdb.sql(ROWS).to_arrow_table()
@@ -440,7 +440,7 @@ def iceberg(place: str, options: dict[str, str]) -> str:
 def test_a_table_of_a_lake(
     bucket: Callable[[str], Workspace], s3: S3, tmp_path: Path, write: Callable[..., str], *, far: bool
 ) -> None:
-    """Every commit counts, on this machine and on S3."""
+    """Every commit counts, in a local folder and on S3."""
     options = {**s3.environment, "AWS_ENDPOINT_URL": f"http://{s3.endpoint}", "AWS_ALLOW_HTTP": "true"} if far else {}
     place = f"s3://{s3.bucket}/{tmp_path.name}" if far else str(tmp_path / "lake")
     if not far:
@@ -455,12 +455,12 @@ def test_a_table_of_a_lake(
 
 @pytest.mark.filterwarnings("default")
 def test_the_newest_version_of_an_iceberg_table(workspace: Workspace) -> None:
-    """A folder without a hint of its version is read by the newest only where that is asked for."""
+    """In a folder without a version hint, the newest version is read only on request."""
     (workspace.root / "lake").mkdir()
     iceberg(str(workspace.root / "lake"), {})
     source = 'shoes = Source("shoes", path="lake/shop/shoes", format="iceberg", timestamp="ts")'
     declare(workspace, source)
-    assert 'options={"version": "?"} takes the newest that is there.' in refused(workspace, "plan")
+    assert 'options={"version": "?"} reads the newest version.' in refused(workspace, "plan")
     declare(workspace, source.replace("timestamp=", 'options={"version": "?"}, timestamp='))
     applied(workspace)
     assert rows(workspace) == EXPECTED

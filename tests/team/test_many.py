@@ -1,4 +1,4 @@
-"""Many processes on one team store: writers that queue, readers that see whole states, and what dies in the middle."""
+"""Many processes on one team store: queueing writers, readers of whole states, and crashes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from featdsl import engine
-from featdsl.definitions import Column
+from featdsl.definitions.sources import Column
+from featdsl.definitions.stored_tables import Reading, Resumed
+from featdsl.engines.duckdb import session
 from featdsl.errors import StalePlanError, StoreError
-from featdsl.project import load
-from featdsl.snapshot import Left, Reading
+from featdsl.project.settings import load
 from featdsl.stores import open_store
-from featdsl.stores.ducklake import DuckLakeStore
+from featdsl.stores.ducklake.store import DuckLakeStore
 from tests.conftest import ACCOUNTS, BANK, Workspace
 from tests.servers import Postgres
 from tests.team import actor, lakes
@@ -43,7 +43,7 @@ def started(act: str, root: Path, times: int) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> list[int]:
-    """Return the numbers that a process printed, once it is done. Fails where it failed."""
+    """Return the numbers that a process printed, after it has finished; fail if it failed."""
     out, err = process.communicate(timeout=500)
     assert process.returncode == 0, err
     return [int(line) for line in out.splitlines()]
@@ -51,7 +51,7 @@ def finished(process: subprocess.Popen[str]) -> list[int]:
 
 @pytest.mark.slow
 def test_eight_writers_all_land_while_readers_see_whole_states(root: Path) -> None:
-    """One after the other, each with a state of its own; no reader waits, fails or sees half of one."""
+    """One after the other, each with its own state; no reader waits, fails or sees a mixed state."""
     actor.publish(open_store(load(root)))
     readers = [started("read", root, 15) for _ in range(2)]
     writers = [started("write", root, 2) for _ in range(8)]
@@ -65,7 +65,7 @@ def test_eight_writers_all_land_while_readers_see_whole_states(root: Path) -> No
 
 @pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_a_whole_state_and_no_lock(root: Path) -> None:
-    """Whenever it dies, the next reader finds the state before or after, and the next writer goes on at once."""
+    """Whenever it dies, the next reader sees the state before or after, and the next writer starts at once."""
     actor.publish(open_store(load(root)))
     chance = random.Random(7)  # noqa: S311 - moments to kill at
     for _ in range(KILLS):
@@ -85,14 +85,14 @@ def test_a_writer_that_is_killed_leaves_a_whole_state_and_no_lock(root: Path) ->
     assert (unfinished, kept) == ([(0,)], [(2,)])
     store = lakes.opened(load(root))
     found = store.orphans()
-    assert store.mend(pytest.fail) == found
+    assert store.fix(pytest.fail) == found
     assert store.orphans() == []
     applies, left, right = actor.seen(root)
     assert applies == left == right
 
 
 def test_a_server_that_is_restarted_is_found_again(root: Path, postgres: Postgres) -> None:
-    """By a reader and a writer that had it open; an apply that it breaks off never was."""
+    """By a reader and a writer with open sessions; the interrupted apply has no effect."""
     store = open_store(load(root))
     actor.publish(store)
     before = store.read()
@@ -115,28 +115,28 @@ def test_a_server_that_is_restarted_is_found_again(root: Path, postgres: Postgre
     assert actor.publish(store) == 2
 
 
-def test_a_session_that_is_given_up_is_opened_anew(
+def test_an_invalidated_session_is_replaced(
     bank: Workspace, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As DuckDB does for good with one whose server went away while it was asked."""
+    """DuckDB invalidates a session for good if its server goes away during a query."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     bank.write({"featproject.toml": settings(postgres, postgres.database(), data="shared")})
     bank.apply()
     store = bank.store
     assert store.get_features(["income"], user_id=3) == {"income": 19000.0}
-    opened, kept = store._opened, store._store
+    opened, kept = store._open(), store._states.store
     assert opened is not None
     assert isinstance(kept, DuckLakeStore)
     assert kept._session is not None
 
-    opened.connection.close()
+    opened.session.close()
     assert store.get_features(["income"], user_id=3) == {"income": 19000.0}
     kept._session.close()
     assert store.get_features(["income"], user_id=3) == {"income": 19000.0}
 
 
 def test_a_state_is_not_published_over_another_one(root: Path, postgres: Postgres) -> None:
-    """Also where the lock was lost with the connection that held it: the second one is told to plan again."""
+    """Even if the lock was lost with its connection: the second writer must plan again."""
     store = open_store(load(root))
     actor.publish(store)
     lose = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'featdsl_lock'::regclass"
@@ -147,13 +147,13 @@ def test_a_state_is_not_published_over_another_one(root: Path, postgres: Postgre
             actor.publish(open_store(load(root)))
             writer.publish(actor.entry(writer.serial))
 
-    with pytest.raises(StalePlanError, match="another one has been published"):
+    with pytest.raises(StalePlanError, match="and has changed since"):
         overtaken()
     assert actor.seen(root) == (2, 2, 2)
 
 
 def postgres_database(root: Path) -> str:
-    """Return the name of the database that a project's store is in."""
+    """Return the name of the database of a project's store."""
     place = load(root).place
     assert place is not None
     return dict(place.options)["dbname"]
@@ -169,11 +169,11 @@ CREATE ROLE ci_{name} LOGIN PASSWORD 'of-ci' IN ROLE featdsl_applier_{name};
 ALTER ROLE ci_{name} SET role = 'featdsl_applier_{name}';
 CREATE ROLE ann_{name} LOGIN PASSWORD 'of-ann' IN ROLE featdsl_reader_{name};
 """
-"""What the documentation gives."""
+"""The roles in the documentation."""
 
 
 def test_a_reader_reads_and_plans_and_cannot_write(tmp_path: Path, postgres: Postgres) -> None:
-    """By what PostgreSQL lets each role do; whoever applies needs no more than its tables."""
+    """PostgreSQL enforces each role; applying needs nothing but rights on the store's tables."""
     name = postgres.database()
     postgres.execute(ROLES.format(name=name), name)
 
@@ -193,7 +193,7 @@ def test_a_reader_reads_and_plans_and_cannot_write(tmp_path: Path, postgres: Pos
     assert bank.run("plan", "--check", **ann).returncode == 2
     refused = bank.run("apply", "--yes", **ann)
     assert refused.returncode == 1
-    assert "Store may not be written" in refused.stderr, refused.stderr
+    assert "No write access to the store" in refused.stderr, refused.stderr
     assert "permission denied" in refused.stderr
     assert "of-ann" not in refused.stderr
     for mode in ("EXCLUSIVE", "ROW EXCLUSIVE", "SHARE"):
@@ -206,7 +206,7 @@ def test_a_reader_reads_and_plans_and_cannot_write(tmp_path: Path, postgres: Pos
 @pytest.mark.parametrize("order", [("2026-01-03", "2026-01-04"), ("2026-01-04", "2026-01-02")])
 @pytest.mark.parametrize("listed", [True, False])
 def test_rows_from_a_time_on_are_replaced(root: Path, *, order: tuple[str, str], listed: bool) -> None:
-    """Of a table of before and of one of this apply; what the rows of before hold until is what a window function gives."""
+    """In a published table and in one of this apply; each row's end equals that of a window function."""
     columns = tuple(
         Column(name=name, dtype=dtype)
         for name, dtype in (
@@ -235,10 +235,8 @@ def test_rows_from_a_time_on_are_replaced(root: Path, *, order: tuple[str, str],
             assert writer.extend("facts", whole(new), since=since) is not None
             assert writer.extend("facts", whole(new), since=since) is None or not listed
             truth = f"(SELECT * FROM ({truth}) WHERE event_timestamp < TIMESTAMP '{since}') UNION ALL ({new})"
-            within = writer.connection.execute("SELECT * FROM tables.facts ORDER BY ALL").fetchall()
-            assert (
-                within == engine.connect(load(root)).execute(f"SELECT * FROM ({whole(truth)}) ORDER BY ALL").fetchall()
-            )
+            within = writer.session.rows("SELECT * FROM tables.facts ORDER BY ALL")
+            assert within == session.open_session(load(root)).rows(f"SELECT * FROM ({whole(truth)}) ORDER BY ALL")
         return truth
 
     with store.writing(pytest.fail) as writer:
@@ -251,16 +249,16 @@ def test_rows_from_a_time_on_are_replaced(root: Path, *, order: tuple[str, str],
             expected = extend()
             writer.publish(actor.entry(writer.serial))
     project = load(root)
-    connection = engine.connect(project)
+    reader = session.open_session(project)
     table = store.read().tables["facts"]
-    store.open_tables(connection, [table])
-    found = connection.execute("SELECT * FROM tables.facts ORDER BY ALL").fetchall()
-    assert found == connection.execute(f"SELECT * FROM ({whole(expected)}) ORDER BY ALL").fetchall()
+    store.open_tables(reader, [table])
+    found = reader.rows("SELECT * FROM tables.facts ORDER BY ALL")
+    assert found == reader.rows(f"SELECT * FROM ({whole(expected)}) ORDER BY ALL")
     assert table.rows == len(found)
 
 
-def test_a_table_that_a_dead_writer_has_left_is_taken_over(root: Path) -> None:
-    """If it was made of the same data; and nobody sees it before it is published."""
+def test_a_table_of_a_dead_writer_is_reused(root: Path) -> None:
+    """If it was built from the same data; nobody sees it before it is published."""
     store = lakes.opened(load(root))
 
     def die() -> None:
@@ -273,17 +271,17 @@ def test_a_table_that_a_dead_writer_has_left_is_taken_over(root: Path) -> None:
         die()
     assert store.read().tables == {}
     with store.writing(pytest.fail) as writer:
-        assert writer.left("left", "other files") is None
-        assert writer.left("left", "these files") == Left(5, "2026-01-01")
-        assert writer.connection.execute("SELECT sum(n) FROM tables.left").fetchall() == [(10,)]
+        assert writer.resume("left", "other files") is None
+        assert writer.resume("left", "these files") == Resumed(5, "2026-01-01")
+        assert writer.session.rows("SELECT sum(n) FROM tables.left") == [(10,)]
         writer.publish(actor.entry(writer.serial))
     assert store.read().tables["left"].rows == 5
     with store.writing(pytest.fail) as writer:
-        assert writer.left("left", "these files") is None
+        assert writer.resume("left", "these files") is None
 
 
-def test_a_table_that_a_dead_writer_has_left_can_be_let_go_of(root: Path) -> None:
-    """The next apply has nothing to go on with then."""
+def test_a_table_of_a_dead_writer_can_be_deleted(root: Path) -> None:
+    """The next apply then has nothing to reuse."""
     store = lakes.opened(load(root))
 
     def die() -> None:
@@ -295,7 +293,7 @@ def test_a_table_that_a_dead_writer_has_left_can_be_let_go_of(root: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         die()
     assert store.unfinished() == ["left"]
-    store.mend(pytest.fail)
+    store.fix(pytest.fail)
     assert store.unfinished() == []
     with store.writing(pytest.fail) as writer:
-        assert writer.left("left", "these files") is None
+        assert writer.resume("left", "these files") is None

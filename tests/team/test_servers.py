@@ -1,4 +1,4 @@
-"""The servers that these tests stand on, through DuckDB's extensions."""
+"""The servers that these tests use, through DuckDB's extensions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import gzip
 import duckdb
 import pytest
 
-from featdsl import engine, extensions, places
-from featdsl.project import Project, ProjectTable, S3Table, Settings
+from featdsl.engines.duckdb import connections, extensions
+from featdsl.engines.duckdb import session as duckdb_session
+from featdsl.project.settings import Project, ProjectTable, S3Table, Settings
 from tests.conftest import Workspace
 from tests.servers import S3, Postgres
 
@@ -18,12 +19,12 @@ NAMES = ["avro", "delta", "ducklake", "httpfs", "iceberg", "postgres_scanner", "
 @pytest.fixture
 def session(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     """A session as the project makes them."""
-    return engine.connect(Project(workspace.root, Settings(project=ProjectTable(name="shop"))))
+    return duckdb_session.connect(Project(workspace.root, Settings(project=ProjectTable(name="shop"))))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_extensions_load_from_wheels(session: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Each is loaded by the file of its wheel, and loading again changes nothing."""
+    """Each extension loads from its wheel's file; loading it twice changes nothing."""
     extensions.load(session, name)
     extensions.load(session, name)
     query = "SELECT loaded, installed FROM duckdb_extensions() WHERE extension_name = ?"
@@ -31,7 +32,7 @@ def test_extensions_load_from_wheels(session: duckdb.DuckDBPyConnection, name: s
 
 
 def test_postgres_keeps_what_it_holds(session: duckdb.DuckDBPyConnection, postgres: Postgres) -> None:
-    """A server that stops dead comes up again on its port with what was committed."""
+    """A server that crashes restarts on its port with the committed data."""
     name = postgres.database()
     postgres.execute("CREATE TABLE shoes AS SELECT 42 AS size", name)
     postgres.stop(crash=True)
@@ -42,11 +43,11 @@ def test_postgres_keeps_what_it_holds(session: duckdb.DuckDBPyConnection, postgr
 
 
 def test_s3_keeps_what_it_holds(session: duckdb.DuckDBPyConnection, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session writes and reads there; a server that was stopped has its objects when it answers again."""
+    """A session writes and reads; a restarted server has its objects once it answers again."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     url = f"s3://{s3.bucket}/servers/shoes.parquet"
-    places.open_urls(session, [url], S3Table(endpoint=s3.endpoint, url_style="path", use_ssl=False))
+    connections.open_urls(session, [url], S3Table(endpoint=s3.endpoint, url_style="path", use_ssl=False))
     session.execute(f"COPY (SELECT 42 AS size) TO '{url}' (FORMAT parquet)")
     s3.stop()
     s3.start()
@@ -57,7 +58,7 @@ def test_s3_keeps_what_it_holds(session: duckdb.DuckDBPyConnection, s3: S3, monk
 
 
 def test_duckdb_fetches_its_own_copy_where_it_may(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allowed to install, it takes the extension from where DuckDB gets it; afterwards that copy is enough."""
+    """With permission to install, DuckDB downloads the extension; afterwards that copy is enough."""
     file = extensions._wheel(duckdb.connect(), "sqlite_scanner")
     assert file is not None
     ((platform,),) = duckdb.sql("PRAGMA platform").fetchall()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def test_sixteen_threads_read_while_others_publish(
     tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of one fresh store, whose first call all of them make at once."""
+    """All of them make the first call on one fresh store at once."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     root = tmp_path / "project"
     torture.make(root, settings(postgres, postgres.database(), name="torture"))

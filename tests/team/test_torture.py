@@ -1,4 +1,4 @@
-"""Writers to a team store that are killed over and over, and a server that is: readers see whole states, and nothing is lost."""
+"""Killed writers of a team store, and a killed server: readers see whole states, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from featdsl.project import load
+from featdsl.project.settings import load
 from featdsl.stores import open_store
 from tests import torture
 from tests.conftest import ACCOUNTS, BANK, Workspace
@@ -26,10 +26,10 @@ __all__ = ["disk"]
 
 
 @pytest.mark.slow
-def test_whoever_is_killed_whenever(
+def test_writers_may_be_killed_at_any_time(
     tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No reader sees a mixture, no state that was published is lost, and the next run goes on; with the server killed too."""
+    """No reader sees a mixed state, no published state is lost, and the next run works; also with a killed server."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     more = 'lock_timeout = "5 minutes"\n'
     root = tmp_path / "project"
@@ -49,7 +49,7 @@ def test_whoever_is_killed_whenever(
         writing.join()
     tortured.settle()
     with capsys.disabled():
-        torture.tell(f"A store in a lake: {tortured.report()}")
+        torture.tell(f"A store in a lake: {tortured.report()}", tortured.faults)
     assert tortured.faults == []
     assert tortured.counts["reads"] > READERS
 
@@ -58,7 +58,7 @@ def test_whoever_is_killed_whenever(
 def test_a_full_disk_stops_writers_and_no_reader(
     workspace: Workspace, disk: Disk, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They say so; with more room the next refresh goes on."""
+    """The error says so; with more space the next refresh works."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     url = f"ducklake:postgres:host=127.0.0.1 port={postgres.port} user={postgres.user} dbname={postgres.database()}"
     project = full(workspace, store=f'url = "{url}"\ndata = "disk/lake"')
@@ -76,14 +76,14 @@ def test_a_full_disk_stops_writers_and_no_reader(
     assert done.returncode == 0, done.stderr
     assert store.get_features(["v"], user_id=3) == {"v": hashlib.sha256(b"69996").hexdigest()}
     project.run("doctor", "--fix")
-    assert project.run("doctor").stdout == "All is well.\n"
+    assert project.run("doctor").stdout == "No problems found.\n"
 
 
 @pytest.mark.slow
-def test_a_move_that_is_killed_has_moved_nothing_or_everything(
+def test_a_killed_migration_has_moved_nothing_or_everything(
     tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whenever that is; the store in the folder stays as it was, and the next move goes through."""
+    """Whenever it is killed; the embedded store does not change, and the next migration succeeds."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     bank = Workspace(tmp_path / "bank").write(BANK).parquet("data/accounts.parquet", ACCOUNTS)
     bank.apply()
@@ -108,6 +108,6 @@ def test_a_move_that_is_killed_has_moved_nothing_or_everything(
         assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
         bank.write({"featproject.toml": BANK["featproject.toml"]})
         assert bank.store.get_features(["income"], user_id=3) == {"income": 19000.0}
-        assert bank.run("doctor").stdout == "All is well.\n"
+        assert bank.run("doctor").stdout == "No problems found.\n"
     with capsys.disabled():
         torture.tell(f"Moves into a lake: {number} kills, {moved} of them after everything was moved, 0 by halves")

@@ -1,4 +1,4 @@
-"""Values of every type in a team store, which keeps some as others: every test of tests/test_types.py, over a lake."""
+"""Values of every type in a team store, which converts some: every test of tests/engines/test_types.py, over a lake."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from featdsl import FeatureStore
 from tests.declared import applied
+from tests.engines.test_types import *  # noqa: F403 - all of its tests
+from tests.engines.test_types import declare
 from tests.servers import Postgres
 from tests.team.test_commands import settings
-from tests.test_types import *  # noqa: F403 - all of its tests
-from tests.test_types import declare
 
 
 @pytest.fixture(scope="module")

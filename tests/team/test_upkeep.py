@@ -1,4 +1,4 @@
-"""What a team store lets go of, and when: snapshots, their files, and what dead writers have left."""
+"""When a team store deletes snapshots, their files, and the leftovers of crashed writers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featdsl.errors import StoreError
-from featdsl.project import load
+from featdsl.project.settings import load
 from featdsl.stores import open_store
 from tests.conftest import Workspace
 from tests.servers import Postgres
@@ -19,7 +19,7 @@ from tests.team.test_commands import settings
 def test_a_snapshot_goes_when_it_was_replaced_longer_ago_than_history_is_kept(
     tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one that was the newest then stays, however old it is; files go an hour after their snapshots."""
+    """The snapshot that was the newest at that time stays, however old; files are deleted an hour after their snapshots."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     database = postgres.database()
     Workspace(tmp_path / "one").write({"featproject.toml": settings(postgres, database)})
@@ -51,7 +51,7 @@ def test_a_snapshot_goes_when_it_was_replaced_longer_ago_than_history_is_kept(
 def test_a_snapshot_that_was_just_replaced_stays_whatever_history_is_kept(
     tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader may have asked which one is the newest and not have opened it yet; in a new lake too."""
+    """A reader may know the newest snapshot and not have opened it yet; also in a new lake."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     workspace = Workspace(tmp_path / "one").write({"featproject.toml": settings(postgres, postgres.database())})
     store = open_store(load(workspace.root))

@@ -1,1 +1,1 @@
-"""What our teams declare: a folder a team. Run `featdsl plan` to see what would change, `featdsl apply` to do it."""
+"""Features of our teams, one folder per team. `featdsl plan` shows what would change, `featdsl apply` changes it."""

@@ -1,4 +1,4 @@
-"""Features of the lending team, made of the accounts team's."""
+"""Features of the lending team, derived from those of the accounts team."""
 
 from featdsl import Feature, FeatureGroup, FeatureSet, Model
 from features.accounts import UserProfile, user

@@ -1,0 +1,1 @@
+"""Run a plan, refresh tables, and maintain a store."""

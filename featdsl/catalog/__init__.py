@@ -1,0 +1,1 @@
+"""From declarations to a catalog: load modules, build definitions, bind them to sources."""

@@ -1,0 +1,1 @@
+"""Declarations: the pydantic models that teams write in `features/`."""

@@ -1,0 +1,1 @@
+"""Definitions: frozen data that every other package reads, and pure functions over it."""

@@ -1,0 +1,1 @@
+"""Find, describe and trace applied definitions."""

@@ -1,0 +1,261 @@
+"""Describe an applied definition: its declaration, data, checks, lineage and old versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from featdsl.definitions import durations
+from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.dtypes import family
+from featdsl.definitions.history import CheckResult
+from featdsl.definitions.json_format import versioned
+from featdsl.definitions.kinds import (
+    Definition,
+    Deprecation,
+    EntityDefinition,
+    FeatureDefinition,
+    GroupDefinition,
+    Member,
+    ModelDefinition,
+    PolicyDefinition,
+    SetDefinition,
+    address,
+)
+from featdsl.definitions.names import EVENT_TIMESTAMP, quote
+from featdsl.definitions.snapshot import Snapshot
+from featdsl.definitions.sources import FunctionDefinition, SourceDefinition
+from featdsl.definitions.table_spec import TableSpec
+from featdsl.discovery.filters import Filter
+from featdsl.discovery.lineage import neighbours
+from featdsl.engines.reading import Reader
+from featdsl.engines.session import Session
+from featdsl.plan import held_versions, rule_checks
+from featdsl.plan.document import Kept
+from featdsl.query.selection import find
+
+Opening = Callable[[set[str]], Reader]
+"""Open stored tables and return a reader of their values."""
+
+
+EVERYTHING = Filter()
+
+
+def is_private(catalog: Catalog, definition: Definition) -> bool:
+    """Return whether only its own team may use a feature or a group."""
+    group = definition if isinstance(definition, GroupDefinition) else None
+    if isinstance(definition, FeatureDefinition):
+        group = catalog.groups.get(definition.group)
+    return group is not None and group.access == "private"
+
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""The quantiles that are shown as samples of numbers and times."""
+_FEW = 10
+"""With at most this many distinct values, samples are the most frequent ones, also of numbers."""
+_MEASURED = 10_000
+"""The maximum number of event times for which the values of a window are computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """The description of one definition; the keys of `definition` and `data` depend on its kind, `data` is measured now.
+
+    `kept` are the old versions of a feature, or of a group's features, with who uses them. `checks` are the last results
+    of its rules.
+    """
+
+    kind: str
+    address: str
+    owner: str
+    description: str
+    adhoc: bool
+    deprecated: Deprecation | None
+    declared_at: str
+    definition: Mapping[str, Any]
+    data: Mapping[str, Any]
+    made_of: tuple[str, ...]
+    used_by: tuple[str, ...]
+    kept: tuple[Kept, ...]
+    checks: tuple[CheckResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as `featdsl show --format json` prints it."""
+        return versioned(asdict(self))
+
+
+def describe(snapshot: Snapshot, name: str, opening: Opening, history: Sequence[CheckResult]) -> Described:
+    """Return the description of a definition; `history` are results of checks, the newest first.
+
+    Raises FeatureNotFoundError if nothing applied has the name, AmbiguousFeatureError if a bare name has several meanings.
+    """
+    definition = find(snapshot, name)
+    adhoc = isinstance(definition, FeatureDefinition | GroupDefinition) and definition.adhoc
+    made_of, used_by = neighbours(snapshot, definition)
+    holders: list[GroupDefinition | SetDefinition] = [*snapshot.catalog.groups.values()]
+    holders += snapshot.catalog.sets.values()
+    kept = held_versions.kept(holders, snapshot.versions, snapshot.tables)
+    of = {address(definition), *(each.address for each in _features_of(snapshot, definition))}
+    return Described(
+        kind=definition.kind,
+        address=address(definition),
+        owner=definition.owner,
+        description=definition.description,
+        adhoc=adhoc,
+        deprecated=snapshot.catalog.deprecation_of(definition),
+        declared_at=str(definition.origin),
+        definition=_definition(snapshot, definition),
+        data=_data(snapshot, definition, opening),
+        made_of=made_of,
+        used_by=used_by,
+        kept=tuple(each for each in kept if each.feature in of),
+        checks=tuple(_last_checks(snapshot, of, history)),
+    )
+
+
+def _last_checks(snapshot: Snapshot, of: set[str], history: Sequence[CheckResult]) -> Iterator[CheckResult]:
+    """Yield the last result of each current rule of these addresses."""
+    groups = {name.partition(".")[0] for name in of} & snapshot.catalog.groups.keys()
+    ruled = [each for group in sorted(groups) for each in rule_checks.declared(snapshot.catalog, group)]
+    known = {(name, rule.name, rule.text) for name, rule in ruled if name in of}
+    seen: set[tuple[str, str, str]] = set()
+    for each in history:
+        key = (each.address, each.name, each.rule)
+        if key in known - seen:
+            seen.add(key)
+            yield each
+
+
+def _features_of(snapshot: Snapshot, definition: Definition) -> Sequence[FeatureDefinition]:
+    return snapshot.catalog.members_of(definition.name) if isinstance(definition, GroupDefinition) else []
+
+
+def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  # noqa: PLR0911 - one a kind
+    match definition:
+        case FeatureDefinition():
+            return {
+                "dtype": definition.dtype, "group": definition.group, "entity": definition.entity,
+                "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
+                "request": _columns(definition.request), "columns": list(definition.roots),
+                "expect": [str(rule) for rule in (*definition.expect, *definition.whole)], "tags": list(definition.tags),
+                "ttl": durations.written(definition.ttl) if definition.ttl else None,
+                "window": str(definition.window) if definition.window else None,
+                "fingerprint": definition.fingerprint, "renamed_from": definition.renamed_from,
+                "protect": snapshot.catalog.protects(definition), **_function(definition.function),
+                **({"as_of": "the requested time"} if definition.as_of else {}),
+                **({"access": "private"} if is_private(snapshot.catalog, definition) else {}),
+            }  # fmt: skip
+        case GroupDefinition():
+            features = snapshot.catalog.members_of(definition.name)
+            return {
+                "entity": definition.entity, "source": definition.source, "tags": list(definition.tags),
+                "features": {feature.name: feature.dtype for feature in features},
+                "view": _view(snapshot, definition.name), "access": definition.access, "protect": definition.protect,
+                "renamed_from": definition.renamed_from, "rules": [str(rule) for rule in definition.rules],
+            }  # fmt: skip
+        case SetDefinition():
+            return {"members": [_member(snapshot, member) for member in definition.members],
+                    **_needs(snapshot, definition), "view": _view(snapshot, definition.view), "protect": definition.protect,
+                    "renamed_from": definition.renamed_from}  # fmt: skip
+        case ModelDefinition():
+            return {"features": definition.features}
+        case SourceDefinition():
+            return {
+                "format": definition.format, "location": list(definition.location), "sql": definition.sql,
+                "timestamp": definition.timestamp, "available_at": definition.available_at, "tie_break": definition.tie_break,
+                **_reading(definition),
+                "columns": _columns(definition.columns), **_function(definition.function),
+            }  # fmt: skip
+        case EntityDefinition():
+            return {"keys": _columns(definition.keys)}
+        case PolicyDefinition():
+            return {"approvals": definition.approvals}
+
+
+def _view(snapshot: Snapshot, name: str) -> str | None:
+    return f"{snapshot.environment}.{name}" if name in snapshot.views else None
+
+
+def _function(function: FunctionDefinition | None) -> dict[str, Any]:
+    return {"function": function.name, "code": function.text} if function else {}
+
+
+def _reading(source: SourceDefinition) -> dict[str, Any]:
+    """Return a source's declared schema and how its times are read."""
+    zone = {"timezone": source.timezone, "ambiguous": source.ambiguous} if source.timezone else {}
+    times = {"valid_to": source.valid_to, "time_unit": source.time_unit}
+    schema = {"schema": _columns(source.schema)} if source.schema else {}
+    return {**schema, **{name: value for name, value in times.items() if value}, **zone}
+
+
+def _columns(columns: Iterable[Any]) -> dict[str, str]:
+    return {column.name: column.dtype for column in columns}
+
+
+def _member(snapshot: Snapshot, member: Member) -> dict[str, Any]:
+    current = snapshot.catalog.features.get(member.feature)
+    return {
+        "column": member.column,
+        "feature": member.feature,
+        "dtype": snapshot.versions[member.feature, member.fingerprint].dtype,
+        "keys": dict(member.keys),
+        "current": current is not None and current.fingerprint == member.fingerprint,
+    }
+
+
+def _needs(snapshot: Snapshot, definition: SetDefinition) -> dict[str, dict[str, str]]:
+    """Return the columns that a spine or a call needs for a set: its keys, by role, and its request-time data."""
+    keys: dict[str, str] = {}
+    requests: dict[str, str] = {}
+    for member in definition.members:
+        feature, roles = snapshot.versions[member.feature, member.fingerprint], dict(member.keys)
+        keys |= {roles.get(key.name, key.name): key.dtype for key in feature.keys}
+        requests |= _columns(feature.request)
+    return {"keys": keys, "request": requests}
+
+
+def _data(snapshot: Snapshot, definition: Definition, opening: Opening) -> dict[str, Any]:
+    if isinstance(definition, FeatureDefinition) and definition.table:
+        return _figures(snapshot, definition, opening({definition.table}))
+    if isinstance(definition, GroupDefinition):
+        for table, features in snapshot.catalog.tables_of(definition.name).items():
+            return _table(snapshot, table) | _newest(TableSpec.of(features), opening({table}).session)
+    return {}
+
+
+def _table(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    table = snapshot.tables[name]
+    return {"rows": table.rows, "built_at": table.built_at, "engine": table.engine}
+
+
+def _newest(table: TableSpec, session: Session) -> dict[str, Any]:
+    if not table.timed:
+        return {"newest": None}
+    query = f"SELECT max({EVENT_TIMESTAMP}) FROM tables.{quote(table.name)}"
+    ((newest,),) = session.rows(query)
+    return {"newest": newest}
+
+
+def _figures(snapshot: Snapshot, feature: FeatureDefinition, reader: Reader) -> dict[str, Any]:
+    column = quote(feature.name)
+    values = reader.values(feature, most=_MEASURED)
+    ((rows, nulls),) = reader.session.rows(f"SELECT count(*), count(*) - count({column}) FROM {values}")
+    return {
+        **_table(snapshot, feature.table),
+        **_newest(TableSpec.of([feature]), reader.session),
+        "null_share": nulls / rows if rows else None,
+        "samples": _typical(reader.session, f"SELECT {column} AS value FROM {values} LIMIT {_MEASURED}", feature.dtype),
+    }
+
+
+def _typical(session: Session, query: str, dtype: str) -> list[Any]:
+    """Return sample values: quantiles of numbers and times with many distinct values, else the most frequent values."""
+    present = "value IS NOT NULL" + (" AND isfinite(value)" if family(dtype) == "real" else "")
+    rows = f"(SELECT value FROM ({query}) WHERE {present})"
+    ((distinct,),) = session.rows(f"SELECT count(DISTINCT value) FROM {rows}")
+    if distinct > _FEW and family(dtype) in {"integer", "decimal", "real", "instant"}:
+        ((quantiles,),) = session.rows(f"SELECT quantile_disc(value, {list(_QUANTILES)}) FROM {rows}")
+        return list(quantiles)
+    frequent = f"SELECT value FROM {rows} GROUP BY value ORDER BY count(*) DESC, value LIMIT {len(_QUANTILES)}"
+    return [value for (value,) in session.rows(frequent)]

@@ -1,0 +1,122 @@
+"""The seam to engines: a `Compiler` writes SQL and runs nothing. Plans name no engine; `featdsl.pipeline` chooses one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Protocol
+
+from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition, Member
+from featdsl.definitions.quality_rules import Distribution, Expectation, Freshness, Stability, Uniqueness, Volume
+from featdsl.definitions.sources import Column, SourceDefinition
+from featdsl.definitions.table_spec import TableSpec
+from featdsl.engines.lookups import Versions
+
+
+@dataclass(frozen=True)
+class CompiledTable:
+    """The query of a stored table, and the columns that it returns, in order."""
+
+    sql: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The rows that a rule compares a distribution with: the rows before a time, or the values of an earlier definition.
+
+    `since` is an event time as text, in the clock of the table. Both are None if the rule has its own reference.
+    """
+
+    since: str | None = None
+    before: FeatureDefinition | None = None
+
+
+class Compiler(Protocol):
+    """Writes the SQL of tables, views and checks in one dialect. Equal arguments give equal text.
+
+    `features` are the features of one table, or of one group; `versions` holds every feature that they read. `since` is
+    an event time as text, in the clock of the table: a query with one returns rows from that time on.
+    """
+
+    @property
+    def dialect(self) -> str:
+        """The name of the dialect, which every step of a plan carries."""
+        ...
+
+    def base_table(
+        self, group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition
+    ) -> CompiledTable:
+        """Compile the values of a group over a source: one row for each entity and event time."""
+        ...
+
+    def events_table(
+        self, group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition
+    ) -> CompiledTable:
+        """Compile the source rows that windows aggregate."""
+        ...
+
+    def derived_table(
+        self, features: Sequence[FeatureDefinition], versions: Versions, since: str | None = None
+    ) -> CompiledTable:
+        """Compile the values of a derived group: one row for each time at which an input changes."""
+        ...
+
+    def running_totals(self, features: Sequence[FeatureDefinition]) -> list[str]:
+        """Return the columns of running totals that the windows of features can use, sorted; they are part of a table's name."""
+        ...
+
+    def group_view(self, features: Sequence[FeatureDefinition], versions: Versions) -> str:
+        """Compile the view of a group: its values at every stored time."""
+        ...
+
+    def latest_view(self, features: Sequence[FeatureDefinition], versions: Versions) -> str:
+        """Compile the view of the latest values of a group: one row for each entity."""
+        ...
+
+    def set_view(self, members: Iterable[Member], versions: Versions) -> str:
+        """Compile the view of a set version. Return "" if no stored row identifies the entities."""
+        ...
+
+    def duplicates(self, features: Sequence[FeatureDefinition], *, is_base: bool, since: str | None = None) -> str:
+        """Compile the query of rows that share an entity and an event time; `is_base` is True for a table over a source."""
+        ...
+
+    def violations(
+        self,
+        features: Sequence[FeatureDefinition],
+        versions: Versions,
+        rule: tuple[str, Expectation],
+        since: str | None,
+    ) -> str:
+        """Compile the query of rows that break an expectation; `rule` is the name of the feature and the expectation."""
+        ...
+
+    def outside(self, feature: FeatureDefinition, versions: Versions, rule: Distribution) -> str:
+        """Compile the query of a feature's figures that lie outside their bounds."""
+        ...
+
+    def moved(self, feature: FeatureDefinition, versions: Versions, rule: Stability, baseline: Baseline) -> str:
+        """Compile the query of a feature's population stability index, empty if it is below the rule's."""
+        ...
+
+    def shared(self, features: Sequence[FeatureDefinition], versions: Versions, rule: Uniqueness) -> str:
+        """Compile the query of values that several entities share."""
+        ...
+
+    def stale(self, table: TableSpec, rule: Freshness) -> str:
+        """Compile the query of the newest event time of a table, empty if it is recent enough."""
+        ...
+
+    def miscounted(self, table: TableSpec, rule: Volume) -> str:
+        """Compile the query of the number of rows of a table, empty if the rule allows it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The compiler of a run, and the Python functions that its SQL calls, by fingerprint."""
+
+    compiler: Compiler
+    functions: Mapping[str, FunctionType] = field(default_factory=dict)

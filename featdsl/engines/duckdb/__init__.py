@@ -1,0 +1,1 @@
+"""DuckDB: compile reads and tables to its SQL, and run them."""

@@ -1,0 +1,1 @@
+"""The online store in a folder of this machine."""

@@ -1,0 +1,397 @@
+"""Read featproject.toml: the project's name, store, engine, teams, policy and variables."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from featdsl.declarations.declaration import Name
+from featdsl.definitions.durations import checked, checked_timeout, seconds
+from featdsl.definitions.kinds import Policy
+from featdsl.definitions.names import did_you_mean
+from featdsl.definitions.validation_errors import reason, shown
+from featdsl.errors import DeclarationError, OnlineStoreError, Origin, Problem, StoreError
+from featdsl.project.store_url import Place, holds_secret, parse
+from featdsl.project.tokens import TokenTable
+
+FILE = "featproject.toml"
+
+_ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
+
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]i?B?|B)", re.IGNORECASE)
+
+_VARIABLE = "env:"
+
+Duration = Annotated[str, AfterValidator(checked)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ProjectTable(_Table):
+    """`[project]`: the project's name, and the package of its declarations."""
+
+    name: Name
+    features: str = "features"
+
+
+def _address(text: str) -> str:
+    """Return `text` if it is the URL of a team store or `env:NAME`. Raises ValueError."""
+    if not text.startswith(_VARIABLE) and holds_secret(text):
+        raise ValueError(
+            "it contains a password; keep it out of this file: set PGPASSWORD, or write env:NAME for the whole URL"
+        )
+    return text
+
+
+class StoreTable(_Table):
+    """`[store]`: the location of the store, how long to wait for another writer, and how long to keep replaced tables.
+
+    `path` is a local folder. A team store also has a `url`, and in `data` the folder or bucket of its files.
+    """
+
+    path: str = ".featdsl"
+    url: Annotated[str, AfterValidator(_address)] | None = None
+    data: str | None = None
+    lock_timeout: Duration = "60 seconds"
+    keep_history: Duration = "30 days"
+
+
+class EnvironmentsTable(_Table):
+    """`[environments]`: how long an environment other than prod lives after its last apply."""
+
+    expire_after: Duration = "14 days"
+
+
+def _bare(endpoint: str) -> str:
+    """Return `endpoint` if it is the host and port of an S3 server. Raises ValueError."""
+    if "/" in endpoint or "@" in endpoint:
+        raise ValueError("write the host and the port only, such as 127.0.0.1:9000; use_ssl = false means http")
+    return endpoint
+
+
+class S3Table(_Table):
+    """`[engine.s3]`: the S3 server of source files, if it is not AWS. Credentials come from environment variables."""
+
+    endpoint: Annotated[str, AfterValidator(_bare)] | None = None
+    region: str | None = None
+    url_style: Literal["vhost", "path"] | None = None
+    use_ssl: bool | None = None
+
+
+def _memory(size: str) -> str:
+    """Return `size` if DuckDB can read it as an amount of memory. Raises ValueError."""
+    match = _MEMORY.fullmatch(size.strip())
+    if not match or not float(match[1]):
+        raise ValueError("write a number and a unit, such as '4GB' or '512MiB'")
+    return size
+
+
+class EngineTable(_Table):
+    """`[engine]`: limits for DuckDB (default: its own), the rows of a batch, and whether to install extensions."""
+
+    memory_limit: Annotated[str, AfterValidator(_memory)] | None = None
+    # DuckDB starts all threads at once; too many get the process killed.
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    temp_directory: str | None = None
+    batch_rows: Annotated[int, Field(ge=1)] = 20_000_000
+    install_extensions: bool = False
+    s3: S3Table = S3Table()
+
+
+def _serving_url(text: str) -> str:
+    """Return `text` if it is "embedded", a URL, or `env:NAME`, and holds no password. Raises ValueError."""
+    if text == "embedded" or text.startswith(_VARIABLE):
+        return text
+    scheme, separator, rest = text.partition("://")
+    if not (separator and scheme):
+        raise ValueError('write "embedded", redis://HOST:PORT, postgresql://HOST/DATABASE, or env:NAME for a whole URL')
+    account = rest.partition("/")[0].rpartition("@")[0]
+    if ":" in account or "password=" in rest:
+        raise ValueError("it contains a password; keep it out of this file: write env:NAME for the whole URL")
+    return text
+
+
+class ServingLogTable(_Table):
+    """`[serving.log]`: the share of reads that are logged, where, and how many rows or how much time one file has at most."""
+
+    sample: Annotated[float, Field(ge=0, le=1)] = 0.0
+    path: str = ".featdsl/served"
+    roll_rows: Annotated[int, Field(ge=1)] = 10_000
+    roll_after: Duration = "1 minute"
+
+
+class ServingTable(_Table):
+    """`[serving]`: the online store, how far ahead values are published, what reads do while it is down, and the server.
+
+    `url` is "embedded", redis://..., postgresql://..., a URL of a plugin, or env:NAME; without it there is no online store.
+    `path` is the folder of an embedded one. A request to the server has up to `max_rows` rows and `max_body` bytes.
+    """
+
+    url: Annotated[str, AfterValidator(_serving_url)] | None = None
+    path: str = ".featdsl/online"
+    horizon: Duration = "1 day"
+    timeout: Annotated[str, AfterValidator(checked_timeout)] = "1 second"
+    when_down: Literal["error", "tables"] = "error"
+    max_rows: Annotated[int, Field(ge=1)] = 10_000
+    max_body: Annotated[str, AfterValidator(_memory)] = "16MiB"
+    tokens: dict[Name, TokenTable] = Field(default_factory=dict)
+    log: ServingLogTable = ServingLogTable()
+
+
+class PolicyTable(_Table):
+    """`[policy]`: which approvals apply requires."""
+
+    approvals: Policy = "none"
+    approvals_command: str | None = None
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _account(text: str) -> str:
+    """Return `text` if it is a valid account for a CODEOWNERS file. Raises ValueError."""
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is not an account; write @name, @organisation/team or an e-mail address")
+    return text
+
+
+Account = Annotated[str, AfterValidator(_account)]
+
+
+class Settings(_Table):
+    """All settings of featproject.toml."""
+
+    project: ProjectTable
+    store: StoreTable = StoreTable()
+    environments: EnvironmentsTable = EnvironmentsTable()
+    engine: EngineTable = EngineTable()
+    teams: dict[Name, Annotated[list[str], BeforeValidator(_as_list)]] = Field(default_factory=dict)
+    serving: ServingTable = ServingTable()
+    policy: PolicyTable = PolicyTable()
+    codeowners: dict[str, Annotated[list[Account], BeforeValidator(_as_list)]] = Field(default_factory=dict)
+    variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project: its root folder and its settings."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """The project's name. A plan removes only objects of its own project."""
+        return self.settings.project.name
+
+    @property
+    def features(self) -> Path:
+        """The folder of the package that declares features."""
+        return self.root / self.settings.project.features
+
+    @property
+    def store(self) -> Path:
+        """The folder of the embedded store; for a team store, the folder of local caches."""
+        return self.root / self.settings.store.path
+
+    @property
+    def place(self) -> Place | None:
+        """The database of the team store, or None for an embedded store. Raises StoreError if its variable is unset or invalid."""
+        url = self.settings.store.url
+        if url is None or not url.startswith(_VARIABLE):
+            return parse(url) if url else None
+        name = url.removeprefix(_VARIABLE)
+        try:
+            return parse(os.environ[name])
+        except KeyError:
+            what = f"[store] url is {url}, but the environment variable {name} is not set."
+            raise StoreError(Problem("Store URL is missing", what, fix=f"Set {name}.")) from None
+        except ValueError as error:
+            raise StoreError(Problem("Store URL is invalid", f"Environment variable {name}: {error}.")) from None
+
+    @property
+    def serving_url(self) -> str | None:
+        """The URL of the online store, with its password; None without one. Raises OnlineStoreError if its variable is unset."""
+        url = self.settings.serving.url
+        if url is None or not url.startswith(_VARIABLE):
+            return url
+        name = url.removeprefix(_VARIABLE)
+        if name not in os.environ:
+            what = f"[serving] url is {url}, but the environment variable {name} is not set."
+            raise OnlineStoreError(Problem("URL of the online store is missing", what, fix=f"Set {name}."))
+        return os.environ[name]
+
+    @property
+    def data(self) -> str | None:
+        """The folder or bucket prefix of a team store's files; None if the settings name none."""
+        data = self.settings.store.data
+        if data is None or "://" in data:
+            return data and data.rstrip("/")
+        return str((self.root / data).resolve())
+
+    @property
+    def lock_timeout(self) -> int:
+        """How long to wait for another writer, in seconds."""
+        return seconds(self.settings.store.lock_timeout)
+
+    @property
+    def environment_seconds(self) -> int:
+        """How long an environment other than prod lives after its last apply, in seconds."""
+        return seconds(self.settings.environments.expire_after)
+
+    @property
+    def history_seconds(self) -> int:
+        """How long replaced tables are kept, in seconds."""
+        return seconds(self.settings.store.keep_history)
+
+    def team_of(self, file: str) -> str:
+        """Return the team that owns a file: that of the nearest team folder, else the name of its top folder in the package."""
+        if file not in self._teams:
+            self._teams[file] = self._nearest_team(self.root / file)
+        return self._teams[file]
+
+    @cached_property
+    def _teams(self) -> dict[str, str]:
+        """The owning teams found so far, by file."""
+        return {}
+
+    @cached_property
+    def _folders(self) -> dict[Path, str]:
+        """The team of each team folder."""
+        return {self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders}
+
+    def _nearest_team(self, path: Path) -> str:
+        for parent in path.parents:
+            if parent in self._folders:
+                return self._folders[parent]
+        if path.is_relative_to(self.features) and len(inside := path.relative_to(self.features).parts) > 1:
+            return inside[0]
+        return self.name
+
+
+def load(start: Path | None = None) -> Project:
+    """Return the project in a folder or its nearest parent. Raises DeclarationError if none has a valid featproject.toml."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            _refuse_folder(folder)
+            return Project(folder, _settings(folder / FILE))
+    raise DeclarationError(
+        Problem(
+            "No project found",
+            f"Neither {here} nor its parents contain {FILE}.",
+            fix="Go to your project's folder, or start a project: featdsl init",
+        )
+    )
+
+
+def _refuse_folder(folder: Path) -> None:
+    """Refuse a folder name that DuckDB misreads: it turns a backslash into a slash, and ends a path at a `?`."""
+    if characters := sorted({"\\", "?"} & set(str(folder))):
+        what = f"The path {folder} contains {' and '.join(characters)}, which DuckDB misreads."
+        raise DeclarationError(Problem("Folder cannot be used", what, fix="Rename the folder."))
+
+
+def _settings(file: Path) -> Settings:
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        settings = Settings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        where = Origin(FILE, getattr(error, "lineno", None) or _line_of_error(str(error)))
+        raise DeclarationError(Problem("Settings cannot be read", f"It is not valid TOML: {error}.", where)) from None
+    except ValidationError as error:
+        raise DeclarationError(_problem(text, detail) for detail in error.errors()) from None
+    problems = [_no_folder(file.parent, text, team, folder) for team, folder in _missing_folders(file.parent, settings)]
+    problems += [_no_team(text, settings, name) for name in settings.codeowners if name not in _owned(settings)]
+    if problems:
+        raise DeclarationError(problems)
+    return settings
+
+
+def _owned(settings: Settings) -> set[str]:
+    """Return the valid keys of `[codeowners]`: the teams, and the files outside of team folders."""
+    return {*settings.teams, *_unowned(settings)}
+
+
+def _unowned(settings: Settings) -> tuple[str, str]:
+    return FILE, f"{settings.project.features}/macros"
+
+
+def _no_team(text: str, settings: Settings, name: str) -> Problem:
+    known = _owned(settings)
+    where = Origin(FILE, _line_of(text, ("codeowners", name)))
+    fix = did_you_mean(name, known) or f"Known: {', '.join(sorted(known))}."
+    return Problem("Unknown team", f'[codeowners] names the team "{name}", which is not in [teams].', where, fix)
+
+
+def _missing_folders(root: Path, settings: Settings) -> list[tuple[str, str]]:
+    teams = sorted(settings.teams.items())
+    return [(team, folder) for team, folders in teams for folder in folders if not (root / folder).is_dir()]
+
+
+def _no_folder(root: Path, text: str, team: str, folder: str) -> Problem:
+    known = [path.relative_to(root).as_posix() for path in root.glob("*/*") if path.is_dir()]
+    return Problem(
+        "Unknown folder",
+        f'Team {team} owns the folder "{folder}", which does not exist in this project.',
+        Origin(FILE, _line_of(text, ("teams", team))),
+        did_you_mean(folder, known),
+    )
+
+
+def _problem(text: str, detail: Any) -> Problem:
+    location = [str(part) for part in detail["loc"]]
+    where = Origin(FILE, _line_of(text, tuple(location)))
+    setting = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        return Problem("Unknown setting", f"featdsl has no setting {setting}.", where, _known_setting(location))
+    if detail["type"] == "missing":
+        fix = 'Add to the table [project]: name = "my_project".'
+        return Problem("Missing setting", f"{setting} is required.", where, fix)
+    why = reason(detail)
+    # Never repeat a store URL or a hash: it may contain a password, or be the token itself.
+    secret = setting in {"store.url", "serving.url"} or location[-1:] == ["sha256"]
+    subject = setting if secret or why.startswith(shown(detail["input"])) else f"{setting} = {detail['input']!r}"
+    return Problem("Invalid setting", f"{subject}: {why}.", where)
+
+
+def _known_setting(location: list[str]) -> str:
+    table: type[BaseModel] = Settings
+    for part in location[:-1]:
+        inner = table.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ""
+        table = inner
+    return did_you_mean(location[-1], table.model_fields) or f"Known: {', '.join(sorted(table.model_fields))}."
+
+
+def _line_of(text: str, location: tuple[str, ...]) -> int:
+    """Return the line of a setting. tomllib keeps no lines, so search for its table and then its key."""
+    line, inside = 1, ""
+    for number, content in enumerate(text.splitlines(), start=1):
+        stripped = content.strip()
+        if stripped.startswith("["):
+            inside = stripped.strip("[]").strip()
+            if location[0] == inside:
+                line = number
+        key = stripped.partition("=")[0].strip().strip('"')
+        if len(location) > 1 and (inside, key) in {location[:2], (".".join(location[:-1]), location[-1])}:
+            return number
+        if not inside and key == location[0]:
+            return number
+    return line
+
+
+def _line_of_error(message: str) -> int:
+    digits = message.partition("line ")[2].partition(",")[0]
+    return int(digits) if digits.isdigit() else 1

@@ -1,0 +1,1 @@
+"""Reads: training sets as of a time, and latest values."""

@@ -1,0 +1,168 @@
+"""The calls of a feature store that find applied features and check their data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from featdsl.apply.events import Listener, Waiting, ignore
+from featdsl.project import settings
+from featdsl.query.data_errors import computing
+from featdsl.states import OpenState, States
+from featdsl.stores import environments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from featdsl.apply.check_rules import Checked
+    from featdsl.definitions.history import CheckResult
+    from featdsl.definitions.snapshot import Snapshot
+    from featdsl.discovery.describe import Described
+    from featdsl.discovery.filters import Entry
+    from featdsl.discovery.outdated import Moved
+    from featdsl.discovery.search import Found, Listed
+
+
+class FeatureFilters(TypedDict, total=False):
+    """The filters of features."""
+
+    owner: str | None
+    entity: str | None
+    tag: str | None
+    type: str | None
+    set: str | None
+
+
+class Filters(FeatureFilters, total=False):
+    """The filters of all applied definitions."""
+
+    kind: str | None
+
+
+class RegistryCalls:
+    """The calls of one environment of a project that read the registry, and those that check stored rows."""
+
+    def __init__(self, path: str | Path | None, environment: str) -> None:
+        self._project = settings.load(Path(path) if path is not None else None)
+        self._environment = environments.checked(environment)
+        self._states = States(self._project, self._environment)
+
+    # Finding features
+
+    def applied(self) -> Snapshot:
+        """Return the newest state of the registry: every applied definition. Raises StoreError."""
+        return self._open().snapshot
+
+    def features(self, **filters: Unpack[FeatureFilters]) -> list[Listed]:
+        """Return the applied features in order of address, filtered by owner, entity, tag, type and set.
+
+        `store.features(owner="accounts", type="int", set="credit_risk@1")`. A type is the name of a Python or a DuckDB type.
+        """
+        from featdsl.discovery import search
+        from featdsl.discovery.filters import Filter
+
+        return search.listed(self._open().snapshot, Filter(**filters))
+
+    def catalogue(self, **filters: Unpack[Filters]) -> list[Entry]:
+        """Return the applied definitions in order of kind and address, filtered as in `features`, and by `kind`.
+
+        A kind is "feature", "group", "set", "model", "source", "entity" or "team".
+        """
+        from featdsl.discovery.filters import Filter, chosen
+
+        return chosen(self._open().snapshot, Filter(**filters))
+
+    def no_match(self, **filters: Unpack[Filters]) -> str:
+        """Return the message that nothing matches these filters, with the known values of each filter."""
+        from featdsl.discovery.filters import Filter, nothing
+
+        return nothing(self._open().snapshot, Filter(**filters))
+
+    def search(self, words: str, *, limit: int = 20, **filters: Unpack[Filters]) -> list[Found]:
+        """Return the definitions that match `words`, the best match first, by name, description, tag, owner and column.
+
+        The filters are those of `catalogue`: `store.search("income", owner="accounts", kind="feature")`.
+        """
+        from featdsl.discovery import search
+        from featdsl.discovery.filters import Filter
+
+        return search.search(self._open().snapshot, words, limit=limit, wanted=Filter(**filters))
+
+    def describe(self, name: str) -> Described:
+        """Return the description of a feature, group, set, model, source or entity, with figures from its data.
+
+        Raises FeatureNotFoundError for an unknown name.
+        """
+        from featdsl.discovery import describe
+
+        state = self._open()
+        history = self._states.store.checks(self._environment)
+        with state.reading(), computing():
+            return describe.describe(state.snapshot, name, state.reader_of, history)
+
+    def lineage(self, name: str) -> Any:
+        """Return everything upstream and downstream of a definition. Raises FeatureNotFoundError for an unknown name."""
+        from featdsl.discovery import lineage
+
+        return lineage.trace(self._open().snapshot, name)
+
+    # Looking after the data
+
+    def check(self, *, select: Sequence[str] = ()) -> list[Checked]:
+        """Check the stored rows against every data quality rule, and return the results; `record_checks` saves them.
+
+        `select` limits the check to the rules of these features, groups, sets, models or teams. Raises FeatureNotFoundError
+        for an unknown name.
+        """
+        from featdsl.apply import check_rules
+
+        state = self._open()
+        state.open_tables(set(state.snapshot.tables))
+        with state.reading():
+            return list(check_rules.run(state.snapshot, state.session.cursor(), state.compiler, select))
+
+    def record_checks(self, checked: Sequence[Checked], *, listen: Listener = ignore) -> None:
+        """Save check results in the registry, without a new state of the store.
+
+        Takes the writer's lock meanwhile. Raises StoreLockedError.
+        """
+        from featdsl.apply import check_rules
+
+        results = check_rules.results(checked, self._environment, environments.now())
+        timeout = self._project.lock_timeout
+        with self._states.store.writing(lambda holder: listen(Waiting(holder, timeout)), self._environment) as writer:
+            writer.checked(results)
+            writer.keep_checks()
+
+    def check_history(self, name: str | None = None) -> list[CheckResult]:
+        """Return the saved check results, the newest first: all, or those of one feature, group, set or model.
+
+        The results of a group, a set or a model include those of its features. Raises FeatureNotFoundError for an unknown name.
+        """
+        from featdsl.apply import check_rules
+
+        results = self._states.store.checks(self._environment)
+        if name is None:
+            return results
+        # Addresses first: a removed definition has a history too.
+        own = {each.address for each in results if each.address == name or each.address.startswith(f"{name}.")}
+        wanted = own or check_rules.chosen(self._open().snapshot, [name])
+        return [each for each in results if each.address in wanted]
+
+    def unserved(self, lock: Mapping[str, Any]) -> tuple[Moved, ...]:
+        """Return the features of a training lock that are served with another definition now, or not at all.
+
+        Raises LockFileError for a lock that was edited or is of another store, FeatureNotFoundError if its set version is gone.
+        """
+        from featdsl.discovery import outdated
+        from featdsl.discovery.history import Past
+        from featdsl.query import lockfile
+
+        history = [each for each in self._states.store.history() if each.environment == self._environment]
+        kept = lockfile.read(json.dumps(lock), name="The lock")
+        return outdated.unserved(self._open().snapshot, Past(history, self._states.store.plan), kept, "The lock")
+
+    def _open(self) -> OpenState:
+        return self._states.newest()

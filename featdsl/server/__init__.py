@@ -1,0 +1,1 @@
+"""Serve feature values over HTTP."""

@@ -1,0 +1,1 @@
+"""Users' SQL: fill templates, parse, compare, and trace column lineage."""

@@ -1,0 +1,1 @@
+"""The team store: a DuckLake with its catalogue in PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Serving: the online stores, publishing, reads and the serving log."""
