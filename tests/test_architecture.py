@@ -48,6 +48,7 @@ PACKAGES = {
 EDGE = (
     "notebook",
     "states",
+    "trying",
     "publishing",
     "serving",
     "documents",
@@ -152,7 +153,7 @@ def test_parts_of_a_package_keep_apart() -> None:
 
 def test_who_names_an_engine() -> None:
     """Only the modules that choose an engine: all others reach it by the protocols of featdsl.engines."""
-    choosing = {"pipeline", "states", "publishing", "featurestore", "notebook", "stores", "engines"}
+    choosing = {"pipeline", "states", "trying", "publishing", "featurestore", "notebook", "stores", "engines"}
     named = {
         module
         for module, others in modules().items()
