@@ -56,6 +56,7 @@ EDGE = (
     "__init__",
     "shared",
     "render",
+    "site",
     "server",
     "integrations",
     "cli",

@@ -20,7 +20,10 @@ def docs() -> None:
 
 @docs.command()
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder of the site; by default site/ in the project."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder of the site; by default site/ in the project.",
 )
 @options.formats
 @options.environment
@@ -35,12 +38,11 @@ def build(directory: Path | None, out: Path | None, format_: str, env: str) -> N
     featdsl docs build --out public/features
     featdsl docs build --env pr_123 --out preview --format json
     """
-    from featdsl.render import site_report
     from featdsl.site.build import write_site
 
     store = options.store(directory, env)
     result = write_site(store.catalogue_document(), out or options.project(directory).root / "site")
-    printing.output(result, lambda: site_report.text(result), format_)
+    printing.output(result, result.text, format_)
 
 
 COMMANDS = (docs,)

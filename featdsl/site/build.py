@@ -9,6 +9,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from featdsl.discovery.catalogue_entries import CatalogueDocument
+from featdsl.render import sizes
+from featdsl.render.phrases import counted
 from featdsl.site import folder
 from featdsl.site.contents import site_files
 from featdsl.site.files import DataScript, SitePage
@@ -28,6 +30,13 @@ class SiteResult:
     deleted: int
     bytes: int
     seconds: float
+
+    def text(self) -> str:
+        """Return what `featdsl docs build` prints."""
+        index = Path(self.out) / "index.html"
+        done = f"{counted(self.pages, 'page')}, {sizes.size(self.bytes)}; {counted(self.written, 'file')} written"
+        gone = f", {counted(self.deleted, 'file')} deleted" if self.deleted else ""
+        return f"Catalogue: {done}{gone}, {self.seconds:.1f} s.\nOpen {index} in a browser.\n"
 
 
 def write_site(document: CatalogueDocument, out: Path) -> SiteResult:
@@ -113,5 +122,7 @@ def _below(place: Traversable, path: str) -> list[tuple[str, Traversable]]:
     if place.is_file():
         return [(path, place)]
     return [
-        found for each in sorted(place.iterdir(), key=lambda each: each.name) for found in _below(each, f"{path}/{each.name}")
+        found
+        for each in sorted(place.iterdir(), key=lambda each: each.name)
+        for found in _below(each, f"{path}/{each.name}")
     ]

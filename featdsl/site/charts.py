@@ -129,7 +129,7 @@ def _bars(bins: Sequence[Bin], rows: int, room: tuple[int, float], *, is_time: b
 def _axis(bins: Sequence[Bin], right: float, *, is_time: bool) -> Iterator[Markup]:
     yield element("line", class_="axis", x1=_LEFT, x2=right, y1=_BOTTOM, y2=_BOTTOM)
     low, high = bins[0].low, bins[-1].high
-    marks = [low + (high - low) * place / 4 for place in range(5)] if is_time else ticks(low, high, 6)
+    marks = [low, (low + high) / 2, high] if is_time else ticks(low, high, 6)
     for mark in [low] if high <= low else marks:
         label = figures.date_of_seconds(mark) if is_time else figures.short(mark)
         at = _x(mark, bins, right)

@@ -75,7 +75,12 @@ def _source(entry: SourceEntry, links: Links) -> dict[str, Any]:
     readers = {name: entry.readers.get(name, ()) for name in [*columns, *(entry.readers.keys() - columns.keys())]}
     return {
         "columns": [
-            {"name": name, "dtype": columns.get(name, ""), "readers": links.all_to("feature", read[:12]), "count": len(read)}
+            {
+                "name": name,
+                "dtype": columns.get(name, ""),
+                "readers": links.all_to("feature", read[:12]),
+                "count": len(read),
+            }
             for name, read in list(readers.items())[:_MOST]
         ],
         "columns_in_all": len(readers),

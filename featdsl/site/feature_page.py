@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from featdsl.definitions.dtypes import family
 from featdsl.discovery.catalogue_entries import CatalogueDocument, FeatureEntry, RuleEntry
 from featdsl.site.files import SitePage
 from featdsl.site.links import Links
@@ -45,6 +46,7 @@ def _data(entry: FeatureEntry, links: Links) -> dict[str, Any]:
         "kept": [(each, [links.to_any(holder) for holder in each.held_by[:_MOST]]) for each in entry.kept[:_MOST]],
         "changes": entry.changes[:_MOST],
         "verdicts": verdicts(entry.rules),
+        "no_unit": "no unit declared" if family(entry.dtype) in {"integer", "decimal", "real"} else "",
     }  # fmt: skip
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+from featdsl.render import sizes
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _MANY_DIGITS = 1e15
+_LEAST = 0.1
+"""The smallest share that is written exactly, in percent."""
 
 
 def number(value: float | None) -> str:
@@ -39,23 +42,16 @@ def share(part: float, whole: float) -> str:
     if not whole:
         return "–"
     percent = 100 * part / whole
-    if 0 < percent < 0.1:  # noqa: PLR2004 - the last digit shown
+    if 0 < percent < _LEAST:
         return "<0.1 %"
-    if 99.9 < percent < 100:  # noqa: PLR2004
+    if 100 - _LEAST < percent < 100:  # noqa: PLR2004 - all
         return ">99.9 %"
-    return f"{percent:.3g} %"
+    return f"{percent:.0f} %" if percent in {0, 100} else f"{percent:.1f} %"
 
 
 def size(count: int | None) -> str:
-    """Return a number of bytes: `16 MB`."""
-    if count is None:
-        return "–"
-    value, unit = float(count), _UNITS[0]
-    for unit in _UNITS:  # noqa: B007 - the unit that the loop ends with
-        if value < 1000 or unit == _UNITS[-1]:  # noqa: PLR2004 - the step between units
-            break
-        value /= 1000
-    return f"{value:.3g} {unit}"
+    """Return a number of bytes, in decimal units; a dash for none."""
+    return "–" if count is None else sizes.size(count)
 
 
 def day(at: str | None) -> str:

@@ -36,7 +36,8 @@ class DataScript:
     def text(self) -> str:
         """The content of the file: ASCII alone, and nothing that ends a script element."""
         body = json.dumps(_finite(self.value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-        return f"window.{self.name}={body.replace('<', '\\u003c')};\n"
+        harmless = body.replace("<", "\\u003c")
+        return f"window.{self.name}={harmless};\n"
 
 
 def _finite(value: Any) -> Any:

@@ -50,7 +50,11 @@ def earlier_build(out: Path) -> EarlierBuild:
         files, unfinished = _manifest(out)
         torn = {path for path in found if (files or unfinished) and _TORN.fullmatch(path.rpartition("/")[2])}
         others = sorted(found.keys() - files.keys() - unfinished - torn - {MANIFEST})
-        changed = [path for path in files if path in found and path not in unfinished and _digest(out / path) != files[path].content]
+        changed = [
+            path
+            for path in files
+            if path in found and path not in unfinished and _digest(out / path) != files[path].content
+        ]
     if others or changed:
         raise SiteFolderError(_foreign(out, others, changed))
     kept = {path: each for path, each in files.items() if path in found and path not in unfinished}
@@ -63,8 +67,12 @@ _OTHER_FOLDER = "Choose another folder: featdsl docs build --out DIR"
 def _foreign(out: Path, others: list[str], changed: list[str]) -> Problem:
     named = [*others, *(f"{path} (changed after the build)" for path in changed)]
     more = [f"and {len(named) - _SHOWN:,} more"] if len(named) > _SHOWN else []
-    what = "\n".join([f"{out} has files that no earlier build wrote:", *(f"  {each}" for each in named[:_SHOWN] + more)])
-    return Problem("The folder has other files", what, fix=f"Move them away. Or: {_OTHER_FOLDER[0].lower()}{_OTHER_FOLDER[1:]}")
+    what = "\n".join(
+        [f"{out} has files that no earlier build wrote:", *(f"  {each}" for each in named[:_SHOWN] + more)]
+    )
+    return Problem(
+        "The folder has other files", what, fix=f"Move them away. Or: {_OTHER_FOLDER[0].lower()}{_OTHER_FOLDER[1:]}"
+    )
 
 
 def _paths(out: Path) -> Iterator[str]:
@@ -83,7 +91,10 @@ def _manifest(out: Path) -> tuple[dict[str, SiteFile], set[str]]:
     """Return the files that the manifest lists, and the paths that an unfinished build may have written."""
     try:
         manifest = json.loads((out / MANIFEST).read_bytes())
-        listed = {path: SiteFile(content=str(content), source=str(source)) for path, (content, source) in manifest["files"].items()}
+        listed = {
+            path: SiteFile(content=str(content), source=str(source))
+            for path, (content, source) in manifest["files"].items()
+        }
         unfinished = {str(path) for path in manifest["unfinished"]}
         known = manifest["format"] == _FORMAT
     except FileNotFoundError:
@@ -92,7 +103,9 @@ def _manifest(out: Path) -> tuple[dict[str, SiteFile], set[str]]:
         known, listed, unfinished = False, {}, set()
     if not known or not all(_is_inside(path) for path in [*listed, *unfinished]):
         raise SiteFolderError(
-            Problem("The folder has other files", f"{out / MANIFEST} is not the list of a site's files.", fix=_OTHER_FOLDER)
+            Problem(
+                "The folder has other files", f"{out / MANIFEST} is not the list of a site's files.", fix=_OTHER_FOLDER
+            )
         )
     return listed, unfinished
 

@@ -54,7 +54,10 @@ def highlighted(code: str, language: str) -> Markup:
     for token in rules.pattern.finditer(text):
         kind = rules.kind(token)
         if kind:
-            parts += [escape(text[start : token.start()]), Markup('<span class="{}">{}</span>').format(kind, token.group())]
+            parts += [
+                escape(text[start : token.start()]),
+                Markup('<span class="{}">{}</span>').format(kind, token.group()),
+            ]
             start = token.end()
     cut = f"\n… {len(code):,} characters in all" if len(code) > _LONGEST else ""
     return Markup("").join([*parts, escape(text[start:] + cut)])

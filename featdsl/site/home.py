@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from featdsl.discovery.catalogue_entries import CatalogueDocument, FeatureEntry
+from featdsl.discovery.catalogue_entries import CatalogueDocument, FeatureEntry, HistoryItem
 from featdsl.site.files import SitePage
 from featdsl.site.links import Links
 
 _MOST = 8
 _MOST_TEAMS = 100
-_MOST_CHANGES = 12
+_MOST_APPLIES = 6
+_MOST_CHANGED = 12
 
 
 def files(document: CatalogueDocument, links: Links) -> Iterator[SitePage]:
@@ -24,7 +26,9 @@ def files(document: CatalogueDocument, links: Links) -> Iterator[SitePage]:
 
 def _data(document: CatalogueDocument, links: Links) -> dict[str, Any]:
     features = document.features
-    newest = sorted((each for each in features if each.first_applied), key=lambda each: each.first_applied or "", reverse=True)
+    newest = sorted(
+        (each for each in features if each.first_applied), key=lambda each: each.first_applied or "", reverse=True
+    )
     used = sorted((each for each in features if uses(each)), key=lambda each: (-uses(each), each.address))
     stale = [each for each in features if each.freshness.status in {"stale", "lost"}]
     deprecated = [each for each in features if each.deprecated]
@@ -45,8 +49,27 @@ def _data(document: CatalogueDocument, links: Links) -> dict[str, Any]:
             for team in document.teams[:_MOST_TEAMS]
         ],
         "teams_in_all": len(document.teams),
-        "changes": [(each, links.to_any(each.address)) for each in document.history[:_MOST_CHANGES]],
+        "applies": _applies(document, links),
     }  # fmt: skip
+
+
+def _applies(document: CatalogueDocument, links: Links) -> list[dict[str, Any]]:
+    """Return the last applies: one of their changes for who and when, how many of each action, and links to the first."""
+    by_serial: dict[int, list[HistoryItem]] = {}
+    for each in document.history:
+        by_serial.setdefault(each.serial, []).append(each)
+    return [
+        {
+            "first": changes[0],
+            "actions": Counter(each.action for each in changes).most_common(),
+            "links": [
+                links.to_any(address)
+                for address in list(dict.fromkeys(each.address for each in changes))[:_MOST_CHANGED]
+            ],
+            "in_all": len({each.address for each in changes}),
+        }
+        for changes in list(by_serial.values())[:_MOST_APPLIES]
+    ]
 
 
 def _counts(document: CatalogueDocument) -> list[tuple[str, str, int]]:

@@ -105,8 +105,12 @@ _MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", re.ASCII)
 _WEB = re.compile(r"https?://[\w.-]+(:\d+)?(/[\w./~%+=&?#@-]*)?", re.ASCII)
 
 
-def _contact(text: str) -> Markup | str:
-    """Return a contact as a link if it is a mail or web address, else as it is."""
+def _contact(text: str) -> Markup:
+    """Return contacts, separated by commas, with links where one is a mail or a web address."""
+    return Markup(", ").join(_one_contact(shown(each.strip())) for each in text.split(","))
+
+
+def _one_contact(text: str) -> Markup | str:
     if _MAIL.fullmatch(text):
         return Markup('<a href="mailto:{0}">{0}</a>').format(text)
     return Markup('<a href="{0}" rel="noreferrer">{0}</a>').format(text) if _WEB.fullmatch(text) else text

@@ -33,7 +33,21 @@ def files(document: CatalogueDocument, links: Links) -> Iterator[DataScript]:
     del links
     rows = [_row(entry) for entry in entries(document)]
     rows += [
-        ["team", page_path("team", team.name), team.name, team.contact[:_LONGEST], team.name, "", "", [], "", [], [], "", 0]
+        [
+            "team",
+            page_path("team", team.name),
+            team.name,
+            team.contact[:_LONGEST],
+            team.name,
+            "",
+            "",
+            [],
+            "",
+            [],
+            [],
+            "",
+            0,
+        ]
         for team in document.teams
     ]
     used = sorted(rows, key=lambda row: (row[0] != "feature", -row[-1], row[2]))
@@ -97,7 +111,12 @@ def _words(entry: EntryBase) -> str:
     """Return the columns that a definition reads or has: people also search for those."""
     match entry:
         case FeatureEntry():
-            words = [entry.source or "", entry.unit, *entry.definition.get("reads", ()), *entry.definition.get("columns", ())]
+            words = [
+                entry.source or "",
+                entry.unit,
+                *entry.definition.get("reads", ()),
+                *entry.definition.get("columns", ()),
+            ]
         case SetEntry():
             words = [str(member.get("feature", "")) for member in entry.definition.get("members", ())]
         case SourceEntry():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -11,21 +13,32 @@ from featdsl.definitions.escaping import shown
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MOST_TICKS = 12
+_PLAIN = re.compile(r"[\w .,:%+#@()/-]*", re.ASCII)
 
 
-def element(tag: str, content: Iterable[Markup] | str = (), /, **attributes: object) -> Markup:
+def element(tag: str, content: Iterable[Markup] | str = (), /, **attributes: str | float | None) -> Markup:
     """Return an element; `class_` writes the attribute `class`, a `_` inside a name is a `-`, and None leaves it out."""
     written = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{escape(shown(_text(value)))}"'
-        for name, value in attributes.items()
-        if value is not None
+        [f' {_attribute(name)}="{_text(value)}"' for name, value in attributes.items() if value is not None]
     )
-    inner = escape(shown(content)) if isinstance(content, str) else Markup("").join(content)
+    inner = _escaped(content) if isinstance(content, str) else "".join(content)
     return Markup(f"<{tag}{written}>{inner}</{tag}>")  # noqa: S704 - all parts are escaped
 
 
-def _text(value: object) -> str:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
+@lru_cache(maxsize=100)
+def _attribute(name: str) -> str:
+    return name.rstrip("_").replace("_", "-")
+
+
+def _text(value: str | float) -> str:
+    if isinstance(value, str):
+        return _escaped(value)
+    return str(value) if isinstance(value, int) or value == int(value) else f"{value:.1f}"
+
+
+def _escaped(text: str) -> str:
+    """Return a text for HTML; a chart has thousands, and most have no character to escape."""
+    return text if _PLAIN.fullmatch(text) else str(escape(shown(text)))
 
 
 def ticks(low: float, high: float, wanted: int) -> list[float]:

@@ -38,7 +38,9 @@ class _Figure:
 _FIGURES = (
     _Figure("Rows", lambda run: run.rows, lambda value: figures.number(int(value))),
     _Figure(
-        "NULL share", lambda run: run.column.nulls / run.rows if run.rows else None, lambda value: figures.share(value, 1)
+        "NULL share",
+        lambda run: run.column.nulls / run.rows if run.rows else None,
+        lambda value: figures.share(value, 1),
     ),
     _Figure("Distinct values", lambda run: run.column.distinct, lambda value: figures.number(int(value))),
     _Figure("Mean", lambda run: run.column.mean, figures.number),

@@ -57,28 +57,31 @@ window.featdslCatalogue = (function () {
     return loading;
   }
 
-  function fuzzy(term) {
-    return term.length < 4 ? 0 : term.length < 8 ? 1 : 2;
+  // How many letters of a word may differ: one at first, and two (letters that changed places) where that finds nothing.
+  function typos(most) {
+    return function (term) { return term.length < 4 ? 0 : term.length < 5 ? 1 : most; };
   }
 
   function catalogue(entries, index) {
     function matches(query) {
       var words = tokens(query);
       if (!words.length) return entries;
-      var options = {
-        fuzzy: fuzzy, prefix: true, combineWith: "AND", boost: BOOST, weights: { fuzzy: 0.3, prefix: 0.7 },
-        boostDocument: function (id) {
-          var entry = entries[id];
-          return (1 + Math.log2(1 + entry.uses) / 8) * (entry.kind === "feature" ? 1.15 : 1) *
-            (entry.status.includes("deprecated") ? 0.6 : 1);
-        }
-      };
-      var found = index.search(words.join(" "), options);
-      if (!found.length && words.length > 1) {
-        options.combineWith = "OR";
-        found = index.search(words.join(" "), options);
-      }
+      var found = [];
+      [["AND", 1], ["AND", 2], ["OR", 1], ["OR", 2]].some(function (attempt) {
+        found = index.search(words.join(" "), {
+          combineWith: attempt[0], fuzzy: typos(attempt[1]), prefix: true, boost: BOOST,
+          weights: { fuzzy: 0.3, prefix: 0.7 }, boostDocument: rank
+        });
+        return found.length;
+      });
       return found.map(function (each) { return entries[each.id]; });
+    }
+
+    // What is used, is a feature and is not on its way out comes first.
+    function rank(id) {
+      var entry = entries[id];
+      return (1 + Math.log2(1 + entry.uses) / 8) * (entry.kind === "feature" ? 1.15 : 1) *
+        (entry.status.includes("deprecated") ? 0.6 : 1);
     }
 
     function keeps(entry, filters, except) {
