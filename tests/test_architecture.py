@@ -57,6 +57,7 @@ EDGE = (
     "__init__",
     "shared",
     "render",
+    "site",
     "server",
     "integrations",
     "cli",

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from featdsl.cli import find, interrupts, plans, printing, projects, read, serve, state, trials, upkeep
+from featdsl.cli import docs, find, interrupts, plans, printing, projects, read, serve, state, trials, upkeep
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
@@ -81,6 +81,7 @@ for command in (
     *find.COMMANDS,
     *read.COMMANDS,
     *serve.COMMANDS,
+    *docs.COMMANDS,
     *projects.COMMANDS,
     *sql_command.COMMANDS,
     *state.COMMANDS,
