@@ -46,6 +46,7 @@ PACKAGES = {
 }
 """Each package with the packages that it may import. A package that is not listed stands at the edge: see EDGE."""
 EDGE = (
+    "render",
     "notebook",
     "states",
     "publishing",
@@ -54,7 +55,6 @@ EDGE = (
     "featurestore",
     "__init__",
     "shared",
-    "render",
     "server",
     "integrations",
     "cli",
