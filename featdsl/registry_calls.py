@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featdsl.apply.check_rules import Checked
     from featdsl.definitions.history import CheckResult
     from featdsl.definitions.snapshot import Snapshot
+    from featdsl.discovery.catalogue_entries import CatalogueDocument
     from featdsl.discovery.describe import Described
     from featdsl.discovery.filters import Entry
     from featdsl.discovery.lineage import Lineage
@@ -125,6 +126,16 @@ class RegistryCalls:
 
         planned = pipeline.plan_unsaved(self._project, self._states.store, self._environment, select)
         return PlanView(planned.plan)
+
+    def catalogue_document(self) -> CatalogueDocument:
+        """Return the catalogue of the environment: an entry for each definition, with statistics, history, rules and uses.
+
+        It reads the registry alone, no data. Raises StoreError.
+        """
+        from featdsl.discovery.catalogue import catalogue
+        from featdsl.documents import catalogue_inputs
+
+        return catalogue(catalogue_inputs(self._project, self._states.store, self._environment))
 
     # Looking after the data
 

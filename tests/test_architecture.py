@@ -51,6 +51,7 @@ EDGE = (
     "states",
     "publishing",
     "serving",
+    "documents",
     "registry_calls",
     "featurestore",
     "__init__",

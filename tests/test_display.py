@@ -26,7 +26,11 @@ class UserProfile(FeatureGroup, entity=user, source=accounts, ttl="30 days", acc
     """Who the account holder is."""
 
     age = Feature(
-        int, sql="date_diff('year', birth_date, updated_at)", description="Age in whole years.", expect="age > 0"
+        int,
+        sql="date_diff('year', birth_date, updated_at)",
+        description="Age in whole years.",
+        unit="years",
+        expect="age > 0",
     )
     spend = Feature(float, sql="sum(amount)", windows=["7 days", "30 days"], description="Money spent, USD.")
     old = Feature(str, sql="name", deprecated=Deprecated(since="2026-01-01", use="user_profile.age"), tags=["kyc"])
@@ -100,7 +104,7 @@ def test_help_tells_of_the_feature_and_the_class_keeps_its_docstring() -> None:
     """`help(UserProfile.age)` and `UserProfile.age?` read `__doc__`."""
     text = UserProfile.age.__doc__ or ""
     assert text.startswith(
-        "feature user_profile.age: BIGINT\n\nAge in whole years.\n\nowner     flights\nentity    user (user_id BIGINT)\n"
+        "feature user_profile.age: BIGINT\n\nAge in whole years.\n\nowner     flights\nunit      years\nentity    user (user_id BIGINT)\n"
     )
     assert (Feature.__doc__ or "").startswith("One feature of a group:")
     assert UserProfile.__doc__ == "Who the account holder is."

@@ -39,6 +39,7 @@ class Feature(Declaration, Generic[T]):
       column with the feature's name. May use Jinja;
     - `expect`: one or more conditions that every stored row must meet, as strings or `Expect(...)`, or rules on all values
       together: `Between(...)`, `Stable(...)`. A condition that is NULL passes. May use Jinja;
+    - `unit`: the unit of its values, for people: `"mph"`, `"USD per year"`;
     - `name`: needed only if the feature is not an attribute of a class body;
     - `protect`: whether plans must not remove it;
     - `deprecated`: a `Deprecated(...)` that warns its consumers;
@@ -66,6 +67,7 @@ class Feature(Declaration, Generic[T]):
     dtype: DType
     sql: str | None = None
     description: str = ""
+    unit: str = ""
     expect: Expectations = ()
     tags: Texts = ()
     given_name: Name | None = Field(default=None, alias="name")
@@ -93,6 +95,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
+        unit: str = ...,
         expect: Expected | Collection[Expected] = ...,
         tags: str | Collection[str] = ...,
         name: str | None = ...,
@@ -115,6 +118,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
+        unit: str = ...,
         expect: Expected | Collection[Expected] = ...,
         tags: str | Collection[str] = ...,
         name: str | None = ...,
@@ -136,6 +140,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = None,
         description: str = "",
+        unit: str = "",
         expect: Expected | Collection[Expected] = (),
         tags: str | Collection[str] = (),
         name: str | None = None,
@@ -152,7 +157,7 @@ class Feature(Declaration, Generic[T]):
         **unknown: Never,
     ) -> None:
         options = {
-            "dtype": dtype, "sql": sql, "description": description, "expect": expect, "tags": tags, "name": name,
+            "dtype": dtype, "sql": sql, "description": description, "unit": unit, "expect": expect, "tags": tags, "name": name,
             "protect": protect, "deprecated": deprecated, "renamed_from": renamed_from,
             "window": window, "windows": windows, "closed": closed,
             "delay": delay, "offset": offset, "last_n": last_n, "every": every, **unknown,
@@ -256,6 +261,7 @@ class Feature(Declaration, Generic[T]):
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield what its values describe and how they are computed."""
+        yield "unit", self.unit
         yield from self._private["_group"].origins() if self.joined else ()
         yield "sql", self.sql or ""
         for option in ("window", "delay", "offset", "every"):

@@ -68,7 +68,11 @@ class AppliedName(str):
             dtype=known.dtype if isinstance(known, FeatureDefinition) else "",
             marks=[Mark("deprecated", "warn")] if getattr(known, "deprecated", None) else [],
             description=known.description,
-            facts=[("owner", known.owner), ("entity", getattr(known, "entity", None) or "")],
+            facts=[
+                ("unit", known.unit if isinstance(known, FeatureDefinition) else ""),
+                ("owner", known.owner),
+                ("entity", getattr(known, "entity", None) or ""),
+            ],
         )
 
     def __dir__(self) -> list[str]:

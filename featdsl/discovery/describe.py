@@ -194,7 +194,7 @@ def describe(snapshot: Snapshot, name: str, opening: Opening, history: Sequence[
         adhoc=adhoc,
         deprecated=snapshot.catalog.deprecation_of(definition),
         declared_at=str(definition.origin),
-        definition=_definition(snapshot, definition),
+        definition=definition_fields(snapshot, definition),
         data=_data(snapshot, definition, opening),
         made_of=made_of,
         used_by=used_by,
@@ -220,11 +220,12 @@ def _features_of(snapshot: Snapshot, definition: Definition) -> Sequence[Feature
     return snapshot.catalog.members_of(definition.name) if isinstance(definition, GroupDefinition) else []
 
 
-def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  # noqa: PLR0911 - one a kind
+def definition_fields(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  # noqa: PLR0911 - one a kind
+    """Return the fields of a definition as `featdsl show --format json` prints them; the keys depend on its kind."""
     match definition:
         case FeatureDefinition():
             return {
-                "dtype": definition.dtype, "group": definition.group, "entity": definition.entity,
+                "dtype": definition.dtype, "unit": definition.unit, "group": definition.group, "entity": definition.entity,
                 "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
                 "request": _columns(definition.request), "columns": list(definition.roots),
                 "expect": [str(rule) for rule in (*definition.expect, *definition.whole)], "tags": list(definition.tags),

@@ -71,6 +71,15 @@ def trace(snapshot: Snapshot, name: str) -> Lineage:
     return Lineage(name=address(definition), starts=starts, nodes=nodes, edges=edges)
 
 
+def everything(snapshot: Snapshot) -> Lineage:
+    """Return the lineage of all definitions: every node and every edge, without starts."""
+    whole = _with_removed(snapshot)
+    dependencies = graph.build(whole)
+    roots = {graph.node("feature", each.address): each.roots for each in whole.features.values()}
+    nodes = tuple(_node(node, dependencies.nodes[node]["owner"], roots.get(node, ())) for node in sorted(dependencies))
+    return Lineage(name="", starts=(), nodes=nodes, edges=tuple(sorted(dependencies.edges)))
+
+
 def _with_removed(snapshot: Snapshot) -> Catalog:
     """Return the applied definitions, and the removed features that set versions still pin."""
     return Catalog.of([*snapshot.versions.values(), *snapshot.catalog])

@@ -148,6 +148,13 @@ class ServingTable(_Table):
     log: ServingLogTable = ServingLogTable()
 
 
+class CatalogueTable(_Table):
+    """`[catalogue]`: how to reach each team, and for how long values count as fresh after they were computed."""
+
+    contacts: dict[Name, str] = Field(default_factory=dict)
+    stale_after: Duration = "30 days"
+
+
 class PolicyTable(_Table):
     """`[policy]`: which approvals apply requires."""
 
@@ -179,6 +186,7 @@ class Settings(_Table):
     teams: dict[Name, Annotated[list[str], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     serving: ServingTable = ServingTable()
     policy: PolicyTable = PolicyTable()
+    catalogue: CatalogueTable = CatalogueTable()
     codeowners: dict[str, Annotated[list[Account], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
 
