@@ -46,9 +46,10 @@ PACKAGES = {
 }
 """Each package with the packages that it may import. A package that is not listed stands at the edge: see EDGE."""
 EDGE = (
+    "trying",
+    "render",
     "notebook",
     "states",
-    "trying",
     "publishing",
     "serving",
     "documents",
@@ -56,7 +57,6 @@ EDGE = (
     "featurestore",
     "__init__",
     "shared",
-    "render",
     "site",
     "server",
     "integrations",
