@@ -58,6 +58,7 @@ EDGE = (
     "shared",
     "server",
     "integrations",
+    "assistants",
     "cli",
     "__main__",
 )

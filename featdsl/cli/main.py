@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from featdsl.cli import completion, find, interrupts, plans, printing, projects, read, serve, state, upkeep
+from featdsl.cli import assistants, completion, find, interrupts, plans, printing, projects, read, serve, state, upkeep
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
@@ -84,6 +84,7 @@ for command in (
     *find.COMMANDS,
     *read.COMMANDS,
     *serve.COMMANDS,
+    *assistants.COMMANDS,
     *projects.COMMANDS,
     *sql_command.COMMANDS,
     *state.COMMANDS,
