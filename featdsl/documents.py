@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from featdsl.definitions.durations import seconds
 from featdsl.discovery import outdated
@@ -27,7 +28,9 @@ def catalogue_inputs(project: Project, store: Store, environment: str) -> Catalo
         drift=drift,
         checks=store.checks(environment),
         readings=store.readings(snapshot.tables),
-        outdated=tuple(outdated.models(snapshot, past, lambda serial: outdated.state(store, environment, serial))),
+        outdated=tuple(
+            outdated.models(snapshot, past, cache(lambda serial: outdated.state(store, environment, serial)))
+        ),
         contacts={**accounts, **settings.catalogue.contacts},
         stale_after=timedelta(seconds=seconds(settings.catalogue.stale_after)),
     )

@@ -152,7 +152,7 @@ class _Entries:
             used_in=tuple(self._uses.get(feature.address, ())),
             derived=tuple(sorted(self._derived.get(feature.address, ()))),
             inputs=tuple(dict.fromkeys(name for name, _ in feature.upstream)),
-            kept=tuple(each for each in self._kept if each.feature == feature.address),
+            kept=tuple(self._kept.get(feature.address, ())),
             similar=self._similar.get(feature.address, ()),
             usage=usage(self._snapshot, feature, self._inputs.importing),
         )
@@ -255,9 +255,13 @@ class _Entries:
         return derived
 
     @cached_property
-    def _kept(self) -> Sequence[Kept]:
+    def _kept(self) -> Mapping[str, list[Kept]]:
+        """The old versions of each feature that consumers pin."""
         holders: list[GroupDefinition | SetDefinition] = [*self._catalog.groups.values(), *self._catalog.sets.values()]
-        return held_versions.kept(holders, self._snapshot.versions, self._snapshot.tables)
+        kept: dict[str, list[Kept]] = defaultdict(list)
+        for each in held_versions.kept(holders, self._snapshot.versions, self._snapshot.tables):
+            kept[each.feature].append(each)
+        return kept
 
     # Sets, models, sources, entities, teams
 
