@@ -11,7 +11,21 @@ from typing import Any, NoReturn
 
 import click
 
-from featdsl.cli import assistants, completion, docs, find, interrupts, plans, printing, projects, read, serve, state, trials, upkeep
+from featdsl.cli import (
+    assistants,
+    completion,
+    docs,
+    find,
+    interrupts,
+    plans,
+    printing,
+    projects,
+    read,
+    serve,
+    state,
+    trials,
+    upkeep,
+)
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
