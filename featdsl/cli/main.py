@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from featdsl.cli import find, interrupts, plans, printing, projects, read, serve, state, upkeep
+from featdsl.cli import find, interrupts, plans, printing, projects, read, report, serve, state, upkeep
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
@@ -80,6 +80,7 @@ for command in (
     *plans.COMMANDS,
     *find.COMMANDS,
     *read.COMMANDS,
+    *report.COMMANDS,
     *serve.COMMANDS,
     *projects.COMMANDS,
     *sql_command.COMMANDS,
