@@ -49,6 +49,7 @@ EDGE = (
     "notebook",
     "states",
     "trying",
+    "testing",
     "publishing",
     "serving",
     "registry_calls",
