@@ -12,21 +12,25 @@ from featdsl.discovery.browse import AppliedCatalog
 from featdsl.project import settings
 from featdsl.query.data_errors import computing
 from featdsl.states import OpenState, States
-from featdsl.stores import environments
+from featdsl.stores import environments, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from featdsl.apply.check_rules import Checked
+    from featdsl.declarations.feature_set import FeatureSet
     from featdsl.definitions.history import CheckResult
     from featdsl.definitions.snapshot import Snapshot
+    from featdsl.definitions.timestamps import Ambiguous
     from featdsl.discovery.catalogue_entries import CatalogueDocument
     from featdsl.discovery.describe import Described
     from featdsl.discovery.filters import Entry
     from featdsl.discovery.lineage import Lineage
     from featdsl.discovery.outdated import Moved
     from featdsl.discovery.search import Found, Listed
+    from featdsl.query.selection import Selectable
     from featdsl.render.plan_html import PlanView
+    from featdsl.trying.tried import TriedFeatures
 
 
 class FeatureFilters(TypedDict, total=False):
@@ -54,6 +58,34 @@ class RegistryCalls:
         self._states = States(self._project, self._environment)
         self.catalog = AppliedCatalog(self)
         """The applied definitions, to browse with completion: `store.catalog.user_profile.age`."""
+
+    # Trying features
+
+    def try_features(  # noqa: PLR0913 - one flat call is what people type
+        self,
+        features: FeatureSet | Selectable | Sequence[Selectable],
+        spine: Any,
+        *,
+        timestamp: str | None = None,
+        time_unit: str | None = None,
+        timezone: str | None = None,
+        ambiguous: Ambiguous = "refuse",
+    ) -> TriedFeatures:
+        """Return a small spine with the values that features have as the code declares them now, applied or not.
+
+        The values are those that a training set would have after an apply of the code: computed from the sources as they are
+        now, for the entities of the spine alone. Nothing is written, and no lock is taken. Beside each feature that is applied
+        stands its applied value: `income` and `income_applied`. `features` are declared objects, also of a notebook's cell, or
+        names of features, groups and set versions that the project declares; the other arguments are those of `training_set`.
+        Raises DeclarationError for mistakes in the declarations, FeatureNotFoundError for an unknown name, RequestError for a
+        spine that does not fit, DataError for data that apply would refuse.
+        """
+        from featdsl.query import spine as spine_reading
+        from featdsl.trying import trial
+
+        place = trial.TrialPlace(self._project, open_store(self._project), self._environment)
+        reading = spine_reading.time_reading(time_unit, timezone, ambiguous)
+        return trial.try_features(place, features, spine, trial.SpineOptions(timestamp, reading))
 
     # Finding features
 

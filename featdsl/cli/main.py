@@ -11,7 +11,21 @@ from typing import Any, NoReturn
 
 import click
 
-from featdsl.cli import assistants, completion, find, interrupts, plans, printing, projects, read, serve, state, upkeep
+from featdsl.cli import (
+    assistants,
+    completion,
+    docs,
+    find,
+    interrupts,
+    plans,
+    printing,
+    projects,
+    read,
+    serve,
+    state,
+    trials,
+    upkeep,
+)
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
@@ -85,9 +99,11 @@ for command in (
     *read.COMMANDS,
     *serve.COMMANDS,
     *assistants.COMMANDS,
+    *docs.COMMANDS,
     *projects.COMMANDS,
     *sql_command.COMMANDS,
     *state.COMMANDS,
+    *trials.COMMANDS,
     *upkeep.COMMANDS,
 ):
     main.add_command(command)

@@ -225,6 +225,11 @@ def recall(module: str, kind: str, address: str) -> Declaration:
     return declaration
 
 
+def living(module: str, kind: str, address: str) -> Declaration | None:
+    """Return the declaration that a module has made at an address, as long as the program keeps it; else None."""
+    return _by_reference.get((module, kind, address))
+
+
 def refuse(problem: Problem) -> None:
     """Pass a problem to the active collector. Raises DeclarationError if there is none."""
     collector = _collector.get()

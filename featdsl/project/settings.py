@@ -56,6 +56,7 @@ def _address(text: str) -> str:
 class StoreTable(_Table):
     """`[store]`: the location of the store, how long to wait for another writer, and how long to keep replaced tables.
 
+    `statistics` says whether apply and refresh measure the tables that they write.
     `path` is a local folder. A team store also has a `url`, and in `data` the folder or bucket of its files.
     """
 
@@ -64,6 +65,7 @@ class StoreTable(_Table):
     data: str | None = None
     lock_timeout: Duration = "60 seconds"
     keep_history: Duration = "30 days"
+    statistics: bool = True
 
 
 class EnvironmentsTable(_Table):
