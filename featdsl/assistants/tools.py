@@ -185,7 +185,7 @@ class Toolbox:
             features = _stored(snapshot, definition)
             if not features:
                 what = f"{definition.kind} {address(definition)} has no stored values of its own."
-                fix = "Name a feature or a group that is computed from a source."
+                fix = "Name a feature or a group whose values are stored."
                 raise RequestError(Problem("Nothing to measure", what, fix=fix))
             runs = self._measured({each.table for each in features})
             private = self._privacy(snapshot, address(definition))
