@@ -27,6 +27,7 @@ def catalogue_inputs(project: Project, store: Store, environment: str) -> Catalo
         now=datetime.now(UTC),
         drift=drift,
         checks=store.checks(environment),
+        statistics=store.statistics(snapshot.tables),
         readings=store.readings(snapshot.tables),
         outdated=tuple(
             outdated.models(snapshot, past, cache(lambda serial: outdated.state(store, environment, serial)))

@@ -28,7 +28,7 @@ def list_(directory: Path | None, /, kind: str | None, format_: str, env: str, *
 
     store = options.store(directory, env)
     wanted = _filters(filters, kind or "feature")
-    matches: Sequence[Any] = store.catalogue(**wanted)
+    matches: Sequence[Any] = store.definitions(**wanted)
     listing: Callable[[Any, int], str] = reports.entries
     if wanted["kind"] == "feature":
         del wanted["kind"]
@@ -84,7 +84,7 @@ def search(
     matches = store.search(query, limit=limit, **wanted)
     if matches:
         printing.output(matches, lambda: reports.results(matches, printing.width()), format_)
-    elif store.catalogue(**wanted):
+    elif store.definitions(**wanted):
         _print_no_match(f"No match{' within the filters' if any(wanted.values()) else ''} for: {query}\n", format_)
     else:
         _print_no_match(store.no_match(**wanted), format_)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from featdsl.cli import docs, find, interrupts, plans, printing, projects, read, serve, state, upkeep
+from featdsl.cli import docs, find, interrupts, plans, printing, projects, read, serve, state, trials, upkeep
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
@@ -85,6 +85,7 @@ for command in (
     *projects.COMMANDS,
     *sql_command.COMMANDS,
     *state.COMMANDS,
+    *trials.COMMANDS,
     *upkeep.COMMANDS,
 ):
     main.add_command(command)

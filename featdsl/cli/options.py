@@ -52,6 +52,14 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def pairs(texts: tuple[str, ...], option: str, name: str) -> dict[str, str]:
+    """Return the values of a repeatable option NAME=VALUE by name."""
+    wrong = [text for text in texts if "=" not in text]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not {name}=VALUE.", param_hint=option)
+    return dict(text.split("=", 1) for text in texts)
+
+
 def store(directory: Path | None, env: str) -> FeatureStore:
     """Return the feature store of the command's project, for an environment."""
     from featdsl.featurestore import FeatureStore

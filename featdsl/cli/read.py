@@ -45,7 +45,7 @@ def get(
     from featdsl.errors import DeprecatedWarning
     from featdsl.render import reports
 
-    key, request = _pairs(keys, "--key", "COLUMN"), _pairs(requests, "--request", "NAME")
+    key, request = options.pairs(keys, "--key", "COLUMN"), options.pairs(requests, "--request", "NAME")
     names = features[0] if len(features) == 1 else list(features)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DeprecatedWarning)
@@ -53,13 +53,6 @@ def get(
     for warning in caught:
         printing.echo(f"Warning: {warning.message}", err=True)
     printing.output(values, lambda: reports.values([values]), format_)
-
-
-def _pairs(texts: tuple[str, ...], option: str, name: str) -> dict[str, str]:
-    wrong = [text for text in texts if "=" not in text]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not {name}=VALUE.", param_hint=option)
-    return dict(text.split("=", 1) for text in texts)
 
 
 @click.command()

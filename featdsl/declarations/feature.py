@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Generic, Never, Self, TypeVar, overload
 
@@ -259,6 +259,19 @@ class Feature(Declaration, Generic[T]):
             )
         return group
 
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what its values describe and how they are computed."""
+        yield "unit", self.unit
+        yield from self._private["_group"].origins() if self.joined else ()
+        yield "sql", self.sql or ""
+        for option in ("window", "delay", "offset", "every"):
+            yield option, getattr(self, option) or ""
+        yield "windows", ", ".join(self.windows or ())
+        yield "closed", self.closed if self.closed != "left" else ""
+        yield "last n", str(self.last_n or "")
+        yield "expect", "\n".join(str(rule) for rule in self.expect)
+        yield from super().facts()
+
     def join(self, group: Declaration, name: str) -> None:
         """Add this feature to `group` as `name`. Pickles then refer to the group's module."""
         self._private.update(_group=group, _name=name, _module=group.module)
@@ -301,6 +314,12 @@ class FeatureAlias(Declaration, Generic[T]):
 
     def __init__(self, feature: Feature[T], *, name: str | None, keys: Mapping[str, str | Feature[Any]] | None) -> None:
         super().__init__({"feature": feature, "name": feature.name if name is None else name, "keys": mapping(keys)})
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the feature, and by which columns or features it is looked up."""
+        yield "feature", f"{self.feature.address} {self.feature.dtype}"
+        yield "keys", "\n".join(f"{key} by {getattr(by, 'address', by)}" for key, by in self.keys.items())
+        yield from super().facts()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _alias, (self.feature, self.name, self.keys)

@@ -7,8 +7,9 @@ from typing import Any, TypeVar, overload
 
 from featdsl.declarations.entity import Entity
 from featdsl.declarations.feature import Feature, FeatureAlias
-from featdsl.declarations.feature_group import GroupDeclaration, Reference
+from featdsl.declarations.feature_group import GroupDeclaration
 from featdsl.declarations.feature_set import FeatureSet
+from featdsl.declarations.references import Reference
 
 T = TypeVar("T")
 

@@ -10,6 +10,7 @@ from featdsl.definitions import graph
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.json_format import versioned
 from featdsl.definitions.kinds import Definition, GroupDefinition, address
+from featdsl.definitions.sheets import Sheet, listed
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.query.selection import find
 
@@ -48,6 +49,12 @@ class Lineage:
 
     def __str__(self) -> str:
         return self.tree()
+
+    def _repr_html_(self) -> str:
+        teams = listed(sorted({each.owner for each in self.nodes}))
+        kind = next((each.kind for each in self.nodes if each.address == self.name), "lineage")
+        facts = [("teams", teams), ("definitions", f"{len(self.nodes):,}")]
+        return Sheet(kind=kind, name=self.name, facts=facts, drawing=self.tree()).html()
 
 
 def trace(snapshot: Snapshot, name: str) -> Lineage:
