@@ -60,6 +60,7 @@ EDGE = (
     "site",
     "server",
     "integrations",
+    "assistants",
     "cli",
     "__main__",
 )

@@ -91,7 +91,7 @@ def search(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.ANY)
 @options.formats
 @options.environment
 @click.pass_obj
@@ -111,7 +111,7 @@ def show(directory: Path | None, name: str, format_: str, env: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.ANY)
 @click.option("--format", "format_", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True)
 @options.environment
 @click.pass_obj
