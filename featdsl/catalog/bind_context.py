@@ -33,7 +33,8 @@ class BindContext:
 
     `frames` are the dataframes of sources by hash; other frames are files in `frame_folder`. `cache` is the SQL analysis
     cache. `exported` are the sources of an exported registry: an unchanged source takes its columns from there, unread, and
-    a changed source that cannot be read stays unchecked. None means that every source must be readable.
+    a changed source that cannot be read stays unchecked. None means that every source must be readable. `offline` leaves every
+    source unread whose columns are not declared in code.
     """
 
     project: Project
@@ -43,6 +44,7 @@ class BindContext:
     frame_folder: Path | str = ""
     cache: AnalysisCache = field(default_factory=AnalysisCache)
     exported: Mapping[str, SourceDefinition] | None = None
+    offline: bool = False
 
     @property
     def root(self) -> Path:

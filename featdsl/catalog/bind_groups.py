@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from featdsl.catalog import siblings
+from featdsl.catalog import feature_sql, siblings, unread_sources
 from featdsl.catalog.bind_context import (
     Binding,
     canonical_type,
@@ -20,7 +20,7 @@ from featdsl.catalog.bind_sources import differing_files, open_source
 from featdsl.definitions import fingerprints, timestamps
 from featdsl.definitions import udfs as function_references
 from featdsl.definitions.dtypes import family, gives
-from featdsl.definitions.kinds import AS_OF, FeatureDefinition, GroupDefinition, revised
+from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition, revised
 from featdsl.definitions.names import AS_OF_TIMESTAMP, SOURCE_SCHEMA, quote
 from featdsl.definitions.sources import Column, SourceDefinition
 from featdsl.definitions.timestamps import Clock
@@ -48,6 +48,9 @@ def bind_group(binding: Binding, group: GroupDefinition) -> None:
     clock = _clock(binding, group)
     members = [revised(each, clock=clock) for each in binding.catalog.members_of(group.name)]
     if group.source in binding.unchecked:
+        if binding.context.offline and unread_sources.has_types(binding, members):
+            unread_sources.check_features(binding, group, members)
+            _check_expectations(binding, [each for each in members if not each.is_rowless])
         binding.features.update({each.address: revised(each, roots=_roots(binding, group, each)) for each in members})
         return
     scope = _scope(binding, group, members)
@@ -122,13 +125,7 @@ def _scope(binding: Binding, group: GroupDefinition, members: Sequence[FeatureDe
         return None
     columns = [Column(name=name, dtype=binding.features[address].dtype) for name, address in sorted(inputs.items())]
     time = [Column(name=AS_OF_TIMESTAMP, dtype="TIMESTAMP")] if any(each.asks_time for each in members) else []
-    return _Scope([*columns, *request, *time], _nulls([*columns, *request, *time]))
-
-
-def _nulls(columns: Sequence[Column]) -> str:
-    """Return a relation with one row of NULLs in these columns."""
-    listed = ", ".join(f"NULL::{column.dtype} AS {quote(column.name)}" for column in columns)
-    return f"(SELECT {listed or '1'})"
+    return _Scope([*columns, *request, *time], feature_sql.nulls([*columns, *request, *time]))
 
 
 def _check_keys(binding: Binding, group: GroupDefinition, scope: _Scope) -> None:
@@ -161,7 +158,7 @@ def _all_bind(binding: Binding, members: Sequence[FeatureDefinition], scope: _Sc
     if not scope.columns:
         return False
     # Aliases that no SQL of a user can hold keep one feature from seeing another.
-    listed = [f"(\n{_bindable(feature)}\n) AS {quote(f'#{i}')}" for i, feature in enumerate(members)]
+    listed = [f"(\n{feature_sql.bindable(feature)}\n) AS {quote(f'#{i}')}" for i, feature in enumerate(members)]
     listed += [] if members[0].window else [quote(scope.columns[0].name)]
     try:
         columns = binding.session.columns(f"SELECT {', '.join(listed)} FROM {scope.relation}")
@@ -176,13 +173,14 @@ def _all_bind(binding: Binding, members: Sequence[FeatureDefinition], scope: _Sc
 def _check_feature(binding: Binding, feature: FeatureDefinition, scope: _Scope) -> None:
     """Bind one feature, and add its problem if it does not bind or has another type."""
     address = f"feature {feature.address}"
-    if _is_misused(feature):
-        binding.problems.append(_aggregate_problem(address, feature))
+    if feature_sql.is_misused(feature):
+        binding.problems.append(feature_sql.aggregate_problem(address, feature))
         return
     # A plain column beside the feature makes an aggregate without a window fail.
     anchor = "" if feature.window else f", {quote(scope.columns[0].name)}" if scope.columns else ", 1"
     try:
-        columns = binding.session.columns(f'SELECT (\n{_bindable(feature)}\n) AS "#0"{anchor} FROM {scope.relation}')
+        text = feature_sql.bindable(feature)
+        columns = binding.session.columns(f'SELECT (\n{text}\n) AS "#0"{anchor} FROM {scope.relation}')
     except EngineError as error:
         binding.problems.append(_feature_problem(binding, feature, scope, error))
         return
@@ -197,7 +195,7 @@ def _feature_problem(binding: Binding, feature: FeatureDefinition, scope: _Scope
     """Return the problem of a feature that does not bind."""
     address = f"feature {feature.address}"
     if error.detail.lacks == "grouping":
-        return _aggregate_problem(address, feature)
+        return feature_sql.aggregate_problem(address, feature)
     if problem := _sibling_problem(binding, feature, scope):
         return problem
     problem = sql_problem(address, error, [column.name for column in scope.columns], feature.origin)
@@ -221,32 +219,6 @@ def _sibling_problem(binding: Binding, feature: FeatureDefinition, scope: _Scope
         siblings.OwnGroup(replace(group.origin, file=str(binding.context.root / group.origin.file)), group.entity),
         siblings.ReadColumns(read, columns, inputs),
     )
-
-
-def _bindable(feature: FeatureDefinition) -> str:
-    """Return a feature's SQL without the as-of time, which no stored column holds."""
-    if AS_OF not in feature.formula:
-        return feature.sql
-    from featdsl.sql import aggregates
-
-    return aggregates.without_time(feature)
-
-
-def _is_misused(feature: FeatureDefinition) -> bool:
-    """Return whether a feature without a window aggregates; aggregates that the parser does not know pass."""
-    from featdsl.sql import parser
-
-    return feature.window is None and parser.is_aggregate(parser.expression(feature.sql))
-
-
-def _aggregate_problem(address: str, feature: FeatureDefinition) -> Problem:
-    """Return the problem of a feature that aggregates without a window."""
-    what = f"{address} aggregates over many rows, but has no window that says which: {feature.sql}"
-    fix = "Give it one, such as window='30 days' or 'lifetime'."
-    if feature.computed:
-        what = f"{address} aggregates, but of its inputs there is one value each: {feature.sql}"
-        fix = "Aggregate in a group over a source, where a window says which rows, and derive from that."
-    return Problem("Aggregate misused", what, feature.origin, fix)
 
 
 # Running totals
@@ -300,7 +272,7 @@ def _check_expectations(binding: Binding, members: Sequence[FeatureDefinition]) 
         for condition in (rule.condition for rule in feature.expect):
             address = f"expect of {feature.address}"
             try:
-                dtype = binding.session.columns(f"SELECT (\n{condition}\n) FROM {_nulls(columns)}")[0].dtype
+                dtype = binding.session.columns(f"SELECT (\n{condition}\n) FROM {feature_sql.nulls(columns)}")[0].dtype
             except EngineError as error:
                 names = [column.name for column in columns]
                 binding.problems.append(sql_problem(address, error, names, feature.origin))

@@ -26,6 +26,8 @@ from featdsl.sql import expressions
 
 _ReadError = EngineError | UnreachableError | SourceFileError
 """An error on the way to the columns of a source."""
+IN_CODE = frozenset({"frame", "python", "push", "sql"})
+"""Formats whose columns code declares, or whose rows it has."""
 
 
 def bind_source(binding: Binding, source: SourceDefinition) -> None:
@@ -38,6 +40,9 @@ def bind_source(binding: Binding, source: SourceDefinition) -> None:
         return
     if unread := [name for name in source.inputs if name in binding.unchecked]:
         _leave_unchecked(binding, source, f"source {unread[0]} was not")
+        return
+    if binding.context.offline and source.format not in IN_CODE:
+        _leave_unchecked(binding, source, "it is not read offline")
         return
     columns = _columns(binding, source)
     if columns is None:

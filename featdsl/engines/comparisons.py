@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Pair = tuple[FeatureDefinition, FeatureDefinition]
 """A feature before a change and after it."""
+AT = '"#at"'
+"""The column with the event time of an entity's newest row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,13 @@ class Comparisons(Protocol):
 
     def entities(self, source: SideSource) -> str:
         """Return the query of the entities that a source of a side has rows of."""
+        ...
+
+    def newest(self, source: SideSource, given: Mapping[str, str], upto: str | None) -> str:
+        """Return the query of the entities of a source of a side, with the event time of their newest row in `#at`.
+
+        `given` has the values of some keys as text. Rows after `upto`, an SQL timestamp in UTC, do not count.
+        """
         ...
 
     def open_rows(self, source: SideSource, kept: str = "") -> None:

@@ -38,7 +38,7 @@ def derive(sides: Sides, changes: Iterable[Change], drift: Drift, queries: Queri
         table_step = _build_table(target, features, queries, _why(snapshot, features, changes))
         yield replace(table_step, estimate=_estimate(snapshot, features, versions))
         if TableSpec.of(features).rows != "events":
-            yield _uniqueness(target.groups[name], features, queries.compiler)
+            yield uniqueness(target.groups[name], features, queries.compiler)
     yield from _checks(snapshot, target, queries, {name for name, _ in stale})
     yield from view_steps(sides, queries, drift, live)
     yield from _records(sides.written_own, target)
@@ -130,7 +130,7 @@ def checks_of(
     table, baseline = TableSpec.of(features), Baseline(since)
     group = catalog.groups[table.group]
     if table.rows != "events":
-        yield _uniqueness(group, features, queries.compiler, since)
+        yield uniqueness(group, features, queries.compiler, since)
     rules = rule_checks.RuleCompiler(queries.compiler, catalog, queries.versions)
     for address, rule in rule_checks.declared(catalog, group.name):
         own = address == group.name or any(each.address == address for each in features)
@@ -138,9 +138,10 @@ def checks_of(
             yield rules.check(group.name, address, rule, baseline)
 
 
-def _uniqueness(
+def uniqueness(
     group: GroupDefinition, features: Sequence[FeatureDefinition], compiler: Compiler, since: str | None = None
 ) -> CheckRows:
+    """Return the check that a table of a group has one row for each entity and time."""
     table = TableSpec.of(features)
     return CheckRows(
         address=group.name,

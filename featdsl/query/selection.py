@@ -75,7 +75,8 @@ def select(
         return _of_set(snapshot, features.address)
     if isinstance(features, str) and "@" in features:
         return _of_set(snapshot, features)
-    listed = list(features) if isinstance(features, Iterable) and not isinstance(features, str | type) else [features]
+    is_one = isinstance(features, str | type | Feature | FeatureAlias) or not isinstance(features, Iterable)
+    listed: list[Selectable] = [features] if is_one else list(features)  # type: ignore[list-item, arg-type]
     if not listed:
         raise RequestError(Problem("No features", "The list of features is empty."))
     single = [one for each in listed for one in features_of(each)]

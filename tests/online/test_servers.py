@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -252,3 +253,24 @@ def test_many_keys_are_one_statement(postgres: Postgres, monkeypatch: pytest.Mon
     found = store.read([Lookup(f"t{each}", [b"%d" % key for key in range(100)]) for each in range(10)])
     assert ([len(each) for each in found.found], statements) == ([100] * 10, [READ])
     store.close()
+
+
+def test_a_closed_store_has_no_connections(valkey: Valkey, namespace: str) -> None:
+    """Closing a store ends its connections at once: those of reads and those of publications."""
+    store = open_store(valkey.url(), replace(OPTIONS, namespace=namespace))
+    client = redis.Redis.from_url(valkey.url())
+
+    def connections() -> int:
+        return sum(each["name"] == f"featdsl-{os.getpid()}" for each in client.client_list())
+
+    before = connections()
+    actor.publish(store)
+    store.newest()
+    while_open = connections() - before
+    store.close()
+    for _ in range(100):  # the server notices the end of a connection a moment later
+        if connections() == before:
+            break
+        time.sleep(0.01)
+    assert (while_open, connections() - before) == (1, 0)
+    client.close()

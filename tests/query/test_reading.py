@@ -368,6 +368,18 @@ def test_values_of_many_come_in_order(store: FeatureStore) -> None:
     assert store.get_features(["age"], rows=[]) == []
 
 
+def test_one_feature_is_named_by_object_without_a_list(store: FeatureStore) -> None:
+    """As by name; a declaration can be iterated, and is no list of features."""
+    user, rows = Entity("user", keys={"user_id": int}), Source("accounts", path="data/accounts.parquet")
+
+    class UserProfile(FeatureGroup, entity=user, source=rows):
+        income = Feature(float)
+
+    assert store.get_features(UserProfile.income, user_id=3) == {"income": 19000.0}
+    assert store.get_features(UserProfile.income.alias("pay"), user_id=3) == {"pay": 19000.0}
+    assert store.training_set(UserProfile.income, SPINE, timestamp="ts").df()["income"].tolist()[0] == 7000.0
+
+
 def test_a_set_is_named_by_object(store: FeatureStore) -> None:
     """As model code imports it."""
     declared = FeatureSet("credit_risk", version=1, features=["user_profile.age"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,10 @@ class DuckDBComparisons:
     def entities(self, source: SideSource) -> str:
         """Return the query of the entities that a source of a side has rows of."""
         return side_by_side.entities(source.group, source.keys_of, source.source, _relation(source))
+
+    def newest(self, source: SideSource, given: Mapping[str, str], upto: str | None) -> str:
+        """Return the query of the entities of a source of a side, with the event time of their newest row in `#at`."""
+        return side_by_side.newest(source, _relation(source), given, upto)
 
     def open_rows(self, source: SideSource, kept: str = "") -> None:
         """Let SQL read a source of a side as `source.<name>`: all rows, or those of the entities in the query `kept`."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from featdsl.definitions import timestamps
 from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition
-from featdsl.definitions.names import EVENT_TIMESTAMP, quote
+from featdsl.definitions.names import EVENT_TIMESTAMP, literal, quote
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.table_spec import RowSpec, TableSpec
-from featdsl.engines.comparisons import Pair
+from featdsl.engines.comparisons import AT, Pair, SideSource
+from featdsl.engines.duckdb import source_times
 from featdsl.engines.duckdb.derived_tables import change_times, changing_rows
 from featdsl.engines.duckdb.lookups import Operators, compile_sql, sliding
 from featdsl.engines.duckdb.tables import key_columns
@@ -71,6 +72,24 @@ def entities(group: GroupDefinition, feature: FeatureDefinition, source: SourceD
     ]
     present = [f"{column} IS NOT NULL" for column in [*key_columns(group, feature.keys), *map(quote, source.times)]]
     return f"SELECT {', '.join(listed)} FROM {relation} WHERE {' AND '.join(present)}"
+
+
+def newest(side: SideSource, relation: str, given: Mapping[str, str], upto: str | None) -> str:
+    """Return the query of the entities in `relation`, the rows of a source, with the time of their newest row in `#at`.
+
+    `given` has the values of some keys as text; rows after `upto` do not count.
+    """
+    source, keys = side.source, side.keys_of.keys
+    columns = dict(zip((key.name for key in keys), key_columns(side.group, keys), strict=True))
+    times = [source_times.of_source(source, name, source.clock) for name in source.times]
+    at = f"greatest({', '.join(times)})" if times else "CAST(NULL AS TIMESTAMP)"
+    conditions = [f"{column} IS NOT NULL" for column in [*columns.values(), *map(quote, source.times)]]
+    conditions += [f"CAST({columns[name]} AS VARCHAR) = {literal(value)}" for name, value in given.items()]
+    conditions += [f"{at} <= TIMESTAMP {literal(upto)}"] if times and upto else []
+    listed = [f"CAST({columns[key.name]} AS {key.dtype}) AS {quote(key.name)}" for key in keys]
+    by = f" GROUP BY {', '.join(columns.values())}" if columns else ""
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {', '.join([*listed, f'max({at}) AS {AT}'])} FROM {relation}{where}{by}"
 
 
 def rows_of(group: GroupDefinition, feature: FeatureDefinition, relation: str, kept: str) -> str:

@@ -113,7 +113,7 @@ class RedisOnlineStore:
         except ValueError:
             fix = "Write redis://HOST:PORT/NUMBER; the database is a number."
             raise unusable(self, "its URL is invalid", fix) from None
-        return redis.Redis(connection_pool=pool)
+        return redis.Redis.from_pool(pool)
 
     def _connected_async(self) -> redis.asyncio.Redis:
         settings = {**_settings(self._options.timeout), "retry": _retry(AsyncRetry)}

@@ -1,0 +1,94 @@
+"""Commands for declarations that are not applied yet: try them, and check them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from featdsl.cli import options, printing
+
+
+@click.command("try")
+@click.argument("features", nargs=-1, required=True)
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Try at most this many entities."
+)
+@click.option("--at", metavar="TIME", help="The time of the values, in UTC. Default: the time of the newest row.")
+@click.option("--key", "keys", multiple=True, metavar="COLUMN=VALUE", help="Only entities with this key; repeatable.")
+@click.option("--request", "requests", multiple=True, metavar="NAME=VALUE", help="Request-time data; repeatable.")
+@options.formats
+@options.environment
+@click.pass_obj
+def try_(
+    directory: Path | None,
+    features: tuple[str, ...],
+    limit: int,
+    at: str | None,
+    keys: tuple[str, ...],
+    requests: tuple[str, ...],
+    format_: str,
+    env: str,
+) -> None:
+    """Compute features as the code declares them, applied or not, and write nothing.
+
+    Features are named by group, by address, by bare name or by set. The values are those of the entities with the newest rows
+    in the sources, beside the applied values where these differ.
+
+    \b
+    featdsl try carrier_delays
+    featdsl try carrier_delays.late_share_24h --key carrier=UA --at 2013-06-01
+    featdsl try departure_delay@1 --limit 3 --format json
+    """
+    from featdsl.render import trials as rendering
+    from featdsl.stores import open_store
+    from featdsl.trying.newest import Newest, try_newest
+    from featdsl.trying.trial import TrialPlace
+
+    asked = Newest(
+        limit=limit,
+        at=at,
+        keys=options.pairs(keys, "--key", "COLUMN"),
+        request=options.pairs(requests, "--request", "NAME"),
+    )
+    project = options.project(directory)
+    names = features[0] if len(features) == 1 else list(features)
+    result = try_newest(TrialPlace(project, open_store(project), env), names, asked)
+    if format_ == "json":
+        printing.print_json(rendering.tried_json(result))
+    else:
+        printing.echo(rendering.tried_text(result, printing.width()), nl=False)
+
+
+@click.command()
+@options.formats
+@click.pass_obj
+def validate(directory: Path | None, format_: str) -> None:
+    """Check all declarations without the store and without data, for editors and pre-commit.
+
+    Prints every mistake with its file and line, and exits with 1 if there is one. What depends on the columns of files and
+    databases is checked by featdsl plan.
+
+    \b
+    featdsl validate
+    featdsl validate --format json
+    """
+    from featdsl.errors import DeclarationError
+    from featdsl.render import trials as rendering
+    from featdsl.trying.validation import Validation
+    from featdsl.trying.validation import validate as validated
+
+    try:
+        result = validated(options.project(directory))
+    except DeclarationError as error:  # of the settings
+        result = Validation(tuple(error.problems))
+    if format_ == "json":
+        printing.print_json(rendering.validation_json(result))
+    else:
+        printing.echo(rendering.validation_text(result, printing.width()), nl=False)
+    if result.problems:
+        sys.exit(1)
+
+
+COMMANDS = (try_, validate)
