@@ -70,6 +70,7 @@ class Memory:
     project: Project
     loaded: Loaded
     _built: dict[tuple[object, ...], _Built] = field(default_factory=dict)
+    _bound: dict[tuple[object, ...], Catalog] = field(default_factory=dict)
     _session: Session | None = None
     _ready: _Ready | None = None
 
@@ -83,6 +84,7 @@ class Memory:
         """The session of all computations."""
         if self._session is None:
             self._session = open_session(self.project)
+            self._session.execute("SET threads = 1")  # several threads take longer to start than a few rows to compute
         return self._session
 
     def close(self) -> None:
@@ -102,9 +104,30 @@ class Memory:
         ready = self._ready
         if ready is None or ready.built is not built or ready.rows is not rows:
             self._ready = None
-            ready = self._ready = _Ready(built, rows, *_computed(self.session, self.project, built, rows))
+            ready = self._ready = self._computed(built, rows)
         keys = latest_values.key_rows(ready.selection, asked.rows, asked.request)
         return latest_values.values(ready.reader, ready.selection, replace(keys, at=moment(asked.at)))
+
+    def _computed(self, built: _Built, rows: Rows) -> _Ready:
+        """Compute the tables of definitions over given rows."""
+        session = self.session
+        for statement in ("USE memory", f"DETACH DATABASE IF EXISTS {DECLARED}", *_DROPPED):
+            session.execute(statement)
+        catalog = _with_rows(session, built, rows)
+        key = (id(built), tuple(catalog.sources.values()))
+        if key not in self._bound:
+            frames = {name: built.frames[name] for name in built.frames if name in catalog.sources}
+            self._bound[key] = _bound(catalog, BindContext(self.project, session, COMPILER, frames=frames))
+            session.execute(_DROPPED[0])
+        state = _state(self._bound[key])
+        wants = [
+            replace(w, feature=state.versions[w.feature.address, w.feature.fingerprint]) for w in built.selection.wants
+        ]
+        runtime = Runtime(COMPILER, built.functions)
+        bench = Bench(session, state.catalog, state, runtime, partial(DuckDBReader, session), _nothing_is_stored)
+        bench.open_sources(partial(_open, session, built))
+        selection = replace(built.selection, wants=tuple(wants))
+        return _Ready(built, rows, selection, DuckDBReader(session, bench.compute(wants, None)))
 
     def _definitions(self, features: Any, rows: Rows) -> _Built:
         """Return the definitions of requested features; built once for the same ones. Raises RequestError for an unknown source."""
@@ -178,28 +201,6 @@ def _refuse_pulled(catalog: Catalog) -> None:
 
 def _state(catalog: Catalog) -> Snapshot:
     return Snapshot(catalog=catalog, versions={(f.address, f.fingerprint): f for f in catalog.features.values()})
-
-
-def _computed(session: Session, project: Project, built: _Built, rows: Rows) -> tuple[Selection, Reader]:
-    """Bind definitions to given rows, compute their tables, and return the features with a reader of these tables."""
-    for statement in ("USE memory", f"DETACH DATABASE IF EXISTS {DECLARED}", *_DROPPED):
-        session.execute(statement)
-    catalog = _with_rows(session, built, rows)
-    frames = {name: built.frames[name] for name in built.frames if name in catalog.sources}
-    bound = _bound(catalog, BindContext(project, session, COMPILER, frames=frames))
-    session.execute(_DROPPED[0])
-    state = _state(bound)
-    selection = replace(
-        built.selection,
-        wants=tuple(
-            replace(w, feature=state.versions[w.feature.address, w.feature.fingerprint]) for w in built.selection.wants
-        ),
-    )
-    bench = Bench(
-        session, bound, state, Runtime(COMPILER, built.functions), partial(DuckDBReader, session), _nothing_is_stored
-    )
-    bench.open_sources(partial(_open, session, built))
-    return selection, DuckDBReader(session, bench.compute(selection.wants, None))
 
 
 def _bound(catalog: Catalog, context: BindContext) -> Catalog:
