@@ -12,6 +12,7 @@ FeatdslError
 ├── UnreachableError        a server, a remote file or the extension that reads it is out of reach
 │   └── ExtensionError      a DuckDB extension cannot be loaded
 ├── SourceFileError         a source file lacks a column, or has a value that does not fit the column's type
+├── SiteFolderError         the folder of the catalogue's site has other files, or cannot be written
 ├── PlanFileError           a plan or an export is damaged, from another project or in a newer format
 ├── LockFileError           a training lock file is damaged, edited or from another store
 ├── OutdatedModelError      features of a model are served with other definitions than it was trained on
@@ -123,6 +124,10 @@ class DataError(FeatdslError):
 
 class ReadingError(DataError):
     """The file exists, but the engine cannot read it."""
+
+
+class SiteFolderError(FeatdslError):
+    """The folder of the catalogue's site has files that no build wrote, or cannot be written."""
 
 
 class ResourceError(FeatdslError):

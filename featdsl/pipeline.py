@@ -86,6 +86,13 @@ def make_plan(project: Project, store: Store, environment: str = PROD, select: S
         return replace(planned, cache=cache)
 
 
+def plan_unsaved(project: Project, store: Store, environment: str = PROD, select: Sequence[str] = ()) -> Planned:
+    """Return the same plan as `make_plan`, and write nothing, not even the analysis cache."""
+    with uncollected():
+        cache = AnalysisCache(project.store / f"memory-{project.name}.json", store.secret)
+        return _plan(project, StoreState(store, environment), select, cache)
+
+
 def make_plan_against(project: Project, exported: Exported, select: Sequence[str] = ()) -> Planned:
     """Return the plan that takes an exported registry to the definitions of the features package.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from featdsl.apply.events import Listener, Waiting, ignore
+from featdsl.discovery.browse import AppliedCatalog
 from featdsl.project import settings
 from featdsl.query.data_errors import computing
 from featdsl.states import OpenState, States
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from featdsl.definitions.history import CheckResult
     from featdsl.definitions.snapshot import Snapshot
     from featdsl.definitions.timestamps import Ambiguous
+    from featdsl.discovery.catalogue_entries import CatalogueDocument
     from featdsl.discovery.describe import Described
     from featdsl.discovery.filters import Entry
+    from featdsl.discovery.lineage import Lineage
     from featdsl.discovery.outdated import Moved
     from featdsl.discovery.search import Found, Listed
     from featdsl.query.selection import Selectable
+    from featdsl.render.plan_html import PlanView
     from featdsl.trying.tried import TriedFeatures
 
 
@@ -52,6 +56,8 @@ class RegistryCalls:
         self._project = settings.load(Path(path) if path is not None else None)
         self._environment = environments.checked(environment)
         self._states = States(self._project, self._environment)
+        self.catalog = AppliedCatalog(self)
+        """The applied definitions, to browse with completion: `store.catalog.user_profile.age`."""
 
     # Trying features
 
@@ -92,19 +98,20 @@ class RegistryCalls:
 
         `store.features(owner="accounts", type="int", set="credit_risk@1")`. A type is the name of a Python or a DuckDB type.
         """
-        from featdsl.discovery import search
+        from featdsl.discovery import listings, search
         from featdsl.discovery.filters import Filter
 
-        return search.listed(self._open().snapshot, Filter(**filters))
+        return listings.features(search.listed(self._open().snapshot, Filter(**filters)))
 
-    def catalogue(self, **filters: Unpack[Filters]) -> list[Entry]:
+    def definitions(self, **filters: Unpack[Filters]) -> list[Entry]:
         """Return the applied definitions in order of kind and address, filtered as in `features`, and by `kind`.
 
         A kind is "feature", "group", "set", "model", "source", "entity" or "team".
         """
+        from featdsl.discovery import listings
         from featdsl.discovery.filters import Filter, chosen
 
-        return chosen(self._open().snapshot, Filter(**filters))
+        return listings.entries(chosen(self._open().snapshot, Filter(**filters)))
 
     def no_match(self, **filters: Unpack[Filters]) -> str:
         """Return the message that nothing matches these filters, with the known values of each filter."""
@@ -115,12 +122,12 @@ class RegistryCalls:
     def search(self, words: str, *, limit: int = 20, **filters: Unpack[Filters]) -> list[Found]:
         """Return the definitions that match `words`, the best match first, by name, description, tag, owner and column.
 
-        The filters are those of `catalogue`: `store.search("income", owner="accounts", kind="feature")`.
+        The filters are those of `definitions`: `store.search("income", owner="accounts", kind="feature")`.
         """
-        from featdsl.discovery import search
+        from featdsl.discovery import listings, search
         from featdsl.discovery.filters import Filter
 
-        return search.search(self._open().snapshot, words, limit=limit, wanted=Filter(**filters))
+        return listings.found(search.search(self._open().snapshot, words, limit=limit, wanted=Filter(**filters)))
 
     def describe(self, name: str) -> Described:
         """Return the description of a feature, group, set, model, source or entity, with figures from its data.
@@ -134,11 +141,33 @@ class RegistryCalls:
         with state.reading(), computing():
             return describe.describe(state.snapshot, name, state.reader_of, history)
 
-    def lineage(self, name: str) -> Any:
+    def lineage(self, name: str) -> Lineage:
         """Return everything upstream and downstream of a definition. Raises FeatureNotFoundError for an unknown name."""
         from featdsl.discovery import lineage
 
         return lineage.trace(self._open().snapshot, name)
+
+    def plan(self, *, select: Sequence[str] = ()) -> PlanView:
+        """Return the plan that takes the environment to what the code declares now; nothing is written.
+
+        A notebook shows it, `str(plan)` is its text, and `plan.plan` has it as data. With names in `select`, only these
+        definitions and their upstream change. Raises DeclarationError if a declaration is wrong.
+        """
+        from featdsl import pipeline
+        from featdsl.render.plan_html import PlanView
+
+        planned = pipeline.plan_unsaved(self._project, self._states.store, self._environment, select)
+        return PlanView(planned.plan)
+
+    def catalogue_document(self) -> CatalogueDocument:
+        """Return the catalogue of the environment: an entry for each definition, with statistics, history, rules and uses.
+
+        It reads the registry alone, no data. Raises StoreError.
+        """
+        from featdsl.discovery.catalogue import catalogue
+        from featdsl.documents import catalogue_inputs
+
+        return catalogue(catalogue_inputs(self._project, self._states.store, self._environment))
 
     # Looking after the data
 
@@ -153,7 +182,7 @@ class RegistryCalls:
         state = self._open()
         state.open_tables(set(state.snapshot.tables))
         with state.reading():
-            return list(check_rules.run(state.snapshot, state.session.cursor(), state.compiler, select))
+            return check_rules.listing(check_rules.run(state.snapshot, state.session.cursor(), state.compiler, select))
 
     def record_checks(self, checked: Sequence[Checked], *, listen: Listener = ignore) -> None:
         """Save check results in the registry, without a new state of the store.
@@ -174,14 +203,15 @@ class RegistryCalls:
         The results of a group, a set or a model include those of its features. Raises FeatureNotFoundError for an unknown name.
         """
         from featdsl.apply import check_rules
+        from featdsl.discovery import listings
 
         results = self._states.store.checks(self._environment)
         if name is None:
-            return results
+            return listings.past_checks(results)
         # Addresses first: a removed definition has a history too.
         own = {each.address for each in results if each.address == name or each.address.startswith(f"{name}.")}
         wanted = own or check_rules.chosen(self._open().snapshot, [name])
-        return [each for each in results if each.address in wanted]
+        return listings.past_checks(each for each in results if each.address in wanted)
 
     def unserved(self, lock: Mapping[str, Any]) -> tuple[Moved, ...]:
         """Return the features of a training lock that are served with another definition now, or not at all.

@@ -46,19 +46,22 @@ PACKAGES = {
 }
 """Each package with the packages that it may import. A package that is not listed stands at the edge: see EDGE."""
 EDGE = (
-    "notebook",
-    "states",
     "trying",
     "testing",
+    "render",
+    "notebook",
+    "states",
     "publishing",
     "serving",
+    "documents",
     "registry_calls",
     "featurestore",
     "__init__",
     "shared",
-    "render",
+    "site",
     "server",
     "integrations",
+    "assistants",
     "cli",
     "__main__",
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from featdsl.apply.checks import broken_rows
 from featdsl.definitions.history import CheckResult
 from featdsl.definitions.kinds import Definition, FeatureDefinition, GroupDefinition, ModelDefinition, SetDefinition
 from featdsl.definitions.quality_rules import Kind, Severity, rule_text
+from featdsl.definitions.sheets import Cell, Code, ShownList, listed, verdict
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.engines import Baseline, Compiler
 from featdsl.errors import FeatureNotFoundError, Problem
@@ -43,6 +44,21 @@ class Checked:
     def rule_text(self) -> str:
         """The rule with its name, and with a note if it only warns."""
         return rule_text(self.rule, self.name, self.severity)
+
+
+def listing(checked: Iterable[Checked]) -> ShownList[Checked]:
+    """Return check results as a list that a notebook shows with their verdicts."""
+    return ShownList(checked, _cells)
+
+
+def _cells(each: Checked) -> dict[str, Cell]:
+    outcome: Literal["ok", "warning", "failed"]
+    outcome = "ok" if not each.broken else "failed" if each.severity == "error" else "warning"
+    example = listed(f"{name} = {value}" for name, value in each.examples[0].items()) if each.examples else ""
+    return {
+        "verdict": verdict(outcome), "name": Code(each.address), "owner": each.owner, "rule": Code(each.rule_text),
+        "broken": each.broken or None, "rows": each.rows, "first example": example,
+    }  # fmt: skip
 
 
 def run(snapshot: Snapshot, session: Session, compiler: Compiler, names: Sequence[str] = ()) -> Iterator[Checked]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
-from featdsl.apply import materialize
+from featdsl.apply import materialize, statistics
 from featdsl.apply.checks import check
 from featdsl.apply.events import (
     ClockBehind,
@@ -28,6 +28,7 @@ from featdsl.apply.events import (
 from featdsl.apply.run import Run, sources_of
 from featdsl.definitions import udfs
 from featdsl.definitions.history import CheckResult, HistoryEntry, Touched
+from featdsl.definitions.kinds import FeatureDefinition
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.plan import planfile
 from featdsl.plan.diff import Action
@@ -86,6 +87,7 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         listen(Started(len(plan.steps)))
         run = _run_of(plan, project, store, writer, functions or {})
         built = _built(plan, run, listen)
+        statistics.collect(run.results.built, run, _recorded(plan))
         writer.checked(run.results.checks)
         seconds = time.monotonic() - begun
         entry = _entry(plan, run, built, seconds, approved_by)
@@ -122,6 +124,11 @@ def _built(plan: Plan, run: Run, listen: Listener) -> int:
             materialize.start_small_tables(coming, run)
         built += _reported_step(step, number, run, listen)
     return built
+
+
+def _recorded(plan: Plan) -> list[FeatureDefinition]:
+    definitions = (step.definition for step in plan.steps if isinstance(step, Record))
+    return [each for each in definitions if isinstance(each, FeatureDefinition)]
 
 
 def summary(plan: Plan, serial: int) -> Summary:

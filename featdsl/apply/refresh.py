@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from featdsl.apply import increments
+from featdsl.apply import increments, statistics
 from featdsl.apply.events import (
     ClockBehind,
     Listener,
@@ -80,6 +80,7 @@ def refresh(
         changed = _changed(done)
         rows, serial = sum(each.rows for each in changed), writer.serial - 1
         if changed or work.has_new_listings:
+            statistics.collect((each.table for each in changed), run)
             writer.refreshes()
             writer.checked(run.results.checks)
             serial = writer.publish(_entry(changed, run, time.monotonic() - begun)).serial

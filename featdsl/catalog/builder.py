@@ -11,10 +11,9 @@ from featdsl.catalog.imports import Imports
 from featdsl.declarations.declaration import Declaration
 from featdsl.declarations.deprecation import Deprecated
 from featdsl.declarations.feature import Feature, FeatureAlias
-from featdsl.declarations.feature_group import Reference
+from featdsl.declarations.references import Reference
 from featdsl.definitions import graph
 from featdsl.definitions.kinds import (
-    Deprecation,
     EntityDefinition,
     FeatureDefinition,
     GroupDefinition,
@@ -77,9 +76,7 @@ class CatalogBuilder:
         if deprecated is None or not deprecated.valid:
             return {"protect": protect}
         self.deprecated[address] = deprecated
-        until = deprecated.remove_after.isoformat() if deprecated.remove_after else None
-        deprecation = Deprecation(since=deprecated.since.isoformat(), remove_after=until, use=deprecated.use_address)
-        return {"protect": protect, "deprecated": deprecation}
+        return {"protect": protect, "deprecated": deprecated.data}
 
     def ordered(self, kind: str, declared: Mapping[str, Declaration], needs: Mapping[str, Iterable[str]]) -> list[str]:
         """Return the names with each after the ones it needs. A cycle is refused, and its members are left out."""

@@ -69,6 +69,7 @@ def define_feature(builder: CatalogBuilder, name: str, scope: Scope) -> FeatureD
         name=name,
         group=group.name,
         description=feature.description,
+        unit=feature.unit,
         tags=feature.tags,
         dtype=feature.dtype,
         sql=text,

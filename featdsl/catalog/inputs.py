@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from featdsl.catalog.builder import CatalogBuilder, target_of
 from featdsl.declarations.feature import Feature, FeatureAlias
-from featdsl.declarations.feature_group import GroupDeclaration, Reference
+from featdsl.declarations.feature_group import GroupDeclaration
+from featdsl.declarations.references import Reference
 from featdsl.definitions.dtypes import gives
 from featdsl.definitions.kinds import FeatureDefinition, Input, Role
 from featdsl.definitions.names import AS_OF_TIMESTAMP, did_you_mean

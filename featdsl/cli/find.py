@@ -28,7 +28,7 @@ def list_(directory: Path | None, /, kind: str | None, format_: str, env: str, *
 
     store = options.store(directory, env)
     wanted = _filters(filters, kind or "feature")
-    matches: Sequence[Any] = store.catalogue(**wanted)
+    matches: Sequence[Any] = store.definitions(**wanted)
     listing: Callable[[Any, int], str] = reports.entries
     if wanted["kind"] == "feature":
         del wanted["kind"]
@@ -84,14 +84,14 @@ def search(
     matches = store.search(query, limit=limit, **wanted)
     if matches:
         printing.output(matches, lambda: reports.results(matches, printing.width()), format_)
-    elif store.catalogue(**wanted):
+    elif store.definitions(**wanted):
         _print_no_match(f"No match{' within the filters' if any(wanted.values()) else ''} for: {query}\n", format_)
     else:
         _print_no_match(store.no_match(**wanted), format_)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.ANY)
 @options.formats
 @options.environment
 @click.pass_obj
@@ -111,7 +111,7 @@ def show(directory: Path | None, name: str, format_: str, env: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.ANY)
 @click.option("--format", "format_", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True)
 @options.environment
 @click.pass_obj

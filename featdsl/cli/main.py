@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,21 @@ from typing import Any, NoReturn
 
 import click
 
-from featdsl.cli import find, interrupts, plans, printing, projects, read, serve, state, trials, upkeep
+from featdsl.cli import (
+    assistants,
+    completion,
+    docs,
+    find,
+    interrupts,
+    plans,
+    printing,
+    projects,
+    read,
+    serve,
+    state,
+    trials,
+    upkeep,
+)
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
@@ -25,6 +40,8 @@ class _Group(click.Group):
         for stream in (sys.stdout, sys.stderr):  # a letter that the terminal cannot show is written as its code
             if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
                 stream.reconfigure(errors="backslashreplace")
+        if completion.VARIABLE in os.environ:
+            completion.register()
         interrupts.begin()
         try:
             with invocation.typing(words):
@@ -81,6 +98,8 @@ for command in (
     *find.COMMANDS,
     *read.COMMANDS,
     *serve.COMMANDS,
+    *docs.COMMANDS,
+    *assistants.COMMANDS,
     *projects.COMMANDS,
     *sql_command.COMMANDS,
     *state.COMMANDS,

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from featdsl.cli import completion
 from featdsl.project import invocation
+
+ANY = completion.names("feature", "group", "set", "model", "source", "entity")
+"""Completes the name of any definition."""
 
 if TYPE_CHECKING:
     from featdsl.featurestore import FeatureStore
@@ -17,26 +21,53 @@ if TYPE_CHECKING:
 
 formats = click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 environment = click.option(
-    "--env", "env", default="prod", show_default=True, envvar="FEATDSL_ENV", metavar="NAME", help="The environment."
+    "--env",
+    "env",
+    default="prod",
+    show_default=True,
+    envvar="FEATDSL_ENV",
+    metavar="NAME",
+    shell_complete=completion.names("env"),
+    help="The environment.",
 )
 approved_by = click.option(
     "--approved-by",
     multiple=True,
     metavar="TEAM",
+    shell_complete=completion.names("team"),
     help="A team that approves the plan; repeatable. This is recorded, but not verified.",
 )
 select = click.option(
     "--select",
     multiple=True,
     metavar="NAME",
+    shell_complete=completion.names("group", "set", "model", "team"),
     help="Only this group, set, model or team and its dependencies; repeatable.",
 )
 _FILTERS = (
-    click.option("--owner", metavar="TEAM", help="Only definitions that this team owns."),
-    click.option("--entity", metavar="NAME", help="Only definitions that describe this entity."),
-    click.option("--tag", metavar="TAG", help="Only definitions with this tag."),
+    click.option(
+        "--owner",
+        metavar="TEAM",
+        shell_complete=completion.names("team"),
+        help="Only definitions that this team owns.",
+    ),
+    click.option(
+        "--entity",
+        metavar="NAME",
+        shell_complete=completion.names("entity"),
+        help="Only definitions that describe this entity.",
+    ),
+    click.option(
+        "--tag", metavar="TAG", shell_complete=completion.names("tag"), help="Only definitions with this tag."
+    ),
     click.option("--type", "type_", metavar="TYPE", help="Only features of this type: int, float, VARCHAR."),
-    click.option("--set", "set_", metavar="SET", help="Only definitions in this set: credit_risk, or credit_risk@1."),
+    click.option(
+        "--set",
+        "set_",
+        metavar="SET",
+        shell_complete=completion.names("set"),
+        help="Only definitions in this set: credit_risk, or credit_risk@1.",
+    ),
     click.option(
         "--kind",
         type=click.Choice(["feature", "group", "set", "model", "source", "entity", "team"]),

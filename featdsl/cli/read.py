@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featdsl.cli import options, printing
+from featdsl.cli import completion, options, printing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("features", nargs=-1, required=True)
+@click.argument("features", nargs=-1, required=True, shell_complete=completion.names("feature", "set"))
 @click.option("--key", "keys", multiple=True, metavar="COLUMN=VALUE", help="A key of the entity; repeatable.")
 @click.option("--request", "requests", multiple=True, metavar="NAME=VALUE", help="Request-time data; repeatable.")
 @options.formats
@@ -57,11 +57,22 @@ def get(
 
 @click.command()
 @click.option(
-    "--select", multiple=True, metavar="NAME", help="Check only this feature, group, set, model or team; repeatable."
+    "--select",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion.names("feature", "group", "set", "model", "team"),
+    help="Check only this feature, group, set, model or team; repeatable.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
 @click.option("--no-record", is_flag=True, help="Do not save the results in the store.")
-@click.option("--history", is_flag=False, flag_value="", metavar="[NAME]", help="Show past results instead.")
+@click.option(
+    "--history",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME]",
+    shell_complete=completion.names("feature", "group", "set", "model"),
+    help="Show past results instead.",
+)
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show at most this many past results."
 )

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from featdsl.cli import files, options, printing, runs
+from featdsl.cli import completion, files, options, printing, runs
 from featdsl.project import invocation
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=options.ANY)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show at most this many.")
 @click.option("--plan", "serial", type=int, metavar="STATE", help="Show the plan that led to this state instead.")
 @options.environment
@@ -175,7 +175,7 @@ def env_list(directory: Path | None, format_: str) -> None:
 
 
 @env.command("drop")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.names("env"))
 @click.pass_obj
 def env_drop(directory: Path | None, name: str) -> None:
     """Delete an environment and its views; prod is not changed.
@@ -196,8 +196,8 @@ def env_drop(directory: Path | None, name: str) -> None:
 
 
 @click.command()
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", shell_complete=completion.names("env", "set"))
+@click.argument("after", shell_complete=completion.names("env", "set"))
 @click.option("--full", is_flag=True, help="Compare all entities instead of a sample.")
 @options.formats
 @options.environment

@@ -17,9 +17,12 @@ from weakref import WeakValueDictionary
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
 
+from featdsl.declarations import ownership
+from featdsl.definitions import sheets
 from featdsl.definitions.dtypes import duckdb_type
 from featdsl.definitions.durations import checked, written_of
 from featdsl.definitions.names import did_you_mean, is_column, is_name, is_source_column, snake_case
+from featdsl.definitions.sheets import Grid, Mark, Sheet
 from featdsl.definitions.validation_errors import reason, shown
 from featdsl.errors import DeclarationError, Origin, Problem
 
@@ -88,6 +91,7 @@ class Declaration(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         # pydantic would deep-copy the default of each private attribute, which takes half the time to create a Feature.
         cls.model_post_init = BaseModel.model_post_init  # type: ignore[method-assign]
+        sheets.documented(cls)
 
     @property
     def address(self) -> str:
@@ -115,6 +119,47 @@ class Declaration(BaseModel):
         return self._private["_foreign"]  # type: ignore[no-any-return]
 
     @property
+    def owner(self) -> str:
+        """The team that owns its file; `""` for a file of no project, such as a cell of a notebook."""
+        return ownership.team_of(self.origin.file)
+
+    def sheet(self) -> Sheet:
+        """Return what `help()`, an editor and a notebook show of it."""
+        if not self.valid:
+            return Sheet(kind=self.kind, name=self.address, marks=[Mark("invalid", "bad")])
+        return Sheet(
+            kind=self.kind,
+            name=self.address or "(unnamed)",
+            dtype=str(getattr(self, "dtype", "")),
+            marks=list(self.marks()),
+            description=str(getattr(self, "description", "")),
+            facts=[("owner", self.owner), *self.facts()],
+            grids=list(self.grids()),
+        )
+
+    def marks(self) -> Iterator[Mark]:
+        """Yield what a user must know before anything else."""
+        if getattr(self, "access", "") == "private":
+            yield Mark("private", "warn")
+        if getattr(self, "deprecated", None) is not None:
+            yield Mark("deprecated", "warn")
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what it declares, by name; a fact without a value is not shown."""
+        yield "tags", ", ".join(getattr(self, "tags", ()))
+        yield "deprecated", str(getattr(self, "deprecated", None) or "")
+        yield "renamed from", getattr(self, "renamed_from", None) or ""
+        yield "declared", str(ownership.place(self.origin))
+
+    def origins(self) -> Iterator[tuple[str, str]]:
+        """Yield what a group's features describe, and what they are computed from."""
+        yield from ()
+
+    def grids(self) -> Iterator[Grid]:
+        """Yield its parts as tables."""
+        yield from ()
+
+    @property
     def _private(self) -> dict[str, Any]:
         """The private attributes. Access through this dict is ten times as fast as by name."""
         return self.__pydantic_private__ or {}
@@ -137,6 +182,9 @@ class Declaration(BaseModel):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
 
     def __str__(self) -> str:
         return repr(self)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, model_validator
 
 from featdsl.declarations.declaration import Declaration
+from featdsl.definitions.kinds import Deprecation
 from featdsl.definitions.validation_errors import shown
 
 
@@ -66,3 +67,12 @@ class Deprecated(Declaration):
     def use_address(self) -> str:
         """The address of the replacement, or `""`."""
         return self.use if isinstance(self.use, str) else str(getattr(self.use, "declaration", self.use).address)
+
+    @property
+    def data(self) -> Deprecation:
+        """The deprecation as plain data."""
+        until = self.remove_after.isoformat() if self.remove_after else None
+        return Deprecation(since=self.since.isoformat(), remove_after=until, use=self.use_address)
+
+    def __str__(self) -> str:
+        return str(self.data)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Never
 
 from pydantic import AfterValidator
 
 from featdsl.declarations.declaration import ColumnName, Declaration, DType, Name
 from featdsl.definitions.names import EVENT_TIMESTAMP, SOURCE_TIMESTAMP
+from featdsl.definitions.sheets import by_name
 
 
 def _some_keys(keys: dict[str, str]) -> dict[str, str]:
@@ -38,3 +39,12 @@ class Entity(Declaration):
         self, name: str, *, keys: Mapping[str, type[Any] | str], description: str = "", **unknown: Never
     ) -> None:
         super().__init__({"name": name, "keys": keys, "description": description, **unknown})
+
+    def titled(self) -> str:
+        """Return its name with its keys: `user (user_id BIGINT)`."""
+        return f"{self.name} ({', '.join(by_name(self.keys))})"
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield its keys."""
+        yield "keys", "\n".join(by_name(self.keys))
+        yield from super().facts()

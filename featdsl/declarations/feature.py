@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Generic, Never, Self, TypeVar, overload
 
@@ -39,6 +39,7 @@ class Feature(Declaration, Generic[T]):
       column with the feature's name. May use Jinja;
     - `expect`: one or more conditions that every stored row must meet, as strings or `Expect(...)`, or rules on all values
       together: `Between(...)`, `Stable(...)`. A condition that is NULL passes. May use Jinja;
+    - `unit`: the unit of its values, for people: `"mph"`, `"USD per year"`;
     - `name`: needed only if the feature is not an attribute of a class body;
     - `protect`: whether plans must not remove it;
     - `deprecated`: a `Deprecated(...)` that warns its consumers;
@@ -66,6 +67,7 @@ class Feature(Declaration, Generic[T]):
     dtype: DType
     sql: str | None = None
     description: str = ""
+    unit: str = ""
     expect: Expectations = ()
     tags: Texts = ()
     given_name: Name | None = Field(default=None, alias="name")
@@ -93,6 +95,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
+        unit: str = ...,
         expect: Expected | Collection[Expected] = ...,
         tags: str | Collection[str] = ...,
         name: str | None = ...,
@@ -115,6 +118,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = ...,
         description: str = ...,
+        unit: str = ...,
         expect: Expected | Collection[Expected] = ...,
         tags: str | Collection[str] = ...,
         name: str | None = ...,
@@ -136,6 +140,7 @@ class Feature(Declaration, Generic[T]):
         *,
         sql: str | None = None,
         description: str = "",
+        unit: str = "",
         expect: Expected | Collection[Expected] = (),
         tags: str | Collection[str] = (),
         name: str | None = None,
@@ -152,7 +157,7 @@ class Feature(Declaration, Generic[T]):
         **unknown: Never,
     ) -> None:
         options = {
-            "dtype": dtype, "sql": sql, "description": description, "expect": expect, "tags": tags, "name": name,
+            "dtype": dtype, "sql": sql, "description": description, "unit": unit, "expect": expect, "tags": tags, "name": name,
             "protect": protect, "deprecated": deprecated, "renamed_from": renamed_from,
             "window": window, "windows": windows, "closed": closed,
             "delay": delay, "offset": offset, "last_n": last_n, "every": every, **unknown,
@@ -254,6 +259,19 @@ class Feature(Declaration, Generic[T]):
             )
         return group
 
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what its values describe and how they are computed."""
+        yield "unit", self.unit
+        yield from self._private["_group"].origins() if self.joined else ()
+        yield "sql", self.sql or ""
+        for option in ("window", "delay", "offset", "every"):
+            yield option, getattr(self, option) or ""
+        yield "windows", ", ".join(self.windows or ())
+        yield "closed", self.closed if self.closed != "left" else ""
+        yield "last n", str(self.last_n or "")
+        yield "expect", "\n".join(str(rule) for rule in self.expect)
+        yield from super().facts()
+
     def join(self, group: Declaration, name: str) -> None:
         """Add this feature to `group` as `name`. Pickles then refer to the group's module."""
         self._private.update(_group=group, _name=name, _module=group.module)
@@ -296,6 +314,12 @@ class FeatureAlias(Declaration, Generic[T]):
 
     def __init__(self, feature: Feature[T], *, name: str | None, keys: Mapping[str, str | Feature[Any]] | None) -> None:
         super().__init__({"feature": feature, "name": feature.name if name is None else name, "keys": mapping(keys)})
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the feature, and by which columns or features it is looked up."""
+        yield "feature", f"{self.feature.address} {self.feature.dtype}"
+        yield "keys", "\n".join(f"{key} by {getattr(by, 'address', by)}" for key, by in self.keys.items())
+        yield from super().facts()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _alias, (self.feature, self.name, self.keys)

@@ -36,7 +36,8 @@ from featdsl.declarations.declaration import (
 from featdsl.declarations.deprecation import Deprecated
 from featdsl.declarations.entity import Entity
 from featdsl.declarations.expectations import Ages, MaxAge, Rows, Unique, Uniques, Volumes
-from featdsl.declarations.feature import Feature, FeatureAlias
+from featdsl.declarations.feature import Feature
+from featdsl.declarations.references import Reference, described, valid_inputs
 from featdsl.declarations.request import Request
 from featdsl.declarations.source import Source
 from featdsl.definitions.names import (
@@ -47,33 +48,9 @@ from featdsl.definitions.names import (
     did_you_mean,
     snake_case,
 )
+from featdsl.definitions.sheets import Cell, Code, Grid, grid_of
 from featdsl.definitions.validation_errors import shown
 from featdsl.errors import DeprecatedWarning, FeatureNotFoundError, Problem
-
-Reference = Feature[Any] | FeatureAlias[Any] | str
-"""A feature as an object, as an alias, or by its address `group.feature`."""
-
-
-def references(value: Any) -> tuple[Reference, ...] | None:
-    """Return a tuple of references with families expanded, and None unchanged. Raises ValueError for anything else."""
-    if isinstance(value, Feature | FeatureAlias | str):
-        raise ValueError(f"{value!r} is one feature; write a list: [...]")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    if value is not None and not isinstance(value, tuple):
-        raise ValueError(f"{shown(value)} is not a list of features; write [UserProfile.age]")
-    for item in value or ():
-        if not isinstance(item, Feature | FeatureAlias | str):
-            raise ValueError(f"{shown(item)} is not a feature; name features as UserProfile.age or 'user_profile.age'")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    return value and tuple(each for item in value for each in (item.each() if isinstance(item, Feature) else (item,)))
-
-
-def _inputs(value: Any) -> tuple[Reference | Request, ...] | None:
-    """Return a tuple of references and requests, and None unchanged. Raises ValueError for anything else."""
-    if isinstance(value, Request):
-        raise ValueError(f"{value!r} is one request; write a list: [...]")  # noqa: TRY004 - pydantic turns ValueError into a problem
-    requests = [item for item in value if isinstance(item, Request)] if isinstance(value, tuple) else []
-    if not requests:
-        return references(value)
-    return (*(references(tuple(item for item in value if not isinstance(item, Request))) or ()), *requests)
 
 
 class _Body(dict[str, Any]):
@@ -126,6 +103,9 @@ class _GroupType(type):
 
     def __repr__(cls) -> str:
         return f"<FeatureGroup {cls.declaration.name}>" if "declaration" in cls.__dict__ else super().__repr__()
+
+    def _repr_html_(cls) -> str | None:
+        return cls.declaration.sheet().html() if "declaration" in cls.__dict__ else None
 
 
 def _removed(group: GroupDeclaration, name: str) -> Feature[Any]:
@@ -282,7 +262,7 @@ class GroupDeclaration(Declaration):
     name: Name
     entity: InstanceOf[Entity] | None
     source: InstanceOf[Source] | None = None
-    inputs: Annotated[tuple[Reference | Request, ...] | None, SkipValidation, AfterValidator(_inputs)] = None
+    inputs: Annotated[tuple[Reference | Request, ...] | None, SkipValidation, AfterValidator(valid_inputs)] = None
     keys: dict[ColumnName, SourceColumn] = Field(default_factory=dict)
     ttl: Duration | None = None
     description: str = ""
@@ -366,9 +346,33 @@ class GroupDeclaration(Declaration):
         """The class that declares the group."""
         return self._class
 
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield its options."""
+        yield from self.origins()
+        yield from super().facts()
+
+    def origins(self) -> Iterator[tuple[str, str]]:
+        """Yield what its features describe, and what they are computed from."""
+        yield "entity", self.entity.titled() if self.entity else "none: one value for everyone"
+        yield "source", self.source.name if self.source else ""
+        yield "inputs", "\n".join(described(self.inputs or ()))
+        yield "ttl", self.ttl or ""
+        yield "access", f"private to {self.owner or 'its team'}" if self.access == "private" else ""
+
+    def grids(self) -> Iterator[Grid]:
+        """Yield its features."""
+        yield grid_of([*self.features.values()], _cells)
+
     def belongs_to(self, group_class: type[FeatureGroup]) -> None:
         """Set the class that declares the group."""
         self._class = group_class
+
+
+def _cells(feature: Feature[Any]) -> dict[str, Cell]:
+    return {
+        "feature": Code(feature.name), "type": Code(feature.dtype),
+        "description": feature.description.partition("\n")[0], "tags": ", ".join(feature.tags),
+    }  # fmt: skip
 
 
 def _description(cls: type) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Never
 
 from pydantic import AfterValidator, Field, InstanceOf, PrivateAttr, SkipValidation, StrictBool
@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field, InstanceOf, PrivateAttr, SkipValidat
 from featdsl.declarations.declaration import Declaration, Name, listed, place, refuse
 from featdsl.declarations.deprecation import Deprecated
 from featdsl.declarations.feature import Feature, FeatureAlias
-from featdsl.declarations.feature_group import FeatureGroup, Reference, references
+from featdsl.declarations.feature_group import FeatureGroup
+from featdsl.declarations.references import Reference, cells, references
 from featdsl.definitions.names import did_you_mean
+from featdsl.definitions.sheets import Grid, grid_of
 from featdsl.definitions.validation_errors import shown
 from featdsl.errors import Problem
 
@@ -95,6 +97,10 @@ class FeatureSet(Declaration):
         """Return how the set lists a feature: `*` by its group, the family's name by its family, `""` by itself."""
         return self._private["_by"].get(_address(reference), "") if isinstance(reference, Feature) else ""
 
+    def grids(self) -> Iterator[Grid]:
+        """Yield its features."""
+        yield grid_of(self.features, cells)
+
     def evolve(  # noqa: PLR0913 - one flat call is what people type
         self,
         *,
@@ -150,6 +156,15 @@ class Model(Declaration):
 
     def __init__(self, name: str, *, features: FeatureSet, description: str = "", **unknown: Never) -> None:
         super().__init__({"name": name, "features": features, "description": description, **unknown})
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the set version that it consumes."""
+        yield "features", f"{self.features.address}: {len(self.features.features)} columns"
+        yield from super().facts()
+
+    def grids(self) -> Iterator[Grid]:
+        """Yield the features of its set version."""
+        yield from self.features.grids()
 
 
 def _references(option: str, selected: Any, version: int) -> Sequence[Reference]:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar, overload
 
 from featdsl.declarations.entity import Entity
 from featdsl.declarations.feature import Feature, FeatureAlias
-from featdsl.declarations.feature_group import GroupDeclaration, Reference
+from featdsl.declarations.feature_group import GroupDeclaration
 from featdsl.declarations.feature_set import FeatureSet
+from featdsl.declarations.references import Reference
 
 T = TypeVar("T")
 
@@ -22,21 +23,39 @@ def entity(name: str, *, keys: Mapping[str, type[Any] | str], project: str, desc
 
 @overload
 def feature(
-    dtype: type[T], fingerprint: str, *, description: str = ..., tags: Sequence[str] = ..., name: str | None = ...
+    dtype: type[T],
+    fingerprint: str,
+    *,
+    description: str = ...,
+    unit: str = ...,
+    tags: Sequence[str] = ...,
+    name: str | None = ...,
 ) -> Feature[T]: ...
 
 
 @overload
 def feature(
-    dtype: str, fingerprint: str, *, description: str = ..., tags: Sequence[str] = ..., name: str | None = ...
+    dtype: str,
+    fingerprint: str,
+    *,
+    description: str = ...,
+    unit: str = ...,
+    tags: Sequence[str] = ...,
+    name: str | None = ...,
 ) -> Feature[Any]: ...
 
 
-def feature(
-    dtype: Any, fingerprint: str, *, description: str = "", tags: Sequence[str] = (), name: str | None = None
+def feature(  # noqa: PLR0913 - one flat call is what a pulled module writes
+    dtype: Any,
+    fingerprint: str,
+    *,
+    description: str = "",
+    unit: str = "",
+    tags: Sequence[str] = (),
+    name: str | None = None,
 ) -> Feature[Any]:
     """Return a feature of the other project, with the pulled fingerprint. Raises DeclarationError like Feature."""
-    pulled: Feature[Any] = Feature(dtype, description=description, tags=tags, name=name)
+    pulled: Feature[Any] = Feature(dtype, description=description, unit=unit, tags=tags, name=name)
     pulled._pulled = fingerprint  # noqa: SLF001 - only this module sets it
     return pulled
 

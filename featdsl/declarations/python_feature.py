@@ -16,7 +16,7 @@ from featdsl.definitions.names import did_you_mean
 from featdsl.errors import DeclarationError, Origin, Problem
 
 T = TypeVar("T")
-_OPTIONS = ("description", "expect", "tags", "name", "protect", "deprecated", "renamed_from")
+_OPTIONS = ("description", "unit", "expect", "tags", "name", "protect", "deprecated", "renamed_from")
 
 
 class PythonFeature(Feature[T], Generic[T]):
@@ -44,6 +44,7 @@ def python_feature(
     dtype: type[T],
     *,
     description: str = ...,
+    unit: str = ...,
     expect: Expected | Collection[Expected] = ...,
     tags: str | Collection[str] = ...,
     name: str | None = ...,
@@ -58,6 +59,7 @@ def python_feature(
     dtype: str,
     *,
     description: str = ...,
+    unit: str = ...,
     expect: Expected | Collection[Expected] = ...,
     tags: str | Collection[str] = ...,
     name: str | None = ...,
@@ -71,6 +73,7 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     dtype: Any,
     *,
     description: str = "",
+    unit: str = "",
     expect: Expected | Collection[Expected] = (),
     tags: str | Collection[str] = (),
     name: str | None = None,
@@ -103,7 +106,7 @@ def python_feature(  # noqa: PLR0913 - the options of Feature
     def decorate(function: Callable[..., Any]) -> Feature[Any]:
         plain = function.__func__ if isinstance(function, staticmethod) else function
         return PythonFeature(
-            dtype, plain, description=description, expect=expect, tags=tags, name=name, protect=protect,
+            dtype, plain, description=description, unit=unit, expect=expect, tags=tags, name=name, protect=protect,
             deprecated=deprecated, renamed_from=renamed_from,
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike, fspath
 from pathlib import PurePath
@@ -14,6 +14,7 @@ from featdsl.declarations.declaration import Declaration, DType, Duration, Name,
 from featdsl.declarations.functions import Function
 from featdsl.definitions import urls
 from featdsl.definitions.names import EVENT_NUMBER, did_you_mean
+from featdsl.definitions.sheets import by_name
 from featdsl.definitions.time_units import TimeUnit
 from featdsl.definitions.time_units import checked as unit
 from featdsl.definitions.timestamps import Ambiguous
@@ -281,6 +282,26 @@ class Source(Declaration):
         if self.ambiguous and not self.timezone:
             raise ValueError("ambiguous= chooses between two readings of a local time, so it needs timezone=")
         return self
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield its location, its columns and its times."""
+        yield "rows", "\n".join(self.path or ()) or self._rows()
+        yield "sql", self.sql or ""
+        for option in ("format", "timestamp", "time_unit", "timezone", "available_at", "valid_to", "lookback"):
+            yield option.replace("_", " "), getattr(self, option) or ""
+        yield "tie break", ", ".join(self.tie_break)
+        yield "columns", "\n".join(by_name(self.columns or self.file_schema))
+        yield from super().facts()
+
+    def _rows(self) -> str:
+        """Return where the rows of a source without files come from."""
+        if self.pushed:
+            return "pushed by code: store.push"
+        if self.table is not None:
+            return f"{self.table} of {self.database}"
+        if self.frame is not None:
+            return f"in memory: {type(self.frame).__name__}"
+        return f"function {getattr(self.function, '__qualname__', '')}" if self.function is not None else ""
 
     def file_format(self) -> Format:
         """Return the format of the files, from `format=` or from a file ending. Raises ValueError if neither tells it."""

@@ -1,9 +1,10 @@
-"""Escape user text for terminals, JSON and Markdown, so that it cannot hide text, link or mention people."""
+"""Escape user text for terminals, JSON, Markdown and HTML, so that it cannot hide text, link or mention people."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from html import escape
 
 _KEPT = frozenset("\n\t\u200c\u200d")
 """Characters to keep. Joiners are part of words in some scripts, and of emojis."""
@@ -49,6 +50,11 @@ def in_markdown(text: str) -> str:
     for pattern, replacement in _MARKS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def in_html(text: str) -> str:
+    """Return HTML that shows the text literally, also in a quoted attribute; control and format characters by their codes."""
+    return escape(_coded(text))
 
 
 def _coded(text: str) -> str:

@@ -97,6 +97,7 @@ class FeatureDefinition:
       time of the read. A feature with either has no stored values;
     - `protect`: whether plans must not remove it; `renamed_from`: its former name; `successor`: for a version that others
       still read under a former name, the current name;
+    - `unit`: the unit of its values, for people: `mph`, `USD per year`;
     - `bare`: where its bare name refers to it; `moments`: those of its group.
     """
 
@@ -106,6 +107,7 @@ class FeatureDefinition:
     project: text_types.Name
     owner: str
     description: str
+    unit: str = ""
     tags: tuple[str, ...]
     dtype: text_types.DType
     sql: str

@@ -24,6 +24,7 @@ from featdsl.definitions.kinds import (
     address,
 )
 from featdsl.definitions.names import EVENT_TIMESTAMP, quote
+from featdsl.definitions.sheets import Cell, Code, Grid, Mark, Sheet, by_name, grid_of, lines, listed, verdict
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import FunctionDefinition, SourceDefinition
 from featdsl.definitions.table_spec import TableSpec
@@ -84,6 +85,94 @@ class Described:
         """Return the description as `featdsl show --format json` prints it."""
         return versioned(asdict(self))
 
+    def sheet(self) -> Sheet:
+        """Return what a notebook shows of it."""
+        marks = [Mark("private", "warn")] if self.definition.get("access") == "private" else []
+        marks += [Mark("deprecated", "warn")] if self.deprecated else []
+        return Sheet(
+            kind=self.kind,
+            name=self.address,
+            dtype=self.definition.get("dtype", ""),
+            marks=marks,
+            description=self.description,
+            facts=list(self._facts()),
+            grids=list(self._grids()),
+        )
+
+    def _repr_html_(self) -> str:
+        return self.sheet().html()
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield "owner", f"{self.owner} (ad hoc)" if self.adhoc else self.owner
+        yield "deprecated", str(self.deprecated or "")
+        hidden = _ELSEWHERE | {{"group": "features", "source": "columns"}.get(self.kind, "")}
+        for name, value in self.definition.items():
+            if name not in hidden and value is not False:
+                yield name.replace("_", " "), _written(value)
+        if self.data:
+            share = self.data.get("null_share")
+            nulls = f", {100 * share:.1f} % null" if share is not None else ""
+            yield "rows", f"{self.data['rows']:,}{nulls}"
+            yield "newest", str(self.data["newest"] or "no event time")
+            yield "built", f"{self.data['built_at']} by {self.data['engine']}"
+        yield "samples", listed(self.data.get("samples") or ())
+        yield "made of", lines(self.made_of)
+        yield "used by", lines(self.used_by)
+        yield "declared", self.declared_at
+
+    def _grids(self) -> Iterator[Grid]:
+        yield grid_of(self.definition.get("members") or (), _member_cells)
+        if self.kind == "group":
+            yield _types("feature", self.definition["features"])
+        elif self.kind == "source":
+            yield _types("column", self.definition["columns"])
+        yield grid_of(self.checks, _check_cells, title="checks")
+        yield grid_of(self.kept, _kept_cells, title="old versions")
+
+
+_ELSEWHERE = frozenset({"dtype", "fingerprint", "members", "access", "group"})
+"""The parts of a definition that are in the heading or in a grid, or that nobody reads."""
+
+
+def _written(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case True:
+            return "yes"
+        case Mapping():
+            return listed(by_name(value))
+        case list():
+            return listed(value)
+        case _:
+            return str(value)
+
+
+def _types(title: str, types: Mapping[str, str]) -> Grid:
+    return Grid(titles=(title, "type"), rows=[(Code(name), Code(dtype)) for name, dtype in types.items()])
+
+
+def _member_cells(member: Mapping[str, Any]) -> dict[str, Cell]:
+    older = Mark("pinned to an old definition", "warn")
+    return {
+        "column": Code(member["column"]), "feature": Code(member["feature"]), "type": Code(member["dtype"]),
+        "keys": listed(by_name(member["keys"])), "": None if member["current"] else older,
+    }  # fmt: skip
+
+
+def _check_cells(result: CheckResult) -> dict[str, Cell]:
+    return {
+        "verdict": verdict(result.verdict), "name": Code(result.address), "rule": Code(result.rule_text),
+        "broken": result.broken or None, "rows": result.rows, "checked at": result.checked_at[:19].replace("T", " "),
+    }  # fmt: skip
+
+
+def _kept_cells(kept: Kept) -> dict[str, Cell]:
+    return {
+        "feature": Code(kept.feature), "version": Code(kept.fingerprint[:8]), "rows": kept.rows,
+        "used by": listed(kept.held_by),
+    }  # fmt: skip
+
 
 def describe(snapshot: Snapshot, name: str, opening: Opening, history: Sequence[CheckResult]) -> Described:
     """Return the description of a definition; `history` are results of checks, the newest first.
@@ -105,7 +194,7 @@ def describe(snapshot: Snapshot, name: str, opening: Opening, history: Sequence[
         adhoc=adhoc,
         deprecated=snapshot.catalog.deprecation_of(definition),
         declared_at=str(definition.origin),
-        definition=_definition(snapshot, definition),
+        definition=definition_fields(snapshot, definition),
         data=_data(snapshot, definition, opening),
         made_of=made_of,
         used_by=used_by,
@@ -131,11 +220,12 @@ def _features_of(snapshot: Snapshot, definition: Definition) -> Sequence[Feature
     return snapshot.catalog.members_of(definition.name) if isinstance(definition, GroupDefinition) else []
 
 
-def _definition(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  # noqa: PLR0911 - one a kind
+def definition_fields(snapshot: Snapshot, definition: Definition) -> dict[str, Any]:  # noqa: PLR0911 - one a kind
+    """Return the fields of a definition as `featdsl show --format json` prints them; the keys depend on its kind."""
     match definition:
         case FeatureDefinition():
             return {
-                "dtype": definition.dtype, "group": definition.group, "entity": definition.entity,
+                "dtype": definition.dtype, "unit": definition.unit, "group": definition.group, "entity": definition.entity,
                 "keys": _columns(definition.keys), "sql": definition.sql, "reads": list(definition.reads),
                 "request": _columns(definition.request), "columns": list(definition.roots),
                 "expect": [str(rule) for rule in (*definition.expect, *definition.whole)], "tags": list(definition.tags),

@@ -31,6 +31,20 @@ class Past:
             for kind, new, old in self._renamed(entry, name):
                 name = _called(name, kind, new, old)
 
+    def named(self) -> Iterator[tuple[HistoryEntry, Callable[[str, str], str]]]:
+        """Yield each apply, the newest first, with a function from kind and name of then to the present name."""
+        later: list[tuple[str, str, str]] = []
+
+        def present(kind: str, name: str) -> str:
+            for renamed, new, old in reversed(later):
+                if renamed == kind or (renamed == "group" and kind == "feature"):
+                    name = _called(name, renamed, old, new)
+            return name
+
+        for entry in self.entries:
+            yield entry, present
+            later += self._renamed(entry)
+
     def known(self, name: str, snapshot: Snapshot) -> str:
         """Return the present address for a name: a former name, a bare name, or the name of a removed definition.
 

@@ -10,6 +10,7 @@ from featdsl.definitions import graph
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.json_format import versioned
 from featdsl.definitions.kinds import Definition, GroupDefinition, address
+from featdsl.definitions.sheets import Sheet, listed
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.query.selection import find
 
@@ -49,6 +50,12 @@ class Lineage:
     def __str__(self) -> str:
         return self.tree()
 
+    def _repr_html_(self) -> str:
+        teams = listed(sorted({each.owner for each in self.nodes}))
+        kind = next((each.kind for each in self.nodes if each.address == self.name), "lineage")
+        facts = [("teams", teams), ("definitions", f"{len(self.nodes):,}")]
+        return Sheet(kind=kind, name=self.name, facts=facts, drawing=self.tree()).html()
+
 
 def trace(snapshot: Snapshot, name: str) -> Lineage:
     """Return the lineage of a definition. Raises FeatureNotFoundError."""
@@ -62,6 +69,15 @@ def trace(snapshot: Snapshot, name: str) -> Lineage:
     nodes = tuple(_node(node, dependencies.nodes[node]["owner"], roots.get(node, ())) for node in sorted(kept))
     edges = tuple(sorted((left, right) for left, right in dependencies.edges if left in kept and right in kept))
     return Lineage(name=address(definition), starts=starts, nodes=nodes, edges=edges)
+
+
+def everything(snapshot: Snapshot) -> Lineage:
+    """Return the lineage of all definitions: every node and every edge, without starts."""
+    whole = _with_removed(snapshot)
+    dependencies = graph.build(whole)
+    roots = {graph.node("feature", each.address): each.roots for each in whole.features.values()}
+    nodes = tuple(_node(node, dependencies.nodes[node]["owner"], roots.get(node, ())) for node in sorted(dependencies))
+    return Lineage(name="", starts=(), nodes=nodes, edges=tuple(sorted(dependencies.edges)))
 
 
 def _with_removed(snapshot: Snapshot) -> Catalog:

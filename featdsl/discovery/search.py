@@ -138,6 +138,7 @@ def _places(definition: Definition) -> Iterable[tuple[float, Iterable[str]]]:
             yield 6.0, definition.tags
             yield 5.0, [definition.group, definition.entity or ""]
             yield 2.5, [*definition.reads, *definition.roots]
+            yield 2.0, [definition.unit]
         case GroupDefinition():
             yield 6.0, definition.tags
             yield 4.0, [definition.entity or ""]

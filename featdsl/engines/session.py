@@ -15,6 +15,7 @@ from featdsl.engines.increments import Increments
 from featdsl.engines.pushed_events import PushedEvents
 from featdsl.engines.resources import Lacks
 from featdsl.engines.sources import Sources
+from featdsl.engines.statistics import Statistics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,6 +207,11 @@ class Session(Protocol):
     @property
     def comparisons(self) -> Comparisons:
         """Compares two definitions of features in this session."""
+        ...
+
+    @property
+    def statistics(self) -> Statistics:
+        """Computes statistics of stored tables in this session."""
         ...
 
     def translated(self) -> AbstractContextManager[None]:

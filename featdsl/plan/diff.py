@@ -133,6 +133,8 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
             raise AssertionError(f"{old.kind} compared with {new.kind}")
     yield from _if_other("owner", "metadata", old.owner, new.owner)
     yield from _if_other("description", "metadata", old.description, new.description)
+    if isinstance(old, FeatureDefinition) and isinstance(new, FeatureDefinition):
+        yield from _if_other("unit", "metadata", old.unit, new.unit)
 
 
 def _if_other(code: str, change_class: ChangeClass, before: str, after: str) -> Iterable[Reason]:

@@ -11,6 +11,8 @@ _INSTALL = "Install it into this environment: pip install 'featdsl[{}]'"
 INSTALL = _INSTALL.format("frames")
 _FRAMES = ("pandas", "polars", "pyarrow", "numpy")
 _SERVE = ("fastapi", "starlette", "uvicorn", "prometheus_client")
+_MCP = ("mcp", "mcp_types")
+_EXTRAS = {"frames": _FRAMES, "serve": _SERVE, "mcp": _MCP}
 
 
 @contextmanager
@@ -20,9 +22,8 @@ def needed(user: str) -> Iterator[None]:
         yield
     except ImportError as error:
         name = (error.name or "").partition(".")[0]
-        if name not in {*_FRAMES, *_SERVE}:
+        extra = next((extra for extra, names in _EXTRAS.items() if name in names), None)
+        if extra is None:
             raise
         what = f"{user} needs {name}, which is not installed."
-        raise RequestError(
-            Problem("Missing package", what, fix=_INSTALL.format("serve" if name in _SERVE else "frames"))
-        ) from None
+        raise RequestError(Problem("Missing package", what, fix=_INSTALL.format(extra))) from None

@@ -66,5 +66,23 @@ def own_output() -> Iterator[None]:
         sys.stdout = sys.stderr
 
 
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Make this process's standard output descriptor 1 again, for a library that takes it over itself."""
+    mine = sys.stdout
+    mine.flush()
+    aside_output = os.dup(1)
+    os.dup2(mine.fileno(), 1)
+    sys.stdout = os.fdopen(1, "w", encoding=mine.encoding, errors=mine.errors, closefd=False)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the reader closed the pipe
+            sys.stdout.flush()
+        sys.stdout = mine
+        os.dup2(aside_output, 1)
+        os.close(aside_output)
+
+
 def _buffering(descriptor: int) -> int:
     return 1 if os.isatty(descriptor) else -1

@@ -276,6 +276,7 @@ def _feature(call: str, feature: FeatureDefinition, *, name: str = "") -> list[s
         _python(feature.dtype),
         _text(feature.fingerprint),
         description=_optional(_described(feature.description, feature.deprecated)),
+        unit=_optional(feature.unit),
         tags=f"[{', '.join(_text(tag) for tag in feature.tags)}]" if feature.tags else "",
         name=name,
     )

@@ -16,12 +16,13 @@ from featdsl.declarations.declaration import Name
 from featdsl.definitions.durations import checked, checked_timeout, seconds
 from featdsl.definitions.kinds import Policy
 from featdsl.definitions.names import did_you_mean
+from featdsl.definitions.owners import PROJECT_FILE, Ownership
 from featdsl.definitions.validation_errors import reason, shown
 from featdsl.errors import DeclarationError, OnlineStoreError, Origin, Problem, StoreError
 from featdsl.project.store_url import Place, holds_secret, parse
 from featdsl.project.tokens import TokenTable
 
-FILE = "featproject.toml"
+FILE = PROJECT_FILE
 
 _ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
 
@@ -55,6 +56,7 @@ def _address(text: str) -> str:
 class StoreTable(_Table):
     """`[store]`: the location of the store, how long to wait for another writer, and how long to keep replaced tables.
 
+    `statistics` says whether apply and refresh measure the tables that they write.
     `path` is a local folder. A team store also has a `url`, and in `data` the folder or bucket of its files.
     """
 
@@ -63,6 +65,7 @@ class StoreTable(_Table):
     data: str | None = None
     lock_timeout: Duration = "60 seconds"
     keep_history: Duration = "30 days"
+    statistics: bool = True
 
 
 class EnvironmentsTable(_Table):
@@ -147,6 +150,13 @@ class ServingTable(_Table):
     log: ServingLogTable = ServingLogTable()
 
 
+class CatalogueTable(_Table):
+    """`[catalogue]`: how to reach each team, and for how long values count as fresh after they were computed."""
+
+    contacts: dict[Name, str] = Field(default_factory=dict)
+    stale_after: Duration = "30 days"
+
+
 class PolicyTable(_Table):
     """`[policy]`: which approvals apply requires."""
 
@@ -178,6 +188,7 @@ class Settings(_Table):
     teams: dict[Name, Annotated[list[str], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     serving: ServingTable = ServingTable()
     policy: PolicyTable = PolicyTable()
+    catalogue: CatalogueTable = CatalogueTable()
     codeowners: dict[str, Annotated[list[Account], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
 
@@ -257,7 +268,7 @@ class Project:
     def team_of(self, file: str) -> str:
         """Return the team that owns a file: that of the nearest team folder, else the name of its top folder in the package."""
         if file not in self._teams:
-            self._teams[file] = self._nearest_team(self.root / file)
+            self._teams[file] = self._ownership.team_of(self.root / file)
         return self._teams[file]
 
     @cached_property
@@ -266,17 +277,10 @@ class Project:
         return {}
 
     @cached_property
-    def _folders(self) -> dict[Path, str]:
-        """The team of each team folder."""
-        return {self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders}
-
-    def _nearest_team(self, path: Path) -> str:
-        for parent in path.parents:
-            if parent in self._folders:
-                return self._folders[parent]
-        if path.is_relative_to(self.features) and len(inside := path.relative_to(self.features).parts) > 1:
-            return inside[0]
-        return self.name
+    def _ownership(self) -> Ownership:
+        """Which team owns which folder."""
+        folders = {self.root / folder: team for team, folders in self.settings.teams.items() for folder in folders}
+        return Ownership(folders, self.features, self.name)
 
 
 def load(start: Path | None = None) -> Project:

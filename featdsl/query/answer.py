@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from featdsl.definitions.sheets import MOST_ROWS, Cell, Mark, Sheet, grid_of, lines, listed
 from featdsl.query.selection import Selection
 
 ValueStatus = Literal["present", "null", "unknown_entity", "expired"]
@@ -42,3 +43,27 @@ class Answer:
     state: int
     published_at: datetime | None
     selection: Selection | None = None
+
+    def _repr_html_(self) -> str:
+        rows = self.rows if self.statuses is None else self.statuses
+        return Sheet(
+            kind="answer",
+            name=self.name or listed(self.dtypes),
+            facts=[
+                ("values at", f"{self.read_at:%Y-%m-%d %H:%M:%S} UTC"),
+                ("published", f"{self.published_at:%Y-%m-%d %H:%M:%S} UTC" if self.published_at else ""),
+                ("state", str(self.state)),
+                ("from tables", lines(f"{column}: {why}" for column, why in self.from_tables.items())),
+            ],
+            grids=[grid_of(rows[:MOST_ROWS], _cells, count=len(rows))],
+        ).html()
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:
+    return {column: _cell(value) for column, value in row.items()}
+
+
+def _cell(value: Any) -> Cell:
+    if isinstance(value, ServedValue):
+        return Mark(value.status.replace("_", " ")) if value.value is None else str(value.value)
+    return Mark("null") if value is None else str(value)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from featdsl.definitions.sheets import Cell, Code, Sheet, by_name, grid_of, listed
 from featdsl.definitions.snapshot import Snapshot
+from featdsl.engines.lookups import Want
 from featdsl.engines.reading import TrainingQuery
 from featdsl.engines.session import Session
 from featdsl.query import lockfile
@@ -54,8 +56,29 @@ class TrainingSet(ComputedRows):
     def __reduce__(self) -> tuple[Any, ...]:
         return _of_rows, (self._session.of_rows, self.arrow(), self.explanation, self._selection, self._snapshot)
 
+    def _repr_html_(self) -> str:
+        features = self._selection.wants
+        return Sheet(
+            kind="training set",
+            name=self._selection.name or f"{len(features):,} features",
+            description="Rows are computed on request: .df(), .pl(), .arrow(), .relation.",
+            facts=[
+                ("keys", listed(by_name(self._selection.keys))),
+                ("request", listed(by_name(self._selection.request))),
+                ("state", str(self._snapshot.head.serial)),
+            ],
+            grids=[grid_of(features, _cells)],
+        ).html()
+
     def __repr__(self) -> str:
         return f"<TrainingSet {self._selection.name or ', '.join(self._selection.columns)}>"
+
+
+def _cells(want: Want) -> dict[str, Cell]:
+    return {
+        "column": Code(want.column), "feature": Code(want.feature.address), "type": Code(want.feature.dtype),
+        "description": want.feature.description.partition("\n")[0],
+    }  # fmt: skip
 
 
 def _of_rows(

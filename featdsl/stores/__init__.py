@@ -10,6 +10,7 @@ from featdsl.definitions.history import CheckResult, HistoryEntry
 from featdsl.definitions.kinds import Definition, SetDefinition
 from featdsl.definitions.snapshot import PROD, Drift, Environment, Examined, Head, Restored, Snapshot
 from featdsl.definitions.sources import Column
+from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Orphan, Reading, Resumed, StoredTable
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Store(Protocol):
 
     def readings(self, names: Iterable[str]) -> dict[str, Reading]:
         """Return the source state that each table was last computed from, by table."""
+
+    def statistics(self, names: Iterable[str]) -> dict[str, list[TableStatistics]]:
+        """Return the kept statistics of tables by name, newest first: of each table's last runs that measured it."""
 
     def read_with_drift(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
         """Return the newest state of an environment and its drift, as `read` and `drift` do, in one read."""
@@ -216,6 +220,9 @@ class Writer(Protocol):
 
     def checked(self, results: Iterable[CheckResult]) -> None:
         """Collect check results, which `publish` or `keep_checks` stores."""
+
+    def measured(self, statistics: Iterable[TableStatistics]) -> None:
+        """Collect statistics of tables that this apply has written, which `publish` stores."""
 
     def keep_checks(self) -> None:
         """Store the check results without publishing, so the state stays the same. A writer's last call."""

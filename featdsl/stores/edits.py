@@ -10,6 +10,7 @@ from featdsl.definitions.history import CheckResult
 from featdsl.definitions.kinds import Definition, FeatureDefinition, address
 from featdsl.definitions.serialize import to_json
 from featdsl.definitions.snapshot import Environment, Snapshot
+from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Reading, StoredTable
 from featdsl.stores.provenance import user
 from featdsl.stores.registry import Edits
@@ -68,6 +69,10 @@ class Recording:
     def checked(self, results: Iterable[CheckResult]) -> None:
         """Collect check results, which `publish` or `keep_checks` stores."""
         self._edits.checks += results
+
+    def measured(self, statistics: Iterable[TableStatistics]) -> None:
+        """Collect statistics of tables that this apply has written, which `publish` stores."""
+        self._edits.statistics += statistics
 
     def expire_after(self, seconds: int | None) -> None:
         """Let the environment expire after this many seconds without an apply; None leaves its expiry unchanged."""

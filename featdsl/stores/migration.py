@@ -23,8 +23,11 @@ from featdsl.stores.ducklake.writer import DuckLakeWriter
 from featdsl.stores.embedded.store import EmbeddedStore
 from featdsl.stores.embedded.table_files import all_rows
 from featdsl.stores.provenance import user
+from featdsl.stores.registry import STATISTICS
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from featdsl.project.settings import Project
 
 _TABLES = ("checks", "documents", "environments", "history", "listings", "readings", "recipes")
@@ -111,11 +114,12 @@ def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) ->
     connection = writer.connection
     own = f"{LAKE}.registry"
     with writer.moving():
-        for name in _TABLES:
+        names = [*_TABLES, *_statistics(connection, registry)]
+        for name in names:
             connection.execute(f"INSERT INTO {own}.{name} SELECT * FROM {registry}.{name}")
         connection.execute(f"INSERT INTO {own}.meta {_META.format(f'{registry}.meta')}")
         connection.execute(f"INSERT INTO {own}.views SELECT *, NULL FROM ({_VIEWS.format(f'{registry}.views')})")
-        queries = {name: f"SELECT * FROM {{}}.{name}" for name in _TABLES}
+        queries = {name: f"SELECT * FROM {{}}.{name}" for name in names}
         for name, query in {**queries, "meta": _META.format("{}.meta"), "views": _VIEWS.format("{}.views")}.items():
             ours, theirs = query.format(own), query.format(registry)
             other = f"SELECT count(*) FROM (({ours} EXCEPT ALL {theirs}) UNION ALL ({theirs} EXCEPT ALL {ours}))"
@@ -127,6 +131,16 @@ def _move_registry(registry: str, snapshot: Snapshot, writer: DuckLakeWriter) ->
         message = "moved from a folder"
         ((serial,),) = connection.execute(f"SELECT value FROM {own}.meta WHERE key = 'serial'").fetchall()
         sign(connection, user(), message, APPLY, serial=int(serial), lineage=head.lineage)
+
+
+def _statistics(connection: DuckDBPyConnection, registry: str) -> list[str]:
+    """Return the table of statistics if the embedded store has it, and make it in the lake; earlier releases made none."""
+    database = registry.partition(".")[0]
+    query = "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND table_name = 'statistics'"
+    found = [name for (name,) in connection.execute(query, [database]).fetchall()]
+    if found:
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {LAKE}.{STATISTICS}")
+    return found
 
 
 def _differs(what: str) -> StoreError:

@@ -17,6 +17,7 @@ from featdsl.definitions.history import CheckResult, HistoryEntry
 from featdsl.definitions.kinds import Definition, SetDefinition
 from featdsl.definitions.serialize import all_from_json
 from featdsl.definitions.snapshot import PROD, Environment, Head, Snapshot, assemble
+from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Reading, StoredTable
 from featdsl.definitions.validation_errors import reason
 from featdsl.errors import Problem, StoreError
@@ -42,6 +43,10 @@ CREATE TABLE registry.listings (listing VARCHAR, body BLOB);
 CREATE TABLE registry.checks (environment VARCHAR, address VARCHAR, checked_at VARCHAR, body VARCHAR);
 CREATE TABLE registry.history (serial BIGINT, environment VARCHAR, body VARCHAR, plan BLOB);
 """
+STATISTICS = "registry.statistics (name VARCHAR, serial BIGINT, body BLOB)"
+"""A table that earlier releases did not make and do not read, so registries of this format may lack it."""
+_RUNS = 30
+"""The number of runs whose statistics are kept of each table."""
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Edits:
     """What was replaced up to this state can be deleted."""
     plan: str = ""
     checks: list[CheckResult] = field(default_factory=list)
+    statistics: list[TableStatistics] = field(default_factory=list)
 
     @property
     def is_upkeep(self) -> bool:
@@ -210,6 +216,27 @@ class Registry:
         rows = self._connection.execute(query, [list(names)]).fetchall()
         return {name: Reading(at, zlib.decompress(body).decode() if body else "") for name, at, body in rows}
 
+    def statistics(self, names: Iterable[str]) -> dict[str, list[TableStatistics]]:
+        """Return the kept statistics of tables by name, newest first."""
+        if not self.has_statistics():
+            return {}
+        query = (
+            "SELECT name, body FROM registry.statistics WHERE name IN (SELECT unnest($1::VARCHAR[])) "
+            "ORDER BY name, serial DESC"
+        )
+        found: dict[str, list[TableStatistics]] = {}
+        for name, body in self._connection.execute(query, [list(names)]).fetchall():
+            found.setdefault(name, []).append(_adapter(TableStatistics).validate_json(zlib.decompress(body)))
+        return found
+
+    def has_statistics(self) -> bool:
+        """Return whether the registry has the table of statistics."""
+        query = (
+            "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() "
+            "AND schema_name = 'registry' AND table_name = 'statistics'"
+        )
+        return self._connection.execute(query).fetchall() != [(0,)]
+
     def write(self, edits: Edits, head: Head, entry: HistoryEntry, made: Environment) -> None:
         """Write the edits of an apply. `made` is its environment after the apply; a new one starts as a copy of prod."""
         self._open(made)
@@ -227,6 +254,7 @@ class Registry:
         ]
         self._insert("tables", rows)
         self._sources(edits)
+        self._statistics(edits)
         body = _adapter(HistoryEntry).dump_json(entry).decode()
         self._connection.execute(
             "INSERT INTO registry.history VALUES (?, ?, ?, ?)",
@@ -285,6 +313,33 @@ class Registry:
         self._insert("readings", [(name, each.at, each.digest) for name, each in edits.readings.items()])
         self._connection.execute(
             "DELETE FROM registry.listings WHERE listing NOT IN (SELECT listing FROM registry.readings)"
+        )
+
+    def _statistics(self, edits: Edits) -> None:
+        """Write statistics, and delete those of removed tables and of runs before the last ones."""
+        gone = [name for name, table in edits.tables.items() if table is None]
+        if not edits.statistics and not (gone and self.has_statistics()):
+            return
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS {STATISTICS}")
+        self._delete("statistics", gone)
+        adapter = _adapter(TableStatistics)
+        rows = [
+            (each.table, each.serial, zlib.compress(adapter.dump_json(each, exclude_defaults=True)))
+            for each in edits.statistics
+            if each.table not in gone
+        ]
+        if not rows:
+            return
+        names, serials, bodies = (list(part) for part in zip(*rows, strict=True))
+        self._connection.execute(
+            "DELETE FROM registry.statistics WHERE name IN (SELECT unnest($1::VARCHAR[])) AND (name, serial) NOT IN "
+            "(SELECT (name, serial) FROM registry.statistics WHERE name IN (SELECT unnest($1::VARCHAR[])) "
+            "QUALIFY row_number() OVER (PARTITION BY name ORDER BY serial DESC) < $2)",
+            [names, _RUNS],
+        )
+        self._connection.execute(
+            "INSERT INTO registry.statistics SELECT unnest($1::VARCHAR[]), unnest($2::BIGINT[]), unnest($3::BLOB[])",
+            [names, serials, bodies],
         )
 
     def _views(self, edits: Edits) -> None:

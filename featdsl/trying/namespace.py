@@ -11,9 +11,10 @@ from featdsl.catalog.loader import Loaded
 from featdsl.declarations.declaration import Declaration
 from featdsl.declarations.entity import Entity
 from featdsl.declarations.feature import Feature, FeatureAlias
-from featdsl.declarations.feature_group import FeatureGroup, GroupDeclaration, Reference
+from featdsl.declarations.feature_group import FeatureGroup, GroupDeclaration
 from featdsl.declarations.feature_set import FeatureSet
 from featdsl.declarations.functions import parameters
+from featdsl.declarations.references import Reference
 from featdsl.declarations.source import Source
 from featdsl.definitions.names import did_you_mean
 from featdsl.errors import AmbiguousFeatureError, FeatureNotFoundError, Problem, RequestError

@@ -27,7 +27,8 @@ class GroundConditions(
     delay_minutes_2h = Feature(
         float,
         sql="departures_2h * departure_delay_2h",
-        description="Total departure delay of the last two hours, minutes.",
+        description="Total departure delay of the last two hours.",
+        unit="minutes",
         tags="delay",
     )
 

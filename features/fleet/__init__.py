@@ -13,7 +13,8 @@ class Aircraft(FeatureGroup, entity=aircraft, source=planes):
     age = Feature(
         int,
         sql="{{ var('season') }} - year",
-        description="Age in the year of the season, years.",
+        description="Age in the year of the season.",
+        unit="years",
         expect="age BETWEEN 0 AND 60",
     )
     seats = Feature(int, description="Number of passenger seats.", expect="seats > 0", tags="size")

@@ -45,7 +45,12 @@ class CarrierDelays(FeatureGroup, entity=carrier, source=departures):
     """How late a carrier ran in the last 24 hours."""
 
     departure_delay_24h = Feature(
-        float, sql="avg(dep_delay)", window="24 hours", description="Mean departure delay, minutes.", tags="delay"
+        float,
+        sql="avg(dep_delay)",
+        window="24 hours",
+        description="Mean departure delay.",
+        unit="minutes",
+        tags="delay",
     )
     late_share_24h = Feature(
         float,
@@ -61,7 +66,7 @@ class AirportDelays(FeatureGroup, entity=airport, source=departures, keys={"airp
     """How late departures from an airport were in the last two hours."""
 
     departure_delay_2h = Feature(
-        float, sql="avg(dep_delay)", window="2 hours", description="Mean departure delay, minutes.", tags="delay"
+        float, sql="avg(dep_delay)", window="2 hours", description="Mean departure delay.", unit="minutes", tags="delay"
     )
     departures_2h = Feature(int, sql="count(*)", window="2 hours", description="Number of departures.")
 
@@ -72,6 +77,7 @@ class AircraftRotation(FeatureGroup, entity=aircraft, source=arrivals, ttl="1 da
     last_arrival_delay = Feature(
         int,
         sql="arr_delay",
-        description="Arrival delay of its last flight from New York City, minutes; negative when early.",
+        description="Arrival delay of its last flight from New York City; negative when early.",
+        unit="minutes",
         tags="delay",
     )

@@ -130,10 +130,10 @@ def test_each_kind_can_be_listed(kind: str, listed: str, several: Workspace) -> 
 
 def test_other_kinds_have_the_same_filters(several: Workspace) -> None:
     """A group matches by its features' sets, a model by the set that it trains on."""
-    assert [each.address for each in several.store.catalogue(kind="group", set="credit_risk@1")] == ["user_profile"]
-    assert [each.address for each in several.store.catalogue(kind="model", set="credit_risk")] == ["loan_default"]
-    assert several.store.catalogue(kind="model", set="credit_risk@2") == []
-    assert [each.address for each in several.store.catalogue(kind="set", entity="user")] == [
+    assert [each.address for each in several.store.definitions(kind="group", set="credit_risk@1")] == ["user_profile"]
+    assert [each.address for each in several.store.definitions(kind="model", set="credit_risk")] == ["loan_default"]
+    assert several.store.definitions(kind="model", set="credit_risk@2") == []
+    assert [each.address for each in several.store.definitions(kind="set", entity="user")] == [
         "credit_risk@1",
         "credit_risk@2",
     ]

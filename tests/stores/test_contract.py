@@ -16,12 +16,13 @@ from featdsl.definitions.history import CheckResult, HistoryEntry, Touched
 from featdsl.definitions.kinds import EntityDefinition, FeatureDefinition, GroupDefinition, Member
 from featdsl.definitions.snapshot import Drift, Examined, Snapshot
 from featdsl.definitions.sources import Column
+from featdsl.definitions.statistics import Bin, ColumnStatistics, TableStatistics, TopValue
 from featdsl.definitions.stored_tables import StoredTable, Written
 from featdsl.engines.duckdb import session
 from featdsl.engines.session import EngineError
 from featdsl.errors import Origin, StoreError, StoreLockedError
 from featdsl.project.settings import Project, ProjectTable, Settings, StoreTable
-from featdsl.stores import Store, Writer
+from featdsl.stores import Store, Writer, registry
 from featdsl.stores.embedded import view_stubs
 from featdsl.stores.embedded.store import EmbeddedStore
 from tests.altered import altered
@@ -765,3 +766,56 @@ def test_rows_end_at_the_next_row_of_their_entity(store: Store, project: Project
 def make_held(sql: str, columns: tuple[Column, ...], writer: Writer) -> int:
     """Build the table `held`, whose key is named "first"."""
     return writer.build("held", sql, columns, (), ("first",))
+
+
+def measured(serial: int, table: str = "scores_1", **figures: object) -> TableStatistics:
+    """Return statistics as a run keeps them."""
+    column = ColumnStatistics(
+        dtype="DOUBLE", fingerprint="old", rows=2, nulls=1, distinct=1, minimum="0.5", maximum="0.5", mean=0.5,
+        quantiles=("0.5",) * 7, top=(TopValue(value="0.5 é", rows=1),), bins=(Bin(low=0.5, high=1.0, rows=1),),
+    )  # fmt: skip
+    return TableStatistics(
+        table=table, serial=serial, computed_at="2026-01-01T00:00:00+00:00", during="apply", rows=2,
+        columns={"score": replace(column, **figures)},
+    )  # fmt: skip
+
+
+def test_statistics_are_kept_by_run(store: Store) -> None:
+    """They are read as they were written, the newest first, and only those of the wanted tables."""
+    assert store.statistics(["scores_1"]) == {}
+    publish(store, build(), build("scores_2"), lambda writer: writer.measured([measured(1), measured(1, "scores_2")]))
+    publish(store, lambda writer: writer.measured([measured(2, nulls=0)]))
+    assert store.statistics(["scores_1", "unknown"]) == {"scores_1": [measured(2, nulls=0), measured(1)]}
+
+
+def test_statistics_go_with_their_table(store: Store) -> None:
+    """A released table has none, and others keep theirs."""
+    publish(store, build(), build("scores_2"), lambda writer: writer.measured([measured(1), measured(1, "scores_2")]))
+    publish(store, lambda writer: writer.release("scores_1"))
+    assert store.statistics(["scores_1", "scores_2"]) == {"scores_2": [measured(1, "scores_2")]}
+
+
+def test_statistics_of_the_last_runs_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that is refreshed often does not let the registry grow without end."""
+    monkeypatch.setattr(registry, "_RUNS", 3)
+    publish(store, build(), build("scores_2"), lambda writer: writer.measured([measured(1), measured(1, "scores_2")]))
+    for serial in range(2, 6):
+        publish(store, lambda writer, serial=serial: writer.measured([measured(serial)]))
+    kept = store.statistics(["scores_1", "scores_2"])
+    assert {name: [each.serial for each in runs] for name, runs in kept.items()} == {
+        "scores_1": [5, 4, 3],
+        "scores_2": [1],
+    }
+
+
+def test_a_store_of_an_earlier_release_gets_the_table_of_statistics(
+    store: Store, kind: Implementation, project: Project
+) -> None:
+    """Without the table there are no statistics; a run that has some makes it, and one that has none does not need it."""
+    publish(store, build(), build("scores_2"))
+    kind.edit(project, "DROP TABLE IF EXISTS registry.statistics")
+    assert store.statistics(["scores_1"]) == {}
+    publish(store, lambda writer: writer.release("scores_2"))
+    assert store.statistics(["scores_1"]) == {}
+    publish(store, lambda writer: writer.measured([measured(3)]))
+    assert store.statistics(["scores_1"]) == {"scores_1": [measured(3)]}

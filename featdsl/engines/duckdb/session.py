@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from featdsl.engines.duckdb.increments import DuckDBIncrements
     from featdsl.engines.duckdb.pushed_events import DuckDBPushedEvents
     from featdsl.engines.duckdb.sources import DuckDBSources
+    from featdsl.engines.duckdb.statistics import DuckDBStatistics
     from featdsl.project.settings import Project
 
 
@@ -140,6 +141,13 @@ class DuckDBSession:
         from featdsl.engines.duckdb.comparisons import DuckDBComparisons
 
         return DuckDBComparisons(self)
+
+    @property
+    def statistics(self) -> DuckDBStatistics:
+        """Computes statistics of stored tables in this session."""
+        from featdsl.engines.duckdb.statistics import DuckDBStatistics
+
+        return DuckDBStatistics(self)
 
     def translated(self) -> AbstractContextManager[None]:
         """Raise EngineError and KeyboardInterrupt for statements that a store runs in this session."""

@@ -39,23 +39,35 @@ def _former(features: Sequence[FeatureDefinition]) -> dict[str, str]:
 
 
 def values(
-    features: Sequence[FeatureDefinition], versions: Versions, *, most: int | None = None, since: str | None = None
+    features: Sequence[FeatureDefinition],
+    versions: Versions,
+    *,
+    most: int | None = None,
+    since: str | None = None,
+    part: int = 1,
 ) -> str:
     """Return the relation of a group's values: the stored values, or with windows the values at the stored times.
 
-    `most` limits the number of computed rows; `since` is their earliest time, as text.
+    `most` limits the number of computed rows; `since` is their earliest time, as text. Of the times, one in `part` counts.
     """
     if not any(feature.window for feature in features):
         return _stored_values(features)
     rows = RowSpec.of(features)
     at = ", ".join(quote(column) for column in rows.identity)
     tables = sorted({feature.table for feature in features})
-    later = f" WHERE {EVENT_TIMESTAMP} >= {sql_timestamps.at(since, rows.clock)}" if since else ""
+    conditions = [f"{EVENT_TIMESTAMP} >= {sql_timestamps.at(since, rows.clock)}"] if since else []
+    conditions += [one_of(rows.identity, part)] if part > 1 else []
+    later = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     times = " UNION ".join(f"SELECT {at} FROM tables.{quote(table)}{later}" for table in tables)
     times = times if len(tables) > 1 else times.replace("SELECT", "SELECT DISTINCT", 1)
     spine = spine_of_rows(f"({times}{f' LIMIT {most}' if most else ''})", rows)
     wants = [Want(feature.name, feature) for feature in features]
     return f"(\n{compile_sql(wants, spine, versions, sliding(wants, versions))}\n)"
+
+
+def one_of(columns: Sequence[str], part: int) -> str:
+    """Return the condition that holds for about one in `part` rows, and always for the same ones: it goes by these columns."""
+    return f"hash({', '.join(map(quote, columns))}) % {part} = 0"
 
 
 def _stored_values(features: Sequence[FeatureDefinition]) -> str:

@@ -25,6 +25,7 @@ from featdsl.definitions.history import CheckResult, HistoryEntry
 from featdsl.definitions.kinds import SetDefinition
 from featdsl.definitions.names import quote
 from featdsl.definitions.snapshot import NOTHING, PROD, Drift, Environment, Examined, Snapshot
+from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Orphan, Reading, StoredTable
 from featdsl.engines.duckdb import session
 from featdsl.engines.duckdb.session import connection_of
@@ -168,6 +169,11 @@ class DuckLakeStore:
         with self._registry() as (registry, _):
             return registry.readings(names) if registry else {}
 
+    def statistics(self, names: Iterable[str]) -> dict[str, list[TableStatistics]]:
+        """Return the kept statistics of tables by name, newest first."""
+        with self._registry() as (registry, _):
+            return registry.statistics(names) if registry else {}
+
     def read_with_drift(self, environment: str = PROD) -> tuple[Snapshot, Drift]:
         """Return the newest state of an environment and its drift, as `read` and `drift` do."""
         snapshot = self.read(environment)
@@ -192,7 +198,7 @@ class DuckLakeStore:
         with self._catalogue() as connection:
             alias = self._attached(connection, self._newest(connection))
             altered = {
-                name for name, table in snapshot.tables.items() if not inspection.is_intact(connection, alias, table)
+                name for name, each in snapshot.tables.items() if not inspection.is_intact(connection, alias, each)
             }
         unknown = {name for name, table in snapshot.tables.items() if not row_digests.is_known(table.digest)}
         return Examined(frozenset(altered), frozenset(unknown - altered))
@@ -266,12 +272,8 @@ class DuckLakeStore:
             if not self._is_lake(connection):
                 return []
             with self._reading(connection, self._newest(connection)) as cursor:
-                return [
-                    name
-                    for (name,) in cursor.execute(
-                        "SELECT name FROM registry.unfinished WHERE made_of != '' ORDER BY name"
-                    ).fetchall()
-                ]
+                query = "SELECT name FROM registry.unfinished WHERE made_of != '' ORDER BY name"
+                return [name for (name,) in cursor.execute(query).fetchall()]
 
     def orphans(self) -> list[Orphan]:
         """Return the files that no snapshot lists: those of crashed writers, and of a running one, too."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from featdsl.definitions.history import CheckResult, HistoryEntry
 from featdsl.definitions.kinds import SetDefinition
 from featdsl.definitions.snapshot import NOTHING, PROD, Drift, Environment, Examined, Restored, Snapshot
+from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Orphan, Reading, StoredTable
 from featdsl.engines.duckdb.errors import needed
 from featdsl.engines.duckdb.session import connection_of
@@ -145,6 +146,13 @@ class EmbeddedStore:
             return {}
         with self._catalogue.open() as connection:
             return Registry(connection).readings(names)
+
+    def statistics(self, names: Iterable[str]) -> dict[str, list[TableStatistics]]:
+        """Return the kept statistics of tables by name, newest first."""
+        if self._catalogue.is_new():
+            return {}
+        with self._catalogue.open() as connection:
+            return Registry(connection).statistics(names)
 
     def tables_since(self, serial: int) -> set[str]:
         """Return the feature tables that any environment uses now or has used after state `serial`."""
