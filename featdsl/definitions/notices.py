@@ -11,7 +11,15 @@ class Notice:
     """A fact that a reviewer should know, but that does not block the plan."""
 
     code: Literal[
-        "deprecated", "probable rename", "not checked", "pulled", "frozen list", "bare name", "name", "old rows"
+        "deprecated",
+        "probable rename",
+        "duplicate",
+        "not checked",
+        "pulled",
+        "frozen list",
+        "bare name",
+        "name",
+        "old rows",
     ]
     address: str
     what: str

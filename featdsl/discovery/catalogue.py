@@ -41,6 +41,7 @@ from featdsl.discovery.catalogue_entries import (
     Use,
 )
 from featdsl.discovery.describe import definition_fields, is_private
+from featdsl.discovery.duplicates import of_one_meaning
 from featdsl.discovery.history import Past
 from featdsl.discovery.outdated import Outdated
 from featdsl.discovery.similar import similar
@@ -153,6 +154,7 @@ class _Entries:
             derived=tuple(sorted(self._derived.get(feature.address, ()))),
             inputs=tuple(dict.fromkeys(name for name, _ in feature.upstream)),
             kept=tuple(self._kept.get(feature.address, ())),
+            same=self._same.get(feature.address, ()),
             similar=self._similar.get(feature.address, ()),
             usage=usage(self._snapshot, feature, self._inputs.importing),
         )
@@ -215,6 +217,16 @@ class _Entries:
             ]
             for group in self._catalog.groups
         }
+
+    @cached_property
+    def _same(self) -> Mapping[str, tuple[str, ...]]:
+        """The public features of other groups that compute the same values as each feature."""
+        features, same = self._catalog.features, {}
+        for found in of_one_meaning(self._catalog):
+            public = [name for name in found.features if not is_private(self._catalog, features[name])]
+            for name in found.features:
+                same[name] = tuple(other for other in public if features[other].group != features[name].group)
+        return same
 
     @cached_property
     def _uses(self) -> Mapping[str, list[Use]]:

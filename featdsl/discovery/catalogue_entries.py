@@ -115,6 +115,8 @@ class FeatureEntry(EntryBase):
     inputs: tuple[str, ...]
     """The features that it is derived from directly."""
     kept: tuple[Kept, ...]
+    same: tuple[str, ...] = ()
+    """The public features of other groups that compute the same values from the same columns."""
     similar: tuple[str, ...]
     usage: UsageSnippets
 

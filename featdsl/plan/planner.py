@@ -33,6 +33,7 @@ from featdsl.plan import (
     held_versions,
     impact,
     renames,
+    repeated_features,
     scope,
     set_versions,
     steps,
@@ -127,10 +128,11 @@ def _sides(state: State, catalog: Catalog, request: PlanRequest) -> Sides:
 def _notices(
     state: State, sides: Sides, changes: tuple[Change, ...], catalog: Catalog, project: str
 ) -> tuple[Notice, ...]:
-    """Return the notices about frozen lists and about names that readers use."""
+    """Return the notices about frozen lists, about names that readers use, and about features that repeat another."""
     of_lists = () if state.earlier else frozen_sets.notices(changes, catalog, sides.target)
     of_names = former_names.notices(changes, project, sides.written.catalog, sides.snapshot.catalog, sides.after)
-    return (*of_lists, *of_names)
+    repeated = () if state.earlier else repeated_features.notices(changes, sides)
+    return (*of_lists, *of_names, *repeated)
 
 
 def _as_it_was(written: Snapshot, catalog: Catalog, project: str) -> Catalog:

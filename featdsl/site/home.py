@@ -73,16 +73,17 @@ def _applies(document: CatalogueDocument, links: Links) -> list[dict[str, Any]]:
 
 
 def _counts(document: CatalogueDocument) -> list[tuple[str, str, int]]:
-    """Return the kind, its name in the plural and the number of definitions."""
-    return [
-        ("feature", "features", len(document.features)),
-        ("group", "groups", len(document.groups)),
-        ("set", "set versions", len(document.sets)),
-        ("model", "models", len(document.models)),
-        ("source", "sources", len(document.sources)),
-        ("entity", "entities", len(document.entities)),
-        ("team", "teams", len(document.teams)),
-    ]
+    """Return each kind with its name and the number of its definitions."""
+    counts = (
+        ("feature", "feature", "features", document.features),
+        ("group", "group", "groups", document.groups),
+        ("set", "set version", "set versions", document.sets),
+        ("model", "model", "models", document.models),
+        ("source", "source", "sources", document.sources),
+        ("entity", "entity", "entities", document.entities),
+        ("team", "team", "teams", document.teams),
+    )
+    return [(kind, one if len(found) == 1 else many, len(found)) for kind, one, many, found in counts]
 
 
 def uses(entry: FeatureEntry) -> int:

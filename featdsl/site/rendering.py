@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib import resources
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -90,6 +91,7 @@ def _environment() -> Environment:
         "instant": figures.instant,
         "highlighted": highlight.highlighted,
         "contact": _contact,
+        "in_hash": _in_hash,
     }
     environment.globals |= {
         "content_policy": CONTENT_POLICY,
@@ -114,6 +116,11 @@ def _one_contact(text: str) -> Markup | str:
     if _MAIL.fullmatch(text):
         return Markup('<a href="mailto:{0}">{0}</a>').format(text)
     return Markup('<a href="{0}" rel="noreferrer">{0}</a>').format(text) if _WEB.fullmatch(text) else text
+
+
+def _in_hash(text: str) -> str:
+    """Return a value as it stands in the address of a search: as the search's index has it."""
+    return quote(shown(text), safe="")
 
 
 def _written(value: object) -> object:

@@ -35,5 +35,6 @@ def file_name(address: str) -> str:
     is_plain = _PLAIN.fullmatch(address) and not _RESERVED.fullmatch(address) and len(address) <= _LONGEST
     if is_plain:
         return address
-    readable = _ODD.sub("-", address.lower()).strip(".-")[:60]
-    return f"{readable or 'page'}~{hashlib.sha256(address.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    readable = _ODD.sub("-", address.lower()).strip(".-")[:60] or "page"
+    free = f"_{readable}" if _RESERVED.fullmatch(readable) else readable
+    return f"{free}~{hashlib.sha256(address.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"

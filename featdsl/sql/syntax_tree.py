@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,38 @@ def functions() -> list[tuple[str, str, str]]:
             .fetchall()
         )
     return [(name, stability, body) for name, stability, body in rows]
+
+
+@cache
+def aggregates() -> frozenset[str]:
+    """Return the names of DuckDB's aggregates, in lower case."""
+    query = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'aggregate'"
+    with _LOCK:
+        return frozenset(name for (name,) in _session().execute(query).fetchall())
+
+
+@cache
+def returned() -> Mapping[str, frozenset[str]]:
+    """Return the result types of all overloads of each of DuckDB's functions, by name in lower case."""
+    query = "SELECT lower(function_name), list(DISTINCT coalesce(return_type, '')) FROM duckdb_functions() GROUP BY 1"
+    with _LOCK:
+        rows = _session().execute(query).fetchall()
+    return {name: frozenset(types) for name, types in rows}
+
+
+def read_all(texts: Iterable[str]) -> dict[str, Node | None]:
+    """Return the syntax trees of many queries, as `tree` does: all in one statement take a quarter of the time."""
+    listed = list(dict.fromkeys(texts))
+    query = f"SELECT json_serialize_sql(text, {_OPTIONS}) FROM unnest(?::VARCHAR[]) AS texts(text)"
+    with _LOCK:
+        rows = _session().execute(query, [listed]).fetchall()
+    trees = (json.loads(text) for (text,) in rows)
+    return {text: None if read.get("error") else read["statements"] for text, read in zip(listed, trees, strict=True)}
+
+
+def normal(read: Node) -> Node:
+    """Return a syntax tree without positions and with one spelling of each name, of result columns too."""
+    return _Form(frozenset(_tables(read)), {}, results=True).of(read)
 
 
 def whole(text: str) -> str:

@@ -118,6 +118,26 @@ def test_an_entry_says_what_a_feature_is_and_who_uses_it(bank: Workspace) -> Non
     assert source.readers["age"] == ("affordability.ratio", "profile.age")
 
 
+def test_an_entry_names_the_features_that_compute_the_same(bank: Workspace) -> None:
+    """A feature that another team builds again is named at both; a private one is named at neither."""
+    again = """
+from featdsl import Feature, FeatureGroup
+from features.accounts import rows, user
+
+
+class Pay(FeatureGroup, entity=user, source=rows{}):
+    earned = Feature(float, sql="income + 0.0")
+    pay = Feature(float, sql="income")
+"""
+    bank.write({"features/pay/__init__.py": again.format("")})
+    assert bank.run("apply", "--yes").returncode == 0
+    assert (feature(bank, "profile.income").same, feature(bank, "pay.pay").same) == (("pay.pay",), ("profile.income",))
+    assert feature(bank, "pay.earned").same == ()
+    bank.write({"features/pay/__init__.py": again.format(', access="private"')})
+    assert bank.run("apply", "--yes").returncode == 0
+    assert (feature(bank, "profile.income").same, feature(bank, "pay.pay").same) == ((), ("profile.income",))
+
+
 def test_lineage_has_all_nodes_and_edges(bank: Workspace) -> None:
     """The whole graph, with the source columns of each feature."""
     graph = document(bank).lineage

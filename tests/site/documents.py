@@ -216,7 +216,7 @@ def _set(name: str, inside: tuple[str, ...]) -> SetEntry:
         for each in inside
     ]
     return SetEntry(
-        **_base("set", name, 1), version=1, view=f"prod.{name.replace('@', '_v')}", models=(), versions=(name,), usage=usage("risk_v1"),
+        **_base("set", name, 1), version=1, view=f"prod.{name.replace('@', '_v')}", models=(f"model_{name.partition('@')[0].removeprefix('risk_')}",), versions=(name,), usage=usage("risk_v1"),
         definition={"members": members, "keys": {"user_id": "BIGINT"}, "request": {}},
     )  # fmt: skip
 
