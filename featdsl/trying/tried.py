@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions.dtypes import family
 from featdsl.definitions.names import quote
+from featdsl.definitions.sheets import MOST_ROWS, Grid, Mark, Sheet
 from featdsl.engines.lookups import ROW
 from featdsl.query.computed_rows import ComputedRows
 
@@ -96,6 +97,15 @@ class TriedFeatures(ComputedRows):
     def features(self) -> list[str]:
         """The columns of the tried features."""
         return list(self._columns.tried)
+
+    def _repr_html_(self) -> str:
+        titles, rows = self.texts()
+        told = self.differing.items()
+        facts = [(name, f"differs in {_rows_text(number)}" if number else "as applied") for name, number in told]
+        facts += [(name, "not applied") for name in self._columns.tried if name not in self.differing]
+        cells = [[Mark("null") if value is None else value for value in row] for row in rows[:MOST_ROWS]]
+        grid = Grid(titles=titles, rows=cells, count=len(rows))
+        return Sheet(kind="trial", name=", ".join(self._columns.tried), facts=facts, grids=[grid]).html()
 
     def __repr__(self) -> str:
         told = [
