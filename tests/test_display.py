@@ -192,7 +192,7 @@ def test_lists_are_lists_that_show_as_tables(applied: Workspace) -> None:
     assert pickle.loads(pickle.dumps(features)) == features  # noqa: S301 - our own
     assert ["user_profile.age", "BIGINT", "user", "accounts", "Age in whole years.", ""] in shown(features).rows
     assert shown(store.search("incme", kind="feature")).rows[1][1] == "user_profile.income"
-    lending = ["team", "lending", "", "", "lending", "1 feature, 1 group, 2 sets, 1 model", ""]
+    lending = ["team", "lending", "", "", "lending", "1 feature, 1 group, 2 sets, 1 model"]
     assert lending in shown(store.definitions()).rows
     assert shown(store.search("zzzzzz")).text == "Nothing."
     printed = json.loads(applied.run("list", "--format", "json").stdout)
@@ -227,6 +227,22 @@ def test_described_things_answers_and_training_sets_are_shown(applied: Workspace
     assert ["age", "user_profile.age", "BIGINT", "Age in whole years."] in shown(training).rows
     answer = store.serve(["age", "income"], [{"user_id": 1}, {"user_id": 99}], with_status=True)
     assert shown(answer).rows[-2:] == [["35", "17000.0"], ["unknown entity", "unknown entity"]]
+
+
+def test_a_trial_shows_tried_values_beside_applied_ones(
+    applied: Workspace, edit: Callable[[str, str, str], None]
+) -> None:
+    """And how many rows differ."""
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income * 2"')
+    tried = applied.store.try_features(
+        ["age", "income"], "SELECT 1 AS user_id, TIMESTAMP '2026-01-06' AS at", timestamp="at"
+    )
+    page = shown(tried)
+    assert (page.facts["income"], page.facts["age"]) == ("differs in 1 row", "as applied")
+    assert page.rows[-2:] == [
+        ["user_id", "at", "age", "age_applied", "income", "income_applied"],
+        ["1", "2026-01-06 00:00:00", "35", "35", "10000.0", "5000.0"],
+    ]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
