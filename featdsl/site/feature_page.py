@@ -47,6 +47,7 @@ def _data(entry: FeatureEntry, links: Links) -> dict[str, Any]:
         "kept": [(each, [links.to_any(holder) for holder in each.held_by[:_MOST]]) for each in entry.kept[:_MOST]],
         "changes": entry.changes[:_MOST],
         "verdicts": verdicts(entry.rules),
+        "beside": links.beside("feature", entry.address),
         "no_unit": "no unit declared" if family(entry.dtype) in {"integer", "decimal", "real"} else "",
     }  # fmt: skip
 

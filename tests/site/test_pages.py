@@ -46,7 +46,7 @@ def index_of(site: Path) -> list[dict[str, Any]]:
 def test_pages_are_valid_small_and_linked(site: Path) -> None:
     """Every page has one main heading, a title, a language and no broken link."""
     read = pages(site)
-    assert len(read) == 120 + 6 + 1 + 1 + 10 + 1 + 8 + 2
+    assert len(read) == 120 + 6 + 1 + 1 + 10 + 1 + 8 + 3
     assert {path: page.faults for path, page in read.items() if page.faults} == {}
     assert broken_links(site) == []
     for path, page in read.items():
