@@ -229,22 +229,6 @@ def test_described_things_answers_and_training_sets_are_shown(applied: Workspace
     assert shown(answer).rows[-2:] == [["35", "17000.0"], ["unknown entity", "unknown entity"]]
 
 
-def test_a_trial_shows_tried_values_beside_applied_ones(
-    applied: Workspace, edit: Callable[[str, str, str], None]
-) -> None:
-    """And how many rows differ."""
-    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income * 2"')
-    tried = applied.store.try_features(
-        ["age", "income"], "SELECT 1 AS user_id, TIMESTAMP '2026-01-06' AS at", timestamp="at"
-    )
-    page = shown(tried)
-    assert (page.facts["income"], page.facts["age"]) == ("differs in 1 row", "as applied")
-    assert page.rows[-2:] == [
-        ["user_id", "at", "age", "age_applied", "income", "income_applied"],
-        ["1", "2026-01-06 00:00:00", "35", "35", "10000.0", "5000.0"],
-    ]
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file of a folder."""
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
