@@ -38,6 +38,7 @@ DefinitionName = Annotated[
 ]
 Optional = Annotated[str | None, Field(max_length=200)]
 Text = Annotated[str, Field(max_length=10_000)]
+Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)]
 Limit = Annotated[int, Field(ge=1, le=25)]
 Kind = Literal["feature", "group", "set", "model", "source", "entity", "team"]
 _PRIVATE = "Private: only team {} may use it. Ask them to make it public before you use it elsewhere."
@@ -107,6 +108,7 @@ class Toolbox:
         self,
         *,
         sql: Text = "",
+        columns: Names = [],  # noqa: B006 - read only
         source: Optional = None,
         entity: Optional = None,
         name: Optional = None,
@@ -115,18 +117,23 @@ class Toolbox:
     ) -> dict[str, Any]:
         """Find the existing features that a definition you are about to write would repeat. Call this before you write it.
 
-        Give what you know: the SQL expression (annual_income / 12), its source, the entity that it describes, a name and a
-        description. "same values" computes the same from the same rows, however it is written: use that feature instead of a
-        new one, unless you need another window or ttl. "same columns" and "similar words" may mean the same: compare them
-        with show_definition.
+        Give what you know: the SQL expression (annual_income / 12) or the columns that it reads, its source, the entity that
+        it describes, a name and a description. "same values" computes the same from the same rows, however it is written: use that feature instead of a
+        new one, unless you need another window or ttl. "same columns", "more columns" and "similar words" may mean the same:
+        compare them with show_definition.
         """
         proposal = Proposal(
-            sql=sql.strip(), source=source or "", entity=entity or "", name=name or "", description=description
+            sql=sql.strip(),
+            columns=tuple(columns),
+            source=source or "",
+            entity=entity or "",
+            name=name or "",
+            description=description,
         )
         with _told():
-            if not (proposal.sql or proposal.name or proposal.description):
+            if not (proposal.sql or proposal.columns or proposal.name or proposal.description):
                 what = "The call describes no feature."
-                fix = "Give sql, name or description of the feature that you want to write."
+                fix = "Give sql, columns, name or description of the feature that you want to write."
                 raise RequestError(Problem("Nothing to compare", what, fix=fix))
             found = proposals.repeated(self._store.applied(), proposal, limit=limit)
         advice = (
@@ -206,7 +213,7 @@ class Toolbox:
 
     def plan(
         self,
-        select: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)] = [],  # noqa: B006 - read only
+        select: Names = [],  # noqa: B006 - read only
         format: Literal["text", "json"] = "text",  # noqa: A002 - the word of the command line
     ) -> dict[str, Any]:
         """Plan the declared code against the store, without writing: what apply would change, and which teams it affects.

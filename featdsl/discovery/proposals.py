@@ -18,7 +18,7 @@ from featdsl.errors import FeatureNotFoundError, Problem, RequestError, SqlProbl
 from featdsl.sql import parser
 from featdsl.sql.feature_meanings import Meanings
 
-Likeness = Literal["same values", "same columns", "similar words"]
+Likeness = Literal["same values", "same columns", "more columns", "similar words"]
 _WORDS = 10
 """The most features that are found by words."""
 
@@ -28,6 +28,8 @@ class Proposal:
     """A feature that somebody wants to declare; what is left out is compared with everything."""
 
     sql: str = ""
+    columns: tuple[str, ...] = ()
+    """The columns that it reads, if the SQL is not known yet."""
     source: str = ""
     entity: str = ""
     name: str = ""
@@ -86,19 +88,22 @@ class _Asked:
         """Yield the features that are alike, the most alike first; a feature may come several times."""
         if self.proposal.sql:
             yield from ((each, "same values") for each in self._of_one_meaning())
-            yield from ((each, "same columns") for each in self._of_the_same_columns())
+        asked = {each.lower() for each in self._columns}
+        read = [(each, {column.lower() for column in each.reads}) for each in self._by_sql() if asked]
+        yield from ((each, "same columns") for each, columns in read if columns == asked)
+        if self.proposal.columns:
+            yield from ((each, "more columns") for each, columns in read if columns > asked)
         words = f"{self.proposal.name.replace('_', ' ')} {self.proposal.description}".strip()
         if words:
             wanted = Filter(kind="feature", entity=self.proposal.entity or None)
             for each in search.search(self.snapshot, words, limit=_WORDS, wanted=wanted):
                 yield self.snapshot.catalog.features[each.address], "similar words"
 
-    def _of_the_same_columns(self) -> list[FeatureDefinition]:
-        """Return the features that read the same columns, those with the most similar SQL first."""
+    def _by_sql(self) -> list[FeatureDefinition]:
+        """Return the features that may be compared, those with the most similar SQL first."""
         from rapidfuzz import fuzz
 
-        same = [each for each in self._candidates if self._columns and {*each.reads} == {*self._columns}]
-        return sorted(same, key=lambda each: (-fuzz.ratio(each.sql, self.proposal.sql), each.address))
+        return sorted(self._candidates, key=lambda each: (-fuzz.ratio(each.sql, self.proposal.sql), each.address))
 
     def _of_one_meaning(self) -> list[FeatureDefinition]:
         """Return the features whose values the SQL would repeat, also written otherwise and over a renamed source.
@@ -150,7 +155,9 @@ class _Asked:
 
     @cached_property
     def _columns(self) -> tuple[str, ...]:
-        """The columns that the SQL reads. Raises RequestError."""
+        """The columns that the SQL reads, or the given ones. Raises RequestError."""
+        if not self.proposal.sql:
+            return self.proposal.columns
         try:
             return parser.read(self.proposal.sql)[1]
         except SqlProblem as problem:

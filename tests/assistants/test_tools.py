@@ -105,6 +105,8 @@ def test_a_search_is_filtered_and_says_so_when_it_finds_nothing(applied: Workspa
         ({"sql": "income/12 -- monthly"}, ("affordability.monthly", "same values")),
         ({"sql": "income + 12"}, ("affordability.monthly", "same columns")),
         ({"sql": "annual_income / 52", "source": "accounts"}, ("user_profile.income", "same columns")),
+        ({"columns": ["updated_at", "birth_date"]}, ("user_profile.age", "same columns")),
+        ({"columns": ["Birth_Date"], "source": "accounts"}, ("user_profile.age", "more columns")),
         ({"name": "income_monthly", "entity": "user"}, ("affordability.monthly", "similar words")),
         ({"description": "age in years"}, ("user_profile.age", "similar words")),
     ],
@@ -222,7 +224,7 @@ def test_mistakes_are_told_with_their_fix(applied: Workspace, edit: Callable[[st
     """An error of featdsl is the answer of the tool, and arguments are validated."""
     assert 'Did you mean "user_profile.income"' in error(applied, "show_definition", name="user_profile.incme")
     assert 'Did you mean "accounts"' in error(applied, "find_duplicates", sql="x", source="acounts")
-    assert "Give sql, name or description" in error(applied, "find_duplicates")
+    assert "Give sql, columns, name or description" in error(applied, "find_duplicates")
     assert "SQL cannot be read" in error(applied, "find_duplicates", sql="SELECT 1")
     assert "which code does not read" in error(applied, "usage_snippet", name="accounts")
     for wrong in (
