@@ -12,6 +12,7 @@ import pytest
 from featdsl.cli.main import main
 from featdsl.project import settings
 from featdsl.trying.validation import validate
+from tests import test_scenarios as scenarios
 from tests.conftest import BANK, Workspace
 
 HEAD = """
@@ -163,6 +164,17 @@ def test_a_hundred_groups_take_a_second_at_most(workspace: Workspace) -> None:
     taken = time.process_time() - began
     assert (found.problems, found.groups, found.features) == ((), 100, 1000)
     assert taken < 2, taken  # of the processor; docs/speed.md has the figures of an idle machine
+
+
+@pytest.mark.parametrize("name", scenarios.NAMES)
+def test_no_change_that_has_a_plan_is_a_mistake(name: str, workspace: Workspace) -> None:
+    """Each scenario of a small bank is valid offline if it can be planned."""
+    folder = scenarios.SCENARIOS / name
+    for each in (scenarios.SCENARIOS / "_project", folder / "before", folder / "after"):
+        scenarios.overlay(each, workspace.root)
+    exits = (folder / "exit").read_text(encoding="utf-8").split() if (folder / "exit").is_file() else ["0"]
+    found = validate(settings.load(workspace.root)).problems
+    assert (found == ()) == (exits[0] != "1"), found
 
 
 def test_the_hook_of_pre_commit_runs_the_command() -> None:
