@@ -144,6 +144,28 @@ model = Model("m", features=credit_v1)
     assert (str(problem.where), "incom" in problem.what) == ("features/own.py:6", True), problem
 
 
+def test_an_export_knows_columns_and_what_sets_keep(applied: Workspace) -> None:
+    """Of unchanged sources; a set version may list a feature that its owner has removed."""
+    assert applied.run("export", "registry.json").returncode == 0
+    path = applied.root / "features/accounts/__init__.py"
+    text = path.read_text(encoding="utf-8")
+    done = applied.run("validate", "--against", "registry.json")
+    assert done.stdout == "No mistake in 2 groups with 3 features.\n"
+
+    path.write_text(text.replace('sql="annual_income"', 'sql="anual_income"'), encoding="utf-8")
+    assert applied.run("validate").returncode == 0
+    done = applied.run("validate", "--against", "registry.json")
+    assert (done.returncode, 'Did you mean "annual_income"?' in done.stdout) == (1, True)
+
+    path.write_text(text.partition("    income")[0], encoding="utf-8")
+    lending = "from featdsl import FeatureSet\nfrom features.accounts import UserProfile\n"
+    lending += 'credit_risk_v1 = FeatureSet("credit_risk", version=1, features=[UserProfile.age, UserProfile.income])\n'
+    applied.write({"features/lending/__init__.py": lending})
+    assert applied.run("validate").returncode == 1
+    assert applied.run("validate", "--against", "registry.json").returncode == 0
+    assert "Not an export" in applied.run("validate", "--against", str(path)).stderr
+
+
 def test_the_example_is_valid() -> None:
     """Its sources are not read."""
     root = Path(__file__).parents[2]
