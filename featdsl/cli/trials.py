@@ -11,7 +11,7 @@ from featdsl.cli import completion, files, options, printing
 
 
 @click.command("try")
-@click.argument("features", nargs=-1, required=True, shell_complete=completion.names("feature", "group", "set"))
+@click.argument("features", nargs=-1, required=True, shell_complete=completion.names("group", "feature", "set"))
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Try at most this many entities."
 )
