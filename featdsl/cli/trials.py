@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from featdsl.cli import completion, options, printing
+from featdsl.cli import completion, files, options, printing
 
 
 @click.command("try")
@@ -62,9 +62,14 @@ def try_(
 
 
 @click.command()
+@click.option(
+    "--against",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A registry export: also check the columns of unchanged sources, and what is applied.",
+)
 @options.formats
 @click.pass_obj
-def validate(directory: Path | None, format_: str) -> None:
+def validate(directory: Path | None, against: Path | None, format_: str) -> None:
     """Check all declarations without the store and without data, for editors and pre-commit.
 
     Prints every mistake with its file and line, and exits with 1 if there is one. What depends on the columns of files and
@@ -73,14 +78,20 @@ def validate(directory: Path | None, format_: str) -> None:
     \b
     featdsl validate
     featdsl validate --format json
+    featdsl validate --against registry.json
     """
     from featdsl.errors import DeclarationError
     from featdsl.render import trials as rendering
     from featdsl.trying.validation import Validation
     from featdsl.trying.validation import validate as validated
 
+    exported = None
+    if against is not None:
+        from featdsl.stores import export
+
+        exported = export.from_json(files.text_of(against, "export"), name=str(against))
     try:
-        result = validated(options.project(directory))
+        result = validated(options.project(directory), exported)
     except DeclarationError as error:  # of the settings
         result = Validation(tuple(error.problems))
     if format_ == "json":

@@ -129,6 +129,7 @@ class Source(Declaration):
     Raises DeclarationError if an argument is invalid.
     """
 
+    __hash__ = Declaration.__hash__  # pyright thinks that a subclass of a pydantic model has none
     kind: ClassVar[str] = "source"
 
     name: Name

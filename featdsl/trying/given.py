@@ -90,11 +90,13 @@ def _of_dicts(session: Session, name: str, rows: Sequence[Mapping[str, Any]]) ->
 
 def _frame(session: Session, name: str, rows: Any, empty: frozenset[str]) -> _Loaded:
     try:
-        table = session.load_spine(rows)
+        loaded = session.load_spine(rows)
     except RequestError as error:
         (problem,) = error.problems
         what = f"{name}: {problem.what}"
         raise RequestError(replace(problem, summary="Rows cannot be read", what=what, fix=_FRAMES)) from None
+    table = quote(f"rows_of_{name}")
+    session.execute(f"DROP TABLE IF EXISTS {table}; ALTER TABLE {loaded} RENAME TO {table}")  # else tables pile up
     columns = session.columns(f"SELECT * FROM {table}")
     return _Loaded(table, {column.name: column.dtype for column in columns if column.name != _ROW}, empty)
 

@@ -112,8 +112,7 @@ class Memory:
     def _computed(self, built: _Built, rows: Rows) -> _Ready:
         """Compute the tables of definitions over given rows."""
         session = self.session
-        for statement in ("USE memory", f"DETACH DATABASE IF EXISTS {DECLARED}", *_DROPPED):
-            session.execute(statement)
+        session.execute("; ".join(["USE memory", f"DETACH DATABASE IF EXISTS {DECLARED}", *_DROPPED]))
         catalog = _with_rows(session, built, rows)
         key = (id(built), tuple(catalog.sources.values()))
         if key not in self._bound:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featdsl.definitions.kinds import FeatureDefinition
     from featdsl.engines.session import Session
     from featdsl.trying.bound import Trial
+    from featdsl.trying.tables import Bench
     from featdsl.trying.tried import TriedFeatures
 
 _NUMBER = '"#number"'
@@ -59,7 +60,7 @@ def try_newest(place: trials.TrialPlace, features: Any, newest: Newest) -> Tried
     session = open_session(place.project)
     try:
         bench = trials.tables(place, trial, session)
-        spine = _Spine(trial, session, newest, upto)
+        spine = _Spine(trial, bench, newest, upto)
         time = spine.time_column if trial.selection.timed or upto else None
         options = trials.SpineOptions(time, TimeReading())
         return trials.tried(
@@ -103,9 +104,14 @@ class _Spine:
     """The SQL of a spine over the sources that are open in a session."""
 
     trial: Trial
-    session: Session
+    bench: Bench
     newest: Newest
     upto: str | None
+
+    @property
+    def session(self) -> Session:
+        """The session in which the sources are open."""
+        return self.bench.session
 
     @property
     def time_column(self) -> str:
@@ -147,7 +153,8 @@ class _Spine:
         source = self._source(lookup.feature)
         if source is None:
             listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in new)
-            rows = f"SELECT DISTINCT {listed} FROM tables.{quote(lookup.feature.table)}"
+            self.bench.open_table_of(lookup.feature)
+            rows = f"SELECT DISTINCT {listed} FROM tables.{quote(lookup.feature.table)} ORDER BY ALL"
             return f"SELECT *, row_number() OVER () - 1 AS {_NUMBER} FROM ({rows} LIMIT {self.newest.limit})"
         found = self.session.comparisons.newest(source, given, self.upto)
         listed = ", ".join(f"{quote(key)} AS {quote(column)}" for key, column in new)

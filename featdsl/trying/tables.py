@@ -97,11 +97,18 @@ class Bench:
         first = features[0]
         if first.group in self.catalog.groups:
             return self._computed(features, self._entities(state, roles, first, spine))
-        if first.table not in state.tables:
-            what = f"{first.address} of the project {first.project} is read from the store, which has no table of it."
+        return self.open_table_of(first)
+
+    def open_table_of(self, feature: FeatureDefinition) -> StoredTable:
+        """Let the session read the stored table of another project's feature. Raises StoreError if there is none."""
+        stored = self.state.tables.get(feature.table)
+        if stored is None:
+            what = (
+                f"{feature.address} of the project {feature.project} is read from the store, which has no table of it."
+            )
             raise StoreError(Problem("Table is not stored", what, fix="Let its project apply it: featdsl apply"))
-        self.open_stored([state.tables[first.table]])
-        return state.tables[first.table]
+        self.open_stored([stored])
+        return stored
 
     def _entities(
         self, state: Snapshot, roles: Sequence[Roles] | None, feature: FeatureDefinition, spine: Spine | None

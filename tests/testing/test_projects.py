@@ -245,6 +245,17 @@ def test_later_changes_of_a_list_do_not_count(shop: FeatureProject) -> None:
     assert given.value("amount", at="2026-01-05", user_id=1) == Decimal("12.50")
 
 
+def test_a_run_of_many_tests_keeps_no_rows(shop: FeatureProject) -> None:
+    """The session has the rows of the last computation alone."""
+    for amount in range(5):
+        assert (
+            shop.given(orders=[{**ORDERS[0], "amount": amount}]).value("amount", at="2026-01-05", user_id=1) == amount
+        )
+    tables = "SELECT count(*) FROM duckdb_tables() WHERE temporary AND table_name NOT LIKE 'featdsl%'"
+    ((number,),) = shop._memory.session.rows(tables)
+    assert number <= len(["orders", "clicks", "periods", "rates", "big", "bonuses"])
+
+
 def test_several_givens_stay_apart(shop: FeatureProject) -> None:
     """Whichever was used last."""
     one, other = shop.given(orders=ORDERS[:1]), shop.given(orders=[{**ORDERS[0], "amount": 1}])

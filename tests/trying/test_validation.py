@@ -12,6 +12,7 @@ import pytest
 from featdsl.cli.main import main
 from featdsl.project import settings
 from featdsl.trying.validation import validate
+from tests import test_scenarios as scenarios
 from tests.conftest import BANK, Workspace
 
 HEAD = """
@@ -143,6 +144,28 @@ model = Model("m", features=credit_v1)
     assert (str(problem.where), "incom" in problem.what) == ("features/own.py:6", True), problem
 
 
+def test_an_export_knows_columns_and_what_sets_keep(applied: Workspace) -> None:
+    """Of unchanged sources; a set version may list a feature that its owner has removed."""
+    assert applied.run("export", "registry.json").returncode == 0
+    path = applied.root / "features/accounts/__init__.py"
+    text = path.read_text(encoding="utf-8")
+    done = applied.run("validate", "--against", "registry.json")
+    assert done.stdout == "No mistake in 2 groups with 3 features.\n"
+
+    path.write_text(text.replace('sql="annual_income"', 'sql="anual_income"'), encoding="utf-8")
+    assert applied.run("validate").returncode == 0
+    done = applied.run("validate", "--against", "registry.json")
+    assert (done.returncode, 'Did you mean "annual_income"?' in done.stdout) == (1, True)
+
+    path.write_text(text.partition("    income")[0], encoding="utf-8")
+    lending = "from featdsl import FeatureSet\nfrom features.accounts import UserProfile\n"
+    lending += 'credit_risk_v1 = FeatureSet("credit_risk", version=1, features=[UserProfile.age, UserProfile.income])\n'
+    applied.write({"features/lending/__init__.py": lending})
+    assert applied.run("validate").returncode == 1
+    assert applied.run("validate", "--against", "registry.json").returncode == 0
+    assert "Not an export" in applied.run("validate", "--against", str(path)).stderr
+
+
 def test_the_example_is_valid() -> None:
     """Its sources are not read."""
     root = Path(__file__).parents[2]
@@ -163,6 +186,17 @@ def test_a_hundred_groups_take_a_second_at_most(workspace: Workspace) -> None:
     taken = time.process_time() - began
     assert (found.problems, found.groups, found.features) == ((), 100, 1000)
     assert taken < 2, taken  # of the processor; docs/speed.md has the figures of an idle machine
+
+
+@pytest.mark.parametrize("name", scenarios.NAMES)
+def test_no_change_that_has_a_plan_is_a_mistake(name: str, workspace: Workspace) -> None:
+    """Each scenario of a small bank is valid offline if it can be planned."""
+    folder = scenarios.SCENARIOS / name
+    for each in (scenarios.SCENARIOS / "_project", folder / "before", folder / "after"):
+        scenarios.overlay(each, workspace.root)
+    exits = (folder / "exit").read_text(encoding="utf-8").split() if (folder / "exit").is_file() else ["0"]
+    found = validate(settings.load(workspace.root)).problems
+    assert (found == ()) == (exits[0] != "1"), found
 
 
 def test_the_hook_of_pre_commit_runs_the_command() -> None:

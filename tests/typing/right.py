@@ -24,6 +24,7 @@ from featdsl import (
     Unique,
     python_feature,
 )
+from featdsl.testing import FeatureProject, table
 
 user = Entity("user", keys={"user_id": int, "country": "VARCHAR"}, description="A person.")
 accounts = Source("accounts", path=["a.parquet", "b.parquet"], timestamp="updated_at", tie_break="version")
@@ -159,10 +160,22 @@ assert_type(model.features, FeatureSet)
 assert_type(first.version, int)
 
 
+def tested(featdsl_project: FeatureProject) -> None:
+    """Rows for sources, and values over them."""
+    given = featdsl_project.given({accounts: [{"user_id": 1}]}, orders=table("user_id amount", (1, 2.5)))
+    assert given.value(UserProfile.age, at="2026-01-01", user_id=1) is None
+    given.values([UserProfile.age, "user_profile.name"], at=date(2026, 1, 1), rows=[{"user_id": 1}])
+    featdsl_project.with_variables(months=6, rate=0.5, live=True).close()
+
+
 def read(store: FeatureStore) -> None:
     """Read from a store by object and by name."""
     store.training_set(first, "SELECT 1 AS user_id, now() AS ts", timestamp="ts")
     store.training_set([UserProfile.age, "user_profile.name"], "spine.parquet", timestamp="ts")
+    tried = store.try_features(UserProfile, "spine.parquet", timestamp="ts")
+    rows: dict[str, int] = dict(tried.differing)
+    tried.differences.df()
+    rows.clear()
     store.get_features(["age", UserProfile.name], user_id=42)
     store.get_features(first, rows=[{"user_id": 42}])
     store.get_features(AtRequest.share, user_id=42, request={"amount": 12.5})
