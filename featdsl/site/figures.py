@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from featdsl.render import sizes
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _MANY_DIGITS = 1e15
 _LEAST = 0.1
@@ -76,9 +75,8 @@ def _moment(at: str) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def date_of_seconds(seconds: float) -> str:
-    """Return the day of a number of seconds since 1970."""
-    try:
-        return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d}"
-    except OverflowError:
-        return short(seconds)
+def digits(text: str) -> str:
+    """Return a whole or decimal number with separators and all its digits: `1,234.50`."""
+    sign, rest = ("-", text[1:]) if text.startswith("-") else ("", text)
+    whole, point, fraction = rest.partition(".")
+    return f"{sign}{int(whole):,}{point}{fraction}" if whole.isdecimal() else text

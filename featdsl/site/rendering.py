@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from featdsl.definitions.escaping import shown
-from featdsl.site import charts, figures, highlight, trends
+from featdsl.site import axis_values, charts, figures, highlight, histogram, lineage, trends
 from featdsl.site.files import SitePage
 
 CONTENT_POLICY = (
@@ -95,10 +95,14 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "content_policy": CONTENT_POLICY,
-        "histogram": charts.histogram,
+        "histogram": histogram.histogram,
+        "histogram_note": histogram.note,
+        "shown_value": axis_values.shown_value,
         "shares": charts.shares,
         "completeness": charts.completeness,
         "trends": trends.trends,
+        "lineage_data": lineage.DATA,
+        "lineage_drawing": lineage.DRAWING,
     }
     return environment
 

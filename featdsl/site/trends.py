@@ -39,7 +39,7 @@ _FIGURES = (
     _Figure("Rows", lambda run: run.rows, lambda value: figures.number(int(value))),
     _Figure(
         "NULL share",
-        lambda run: run.column.nulls / run.rows if run.rows else None,
+        lambda run: run.column.null_share,
         lambda value: figures.share(value, 1),
     ),
     _Figure("Distinct values", lambda run: run.column.distinct, lambda value: figures.number(int(value))),

@@ -89,7 +89,7 @@ def statistics(dtype: str, rows: int, chance: random.Random) -> ColumnStatistics
             taken = int(left * 0.55)
             top.append(TopValue(value=value, rows=taken))
             left -= taken
-        return ColumnStatistics(dtype=dtype, nulls=nulls, distinct=len(top), top=tuple(top))
+        return ColumnStatistics(dtype=dtype, rows=rows, nulls=nulls, distinct=len(top), top=tuple(top))
     heights = [math.exp(-(((place - 9) / 5) ** 2)) * chance.uniform(0.8, 1.2) for place in range(20)]
     scale = (rows - nulls) / sum(heights)
     low, width = (1.7e9, 86400.0) if dtype == "TIMESTAMP" else (0.0, 12.5)
@@ -99,7 +99,7 @@ def statistics(dtype: str, rows: int, chance: random.Random) -> ColumnStatistics
     )
     numeric = dtype != "TIMESTAMP"
     return ColumnStatistics(
-        dtype=dtype, nulls=nulls, not_finite=7 if dtype == "DOUBLE" else 0, distinct=rows // 3, minimum="0", maximum="250",
+        dtype=dtype, rows=rows, nulls=nulls, not_finite=7 if dtype == "DOUBLE" else 0, distinct=rows // 3, minimum="0", maximum="250",
         mean=118 + chance.uniform(-4, 4) if numeric else None, deviation=40.5 if numeric else None,
         quantiles=("2", "20", "80", "118", "150", "220", "248"), bins=bins,
     )  # fmt: skip

@@ -170,7 +170,7 @@ def test_odd_statistics_have_a_page(tmp_path: Path, column: ColumnStatistics, ro
     """With charts whose numbers are numbers."""
     document = generated(2)
     entry = document.features[0]
-    runs = tuple(replace(run, column=column, rows=rows) for run in entry.statistics[:3])
+    runs = tuple(replace(run, column=replace(column, rows=rows), rows=rows) for run in entry.statistics[:3])
     write_site(replace(document, features=(replace(entry, statistics=runs), *document.features[1:])), tmp_path)
     path = tmp_path / f"features/{entry.address}.html"
     page = Page(path.read_text())
