@@ -139,11 +139,13 @@ class RegistryCalls:
         Raises FeatureNotFoundError for an unknown name.
         """
         from featdsl.discovery import describe
+        from featdsl.discovery.stored_figures import StoredFigures
 
         state = self._open()
         history = self._states.store.checks(self._environment)
         with state.reading(), computing():
-            return describe.describe(state.snapshot, name, state.reader_of, history)
+            figures = StoredFigures(state.snapshot, state.reader_of, self._states.store.statistics)
+            return describe.describe(state.snapshot, name, figures, history)
 
     def lineage(self, name: str) -> Lineage:
         """Return everything upstream and downstream of a definition. Raises FeatureNotFoundError for an unknown name."""
