@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from featdsl.definitions.history import CheckResult
     from featdsl.definitions.snapshot import Snapshot
     from featdsl.definitions.timestamps import Ambiguous
+    from featdsl.discovery.alike_values import SampleSize
     from featdsl.discovery.catalogue_entries import CatalogueDocument
     from featdsl.discovery.describe import Described
     from featdsl.discovery.filters import Entry
     from featdsl.discovery.lineage import Lineage
     from featdsl.discovery.outdated import Moved
+    from featdsl.discovery.report import Report
     from featdsl.discovery.search import Found, Listed
     from featdsl.query.selection import Selectable
     from featdsl.render.plan_html import PlanView
@@ -168,6 +170,38 @@ class RegistryCalls:
         from featdsl.documents import catalogue_inputs
 
         return catalogue(catalogue_inputs(self._project, self._states.store, self._environment))
+
+    def report(
+        self, *, team: str | None = None, stale_after: str | None = None, values: SampleSize | None = None
+    ) -> Report:
+        """Return how the features are used: who uses whose, what nobody uses and costs, what is built twice or neglected.
+
+        `team` limits it to what one team owns and uses. Values are stale `stale_after` their last computation: "30 days", or
+        the setting of [catalogue]. `values` also compares the values of a sample. Raises RequestError for an unknown team and
+        for a text that is no duration.
+        """
+        from datetime import UTC, datetime
+
+        from featdsl.discovery import report
+        from featdsl.discovery.alike_values import alike_values
+
+        state = self._open()
+        compared = None
+        if values is not None:
+            with state.reading(), computing():
+                compared = alike_values(state.snapshot, state.reader_of, values)
+        settings_ = self._project.settings
+        inputs = report.ReportInputs(
+            snapshot=state.snapshot,
+            project=self._project.name,
+            now=datetime.now(UTC),
+            teams=frozenset(settings_.teams),
+            applied={each.serial: each.applied_at for each in self._states.store.history()},
+            readings=self._states.store.readings(state.snapshot.tables),
+            stale_after=report.duration(stale_after or settings_.catalogue.stale_after),
+            values=compared,
+        )
+        return report.report(inputs, team)
 
     # Looking after the data
 

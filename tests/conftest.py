@@ -25,6 +25,8 @@ from featdsl.featurestore import FeatureStore
 from tests.applies import Applies
 from tests.budgets import examples
 
+pytest_plugins = ["featdsl.testing.plugin"]  # an installed featdsl has it as an entry point
+
 # Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and so would each process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

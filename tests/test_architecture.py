@@ -50,6 +50,7 @@ EDGE = (
     "render",
     "notebook",
     "states",
+    "testing",
     "publishing",
     "serving",
     "documents",

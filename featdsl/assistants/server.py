@@ -17,6 +17,7 @@ from featdsl.discovery.usage import Importing
 from featdsl.featurestore import FeatureStore
 from featdsl.project.output import standard_output
 from featdsl.project.settings import Project
+from featdsl.stores import open_store
 
 PATH = "/mcp"
 _LARGEST = 256 * 1024
@@ -68,7 +69,8 @@ def made(store: FeatureStore, project: Project) -> MCPServer:
         version=version("featdsl"),
         log_level="WARNING",
     )
-    toolbox = Toolbox(store, Importing(project.name, project.root, project.features))
+    importing = Importing(project.name, project.root, project.features)
+    toolbox = Toolbox(store, importing, open_store(project).statistics)
     reading = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     for tool in toolbox.tools:
         server.add_tool(tool, annotations=reading)

@@ -6,7 +6,7 @@ The descriptions are instructions to the assistant: they say when to call a tool
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,8 +14,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
 from featdsl.assistants.bounds import bounded, cut
-from featdsl.definitions.kinds import FeatureDefinition, SetDefinition, address
+from featdsl.definitions.kinds import Definition, FeatureDefinition, GroupDefinition, SetDefinition, address
 from featdsl.definitions.snapshot import Snapshot
+from featdsl.definitions.statistics import TableStatistics
 from featdsl.discovery import proposals, usage
 from featdsl.discovery.describe import is_private
 from featdsl.discovery.proposals import Proposal
@@ -42,11 +43,15 @@ Kind = Literal["feature", "group", "set", "model", "source", "entity", "team"]
 _PRIVATE = "Private: only team {} may use it. Ask them to make it public before you use it elsewhere."
 
 
+Measured = Callable[[Iterable[str]], Mapping[str, Sequence[TableStatistics]]]
+"""Returns the statistics of tables by run, the newest first."""
+
+
 class Toolbox:
     """The tools over one environment of a project."""
 
-    def __init__(self, store: FeatureStore, importing: usage.Importing) -> None:
-        self._store, self._importing = store, importing
+    def __init__(self, store: FeatureStore, importing: usage.Importing, measured: Measured) -> None:
+        self._store, self._importing, self._measured = store, importing, measured
         self._planning = threading.Lock()
         """Python imports the modules of one plan at a time."""
 
@@ -169,23 +174,34 @@ class Toolbox:
         return bounded({**traced.to_dict(), "tree": cut(traced.tree(), 2_000)})
 
     def statistics(self, name: DefinitionName) -> dict[str, Any]:
-        """Return figures of the stored values of a feature or a group: rows, share of NULL, newest event, quantiles.
+        """Return statistics of the stored values of a feature or a group, as the last build or refresh measured them.
 
-        Call it to judge whether a feature is complete and fresh enough for the task.
+        Rows, NULLs, distinct values, minimum, maximum, mean, quantiles, frequent values, a histogram, and the newest event. Call
+        it to judge whether a feature is complete and fresh enough for the task.
         """
         with _told():
-            described = self._store.describe(name)
-            if not described.data:
-                what = f"{described.kind} {described.address} has no stored values."
-                fix = "Name a feature or a group that is computed from a source."
+            snapshot = self._store.applied()
+            definition = find(snapshot, name)
+            features = _stored(snapshot, definition)
+            if not features:
+                what = f"{definition.kind} {address(definition)} has no stored values of its own."
+                fix = "Name a feature or a group whose values are stored."
                 raise RequestError(Problem("Nothing to measure", what, fix=fix))
-            private = self._privacy(self._store.applied(), described.address)
-        checks = [
-            {"rule": each.rule_text, "verdict": each.verdict, "checked_at": each.checked_at}
-            for each in described.checks
-        ]
-        data = {**described.data, "samples": None} if private else described.data
-        return bounded({"name": described.address, "kind": described.kind, **data, "checks": checks, **private})
+            runs = self._measured({each.table for each in features})
+            private = self._privacy(snapshot, address(definition))
+        tables: dict[str, dict[str, Any]] = {}
+        for each in features:
+            if run := next(iter(runs.get(each.table, ())), None):
+                columns = tables.setdefault(each.table, {**vars(run), "columns": {}})["columns"]
+                columns[each.name] = None if private else run.columns.get(each.column, run.columns.get(each.name))
+        hint = (
+            {}
+            if tables
+            else {"next": "Nothing is measured yet; statistics come with the next featdsl apply or refresh."}
+        )
+        return bounded({
+            "name": address(definition), "kind": definition.kind, "tables": list(tables.values()), **hint, **private,
+        })  # fmt: skip
 
     def plan(
         self,
@@ -222,6 +238,14 @@ class Toolbox:
         if definition is None or not is_private(snapshot.catalog, definition):
             return {}
         return {"note": _PRIVATE.format(definition.owner)}
+
+
+def _stored(snapshot: Snapshot, definition: Definition) -> Sequence[FeatureDefinition]:
+    """Return the features with stored values that a definition is or has."""
+    features = [definition] if isinstance(definition, FeatureDefinition) else []
+    if isinstance(definition, GroupDefinition):
+        features = list(snapshot.catalog.members_of(definition.name))
+    return [each for each in features if each.table]
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from featdsl.cli import options, printing
+from featdsl.cli import completion, options, printing
 
 
 @click.command("try")
-@click.argument("features", nargs=-1, required=True)
+@click.argument("features", nargs=-1, required=True, shell_complete=completion.names("group", "feature", "set"))
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Try at most this many entities."
 )

@@ -63,7 +63,7 @@ def try_newest(place: trials.TrialPlace, features: Any, newest: Newest) -> Tried
         time = spine.time_column if trial.selection.timed or upto else None
         options = trials.SpineOptions(time, TimeReading())
         return trials.tried(
-            place, trial, applied, trials.Asked(session, session.load_spine(spine.sql()), options), bench
+            place, trial, applied, trials.AskedSpine(session, session.load_spine(spine.sql()), options), bench
         )
     except BaseException:
         session.close()

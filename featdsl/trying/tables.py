@@ -73,8 +73,11 @@ class Bench:
                 with reported(source, self.session):
                     open_source(source)
 
-    def compute(self, wants: Sequence[Want], spine: Spine) -> Snapshot:
-        """Compute every table that wanted features read, and return the state with these tables."""
+    def compute(self, wants: Sequence[Want], spine: Spine | None) -> Snapshot:
+        """Compute every table that wanted features read, and return the state with these tables.
+
+        The tables have the entities of the spine, or all entities of the sources.
+        """
         state = self.state
         rounds = rounds_of(wants, state.versions)
         for number, lookups in enumerate(rounds):
@@ -88,7 +91,7 @@ class Bench:
         return state
 
     def _stored(
-        self, state: Snapshot, features: Sequence[FeatureDefinition], roles: Sequence[Roles] | None, spine: Spine
+        self, state: Snapshot, features: Sequence[FeatureDefinition], roles: Sequence[Roles] | None, spine: Spine | None
     ) -> StoredTable:
         """Compute the table of features, or open the stored one of another project's features."""
         first = features[0]
@@ -101,10 +104,10 @@ class Bench:
         return state.tables[first.table]
 
     def _entities(
-        self, state: Snapshot, roles: Sequence[Roles] | None, feature: FeatureDefinition, spine: Spine
+        self, state: Snapshot, roles: Sequence[Roles] | None, feature: FeatureDefinition, spine: Spine | None
     ) -> str:
         """Return the query of the entities that a table is looked up for; empty if the table is computed whole."""
-        if roles is None or not feature.keys:
+        if roles is None or spine is None or not feature.keys:
             return ""
         queries = [self._looked_up(state, feature, each, spine) for each in roles]
         return "\nUNION\n".join(queries) if all(queries) else ""

@@ -91,7 +91,7 @@ def try_features(place: TrialPlace, features: Any, spine: Any, options: SpineOpt
         _open_views(place, session, spine)
         if isinstance(spine, list) and not spine:
             spine = spine_reading.without_rows(trial.selection, options.timestamp)
-        asked = Asked(session, session.load_spine(spine), options)
+        asked = AskedSpine(session, session.load_spine(spine), options)
         return tried(place, trial, applied, asked, tables(place, trial, session))
     except BaseException:
         session.close()
@@ -99,7 +99,7 @@ def try_features(place: TrialPlace, features: Any, spine: Any, options: SpineOpt
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedSpine:
     """A spine in a temporary table of a session."""
 
     session: Session
@@ -125,7 +125,7 @@ def _open_views(place: TrialPlace, session: Session, spine: Any) -> None:
         place.store.open_views(session, spine_reading.views_named(spine, name), name)
 
 
-def tried(place: TrialPlace, trial: Trial, applied: Snapshot, asked: Asked, bench: Bench) -> TriedFeatures:
+def tried(place: TrialPlace, trial: Trial, applied: Snapshot, asked: AskedSpine, bench: Bench) -> TriedFeatures:
     """Return the rows of a spine with tried and applied values; the sources of the trial are open on the bench."""
     session, wants = asked.session, trial.selection.wants
     spine = asked.fitted(trial.snapshot, trial.selection)
@@ -200,7 +200,9 @@ def _refuse_taken(spine: Spine, selection: Selection, before: dict[str, Want]) -
             raise RequestError(Problem("Column used twice", what, fix=fix))
 
 
-def _keep_applied(place: TrialPlace, applied: Snapshot, before: dict[str, Want], spine: Spine, asked: Asked) -> None:
+def _keep_applied(
+    place: TrialPlace, applied: Snapshot, before: dict[str, Want], spine: Spine, asked: AskedSpine
+) -> None:
     """Compute the applied values into a temporary table, over the stored tables on a side of their own."""
     wants, session = list(before.values()), asked.session
     needed = lookups.tables_of([want.feature for want in wants], applied.versions)

@@ -137,7 +137,12 @@ def test_lineage_and_statistics_are_told(applied: Workspace) -> None:
     assert "model loan_default" in {each["id"] for each in told["nodes"]}
     assert "source accounts (accounts): annual_income" in told["tree"]
     figures = answer(applied, "statistics", name="user_profile.income")
-    assert (figures["rows"], figures["null_share"], figures["newest"]) == (20, 0.0, "2026-01-20 00:00:00")
+    (table,) = figures["tables"]
+    assert (table["rows"], table["during"], table["newest"]) == (20, "apply", "2026-01-20T00:00:00.000000")
+    income = table["columns"]["income"]
+    assert (income["nulls"], income["minimum"], income["maximum"], income["mean"]) == (0, "0.0", "19000.0", 9500.0)
+    (table,) = answer(applied, "statistics", name="user_profile")["tables"]
+    assert table["columns"].keys() == {"age", "income"}
     assert "has no stored values" in error(applied, "statistics", name="credit_risk@1")
 
 
@@ -198,7 +203,7 @@ def test_private_features_are_marked_and_their_values_are_not_told(
     note = "Private: only team accounts may use it. Ask them to make it public before you use it elsewhere."
     for tool in ("show_definition", "usage_snippet", "statistics"):
         assert answer(bank, tool, name="user_profile.income")["note"] == note
-    assert answer(bank, "statistics", name="user_profile.income")["samples"] is None
+    assert answer(bank, "statistics", name="user_profile.income")["tables"][0]["columns"] == {"income": None}
     assert answer(bank, "find_duplicates", sql="annual_income")["existing"][0]["private"] is True
 
 
