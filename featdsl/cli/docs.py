@@ -50,7 +50,7 @@ def build(directory: Path | None, out: Path | None, format_: str, env: str) -> N
     from featdsl.site.build import write_site
 
     store = options.store(directory, env)
-    result = write_site(store.catalogue_document(), out or options.project(directory).root / "site")
+    result = write_site(store.catalogue_document(), out or options.project(directory).root / "site", store.report())
     printing.output(result, result.text, format_)
 
 
@@ -99,7 +99,7 @@ def _preview(store: FeatureStore, project: Project, folder: Path, port: int) -> 
     from featdsl.stores import open_store
 
     def build() -> None:
-        write_site(store.catalogue_document(), folder)
+        write_site(store.catalogue_document(), folder, store.report())
 
     def rebuilt() -> None:
         printing.echo(f"Built again: state {store.applied().head.serial}.", err=True)

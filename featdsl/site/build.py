@@ -9,6 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from featdsl.discovery.catalogue_entries import CatalogueDocument
+from featdsl.discovery.report import Report
 from featdsl.render import sizes
 from featdsl.render.phrases import counted
 from featdsl.site import folder
@@ -39,8 +40,8 @@ class SiteResult:
         return f"Catalogue: {done}{gone}, {self.seconds:.1f} s.\nOpen {index} in a browser.\n"
 
 
-def write_site(document: CatalogueDocument, out: Path) -> SiteResult:
-    """Write the site of a catalogue into a folder, which has no files but those of an earlier build.
+def write_site(document: CatalogueDocument, out: Path, report: Report | None = None) -> SiteResult:
+    """Write the site of a catalogue, and of the report on it, into a folder that has no files but those of an earlier build.
 
     Raises SiteFolderError if it has, or cannot be written.
     """
@@ -48,7 +49,7 @@ def write_site(document: CatalogueDocument, out: Path) -> SiteResult:
     earlier = folder.earlier_build(out)
     with folder.told(out):
         build = _Build(out, earlier)
-        build.run(document)
+        build.run(document, report)
     return SiteResult(
         out=str(out),
         pages=build.pages,
@@ -67,11 +68,11 @@ class _Build:
         self._files: dict[str, SiteFile] = {}
         self.pages = self.written = self.deleted = self.bytes = 0
 
-    def run(self, document: CatalogueDocument) -> None:
+    def run(self, document: CatalogueDocument, report: Report | None) -> None:
         """Write all files, delete what is gone, and then list the files."""
         assets = _assets()
-        renderer = Renderer(assets)
-        files = list(site_files(document))
+        renderer = Renderer(assets, sections=("report",) if report else ())
+        files = list(site_files(document, report))
         paths = {*assets, *(each.path for each in files)}
         folder.write_manifest(self._out, self._earlier.files, self._earlier.paths | paths)
         for path, content in assets.items():

@@ -13,7 +13,7 @@ from featdsl.definitions.statistics import Bin, ColumnStatistics
 from featdsl.site import axis_values, figures
 from featdsl.site.svg import element, ticks
 
-_WIDTH, _HEIGHT = 640, 222
+_WIDTH, _HEIGHT = 640, 226
 _TOP, _BOTTOM = 12, 184
 _ASIDE, _ASIDE_BAR = 66, 22
 """The room, and the width, of the bar for values that are in no bin."""
@@ -232,4 +232,4 @@ class _Histogram:
                 "rect", [told], class_="bar rest", x=left, y=_BOTTOM - height, width=_ASIDE_BAR, height=height
             )
             yield element("text", label, class_="tick", x=middle, y=_BOTTOM + 18, text_anchor="middle")
-            yield element("text", share, class_="tick", x=middle, y=_BOTTOM + 32, text_anchor="middle")
+            yield element("text", share, class_="tick", x=middle, y=_BOTTOM + 36, text_anchor="middle")

@@ -29,12 +29,16 @@ _LONGEST = 20_000
 
 
 class Renderer:
-    """Renders the pages of a site. `base` is a digest of all that every page depends on besides its data."""
+    """Renders the pages of a site. `base` is a digest of all that every page depends on besides its data.
 
-    def __init__(self, assets: dict[str, bytes]) -> None:
+    `sections` are the parts of the site that not every site has.
+    """
+
+    def __init__(self, assets: dict[str, bytes], sections: tuple[str, ...] = ()) -> None:
         self._assets = {path: hashlib.sha256(content).hexdigest()[:10] for path, content in assets.items()}
-        self.base = hashlib.sha256(f"{version('featdsl')}{self._assets}{_code_digest()}".encode()).hexdigest()
+        self.base = hashlib.sha256(f"{version('featdsl')}{self._assets}{sections}{_code_digest()}".encode()).hexdigest()
         self._environment = _environment()
+        self._environment.globals["sections"] = sections
 
     def source_digest(self, page: SitePage) -> str:
         """Return a digest of what the page shows; a page with the same digest need not be rendered again."""

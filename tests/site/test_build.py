@@ -31,7 +31,7 @@ def test_the_site_has_a_page_for_each_definition(applied: Workspace) -> None:
     site = applied.root / "site"
     read = pages(site)
     assert set(read) == {
-        "index.html", "search.html", "lineage.html",
+        "index.html", "search.html", "lineage.html", "report.html",
         "features/affordability.monthly.html", "features/user_profile.age.html", "features/user_profile.income.html",
         "groups/affordability.html", "groups/user_profile.html",
         "sets/credit_risk@1.html", "sets/credit_risk@2.html", "models/loan_default.html",
@@ -50,7 +50,7 @@ def test_the_command_tells_what_to_open(applied: Workspace) -> None:
     """As text, for people."""
     done = applied.run("docs", "build", "--out", "public")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0].startswith("Catalogue: 15 pages, ")
+    assert done.stdout.splitlines()[0].startswith("Catalogue: 16 pages, ")
     assert done.stdout.splitlines()[1] == f"Open {Path('public/index.html')} in a browser."
 
 
@@ -202,6 +202,19 @@ def test_a_project_without_features_has_a_home_page_that_says_so(workspace: Work
     home = Page((workspace.root / "site" / "index.html").read_text())
     assert "The project has no features." in home.text
     assert broken_links(workspace.root / "site") == []
+
+
+def test_the_report_is_a_page(applied: Workspace, edit: Callable[[str, str, str], None]) -> None:
+    """Who uses whose features, what nobody uses, and what lacks a description; the next build writes it again only if that changes."""
+    edit("features/lending/__init__.py", ', description="Gross income, USD per month."', "")
+    applied.apply()
+    built(applied)
+    page = Page((applied.root / "site" / "report.html").read_text(encoding="utf-8"))
+    assert page.faults == []
+    assert "lending accounts 2" in page.text
+    assert "Without a description affordability.monthly feature lending" in page.text
+    assert "../report.html" in Page((applied.root / "site" / "features/user_profile.age.html").read_text()).links
+    assert built(applied)["written"] == 0
 
 
 def test_the_page_of_a_lost_table_says_so(applied: Workspace) -> None:
