@@ -42,6 +42,7 @@ def _data(entry: FeatureEntry, links: Links) -> dict[str, Any]:
         ],
         "derived": [links.mention(each) for each in entry.derived[:_MOST]],
         "inputs": [links.mention(each) for each in entry.inputs[:_MOST]],
+        "same": [links.mention(each) for each in entry.same[:10]],
         "similar": [links.mention(each) for each in entry.similar[:10]],
         "kept": [(each, [links.to_any(holder) for holder in each.held_by[:_MOST]]) for each in entry.kept[:_MOST]],
         "changes": entry.changes[:_MOST],
