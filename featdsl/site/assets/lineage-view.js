@@ -3,7 +3,7 @@
   "use strict";
 
   const { WIDTH, HEIGHT, ROW } = window.featdslGraph.size;
-  const FAR = 0.4, LETTERS = 23, COLOURS = 12;
+  const FAR = 0.4, READABLE = 0.65, LETTERS = 23, COLOURS = 12;
   const SHAPES = {
     source: (h) => `M0 0H${WIDTH}V${h}H0Z`,
     feature: (h) => `M6 0H${WIDTH - 6}Q${WIDTH} 0 ${WIDTH} 6V${h - 6}Q${WIDTH} ${h} ${WIDTH - 6} ${h}H6Q0 ${h} 0 ${h - 6}V6Q0 0 6 0Z`,
@@ -146,9 +146,20 @@
 
     function fit() {
       const [width, height] = extent();
-      const k = Math.min(1, (width - 32) / packed.width, (height - 32) / packed.height);
-      const x = (width - packed.width * k) / 2, y = (height - packed.height * k) / 2;
-      svg.call(zoom.transform, d3.zoomIdentity.translate(x, y).scale(k));
+      centre(packed.width / 2, packed.height / 2, Math.min(1, (width - 32) / packed.width, (height - 32) / packed.height));
+    }
+
+    /** Move a point of the drawing to the middle, at a scale. */
+    function centre(x, y, k) {
+      const [width, height] = extent();
+      svg.call(zoom.transform, d3.zoomIdentity.translate(width / 2 - x * k, height / 2 - y * k).scale(k));
+    }
+
+    /** Fit the drawing, or where its names could not be read then, the part around a node. */
+    function fitAround(n) {
+      fit();
+      const box = packed.boxes.get(n);
+      if (d3.zoomTransform(svg.node()).k < READABLE) centre(box.x + box.width / 2, box.y + HEIGHT / 2, READABLE);
     }
 
     /** Move the drawing so that a node is in sight, at a scale at which its name can be read. */
@@ -158,13 +169,11 @@
       const x = now.applyX(box.x), y = now.applyY(box.y);
       const inside = x > 8 && y > 8 && x + box.width * now.k < width - 8 && y + HEIGHT * now.k < height - 8;
       if (inside && now.k >= FAR) return;
-      const k = Math.max(now.k, 0.8);
-      const centre = [box.x + box.width / 2, box.y + HEIGHT / 2];
-      svg.call(zoom.transform, d3.zoomIdentity.translate(width / 2 - centre[0] * k, height / 2 - centre[1] * k).scale(k));
+      centre(box.x + box.width / 2, box.y + HEIGHT / 2, Math.max(now.k, 0.8));
     }
 
     return {
-      draw, trace, fit, reveal, zoom,
+      draw, trace, fit, fitAround, reveal,
       mark: (n) => byNumber.get(n).classList.add("selected"),
       scale: (by) => svg.call(zoom.scaleBy, by),
       shows: (n) => packed.boxes.has(n),
@@ -183,5 +192,5 @@
     return { node: Number(node), column: column === undefined ? undefined : Number(column) };
   }
 
-  Object.assign(window.featdslGraph, { view, picked, teamClass, escaped });
+  Object.assign(window.featdslGraph, { view, picked, teamClass, escaped, READABLE });
 })();
