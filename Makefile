@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow coverage test-oldest test-team torture lock
+.PHONY: demo test test-slow test-browser coverage test-oldest test-team torture lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -18,16 +18,22 @@ test: .venv/ready
 # What takes long: several projects, environments, previews, resuming, kills, full disks, hash seeds, type checkers, the
 # commands of the README, every property on its full budget, and the store of a team.
 test-slow: .venv/ready
-	@begun=$$(date +%s); FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "slow or property" && echo "slow tests: $$(($$(date +%s) - begun)) s"
+	@begun=$$(date +%s); FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "(slow or property) and not browser" && echo "slow tests: $$(($$(date +%s) - begun)) s"
 	@begun=$$(date +%s); $(MAKE) --no-print-directory test-team && echo "team tests: $$(($$(date +%s) - begun)) s"
+	@begun=$$(date +%s); $(MAKE) --no-print-directory test-browser && echo "browser tests: $$(($$(date +%s) - begun)) s"
+
+# The pages of the catalogue in Chromium: that of CHROMIUM, of the system or of Playwright, installed if there is none.
+test-browser: .venv/ready
+	@CHROMIUM=$$($(BIN)/python -m tests.browser.chromium) && export CHROMIUM && \
+	  $(BIN)/pytest --numprocesses=2 --dist=worksteal -m browser tests/browser
 
 # Which lines no test runs. Watching them makes the tests take half as long again, so `make test` does not.
 coverage: .venv/ready
-	$(BIN)/pytest --numprocesses=2 --cov=featdsl --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses=2 -m "not browser" --cov=featdsl --cov-report=term:skip-covered
 
 # The same tests on the oldest DuckDB that is supported.
 test-oldest: .venv-oldest/ready
-	.venv-oldest/bin/pytest --numprocesses=2 -m "not slow"
+	.venv-oldest/bin/pytest --numprocesses=2 -m "not slow and not browser"
 
 .venv-oldest/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-oldest

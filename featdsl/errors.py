@@ -13,6 +13,7 @@ FeatdslError
 │   └── ExtensionError      a DuckDB extension cannot be loaded
 ├── SourceFileError         a source file lacks a column, or has a value that does not fit the column's type
 ├── SiteFolderError         the folder of the catalogue's site has other files, or cannot be written
+├── PreviewError            the preview of the catalogue's site cannot use its port
 ├── PlanFileError           a plan or an export is damaged, from another project or in a newer format
 ├── LockFileError           a training lock file is damaged, edited or from another store
 ├── OutdatedModelError      features of a model are served with other definitions than it was trained on
@@ -128,6 +129,10 @@ class ReadingError(DataError):
 
 class SiteFolderError(FeatdslError):
     """The folder of the catalogue's site has files that no build wrote, or cannot be written."""
+
+
+class PreviewError(FeatdslError):
+    """The preview of the catalogue's site cannot use its port."""
 
 
 class ResourceError(FeatdslError):

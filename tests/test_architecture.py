@@ -47,10 +47,10 @@ PACKAGES = {
 """Each package with the packages that it may import. A package that is not listed stands at the edge: see EDGE."""
 EDGE = (
     "trying",
+    "testing",
     "render",
     "notebook",
     "states",
-    "testing",
     "publishing",
     "serving",
     "documents",

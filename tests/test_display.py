@@ -192,7 +192,7 @@ def test_lists_are_lists_that_show_as_tables(applied: Workspace) -> None:
     assert pickle.loads(pickle.dumps(features)) == features  # noqa: S301 - our own
     assert ["user_profile.age", "BIGINT", "user", "accounts", "Age in whole years.", ""] in shown(features).rows
     assert shown(store.search("incme", kind="feature")).rows[1][1] == "user_profile.income"
-    lending = ["team", "lending", "", "", "lending", "1 feature, 1 group, 2 sets, 1 model", ""]
+    lending = ["team", "lending", "", "", "lending", "1 feature, 1 group, 2 sets, 1 model"]
     assert lending in shown(store.definitions()).rows
     assert shown(store.search("zzzzzz")).text == "Nothing."
     printed = json.loads(applied.run("list", "--format", "json").stdout)

@@ -87,7 +87,7 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         listen(Started(len(plan.steps)))
         run = _run_of(plan, project, store, writer, functions or {})
         built = _built(plan, run, listen)
-        statistics.collect(run.results.built, run, _recorded(plan))
+        statistics.collect(run.builds, run, _recorded(plan))
         writer.checked(run.results.checks)
         seconds = time.monotonic() - begun
         entry = _entry(plan, run, built, seconds, approved_by)

@@ -116,8 +116,9 @@ class Toolbox:
         """Find the existing features that a definition you are about to write would repeat. Call this before you write it.
 
         Give what you know: the SQL expression (annual_income / 12), its source, the entity that it describes, a name and a
-        description. "same SQL" computes the same values over the same columns: use that feature instead of a new one, unless
-        its window differs. "same columns" and "similar words" may mean the same: compare them with show_definition.
+        description. "same values" computes the same from the same rows, however it is written: use that feature instead of a
+        new one, unless you need another window or ttl. "same columns" and "similar words" may mean the same: compare them
+        with show_definition.
         """
         proposal = Proposal(
             sql=sql.strip(), source=source or "", entity=entity or "", name=name or "", description=description

@@ -47,7 +47,7 @@ class ColumnStatistics:
     (share of true) alone. `bins` is a histogram of numbers and times without empty bars, in order; `top` has up to 50 of the most
     frequent values of other types, and of numbers and times with up to 20 different values.
 
-    If `sampled` is not None, `deviation`, `quantiles`, `bins` and `top` are of a sample of this many rows. `problem` says why
+    If `sampled` is not None, `mean`, `deviation`, `quantiles`, `bins` and `top` are of a sample of this many rows. `problem` says why
     figures are missing.
     """
 

@@ -50,7 +50,7 @@ def _entry(each: Entry) -> dict[str, Cell]:
     return {
         "kind": each.kind, "name": Code(each.address), "type": Code(", ".join(each.types)) if each.types else None, "entity": ", ".join(each.entities),
         "owner": each.owner, "": _mark(each.deprecated, private=each.private),
-        "description": _summary(each), "sets": ", ".join(each.sets),
+        "description": _summary(each),
     }  # fmt: skip
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from featdsl.discovery.catalogue_entries import CatalogueDocument
-from featdsl.site import definition_pages, feature_page, home, search_index
+from featdsl.site import definition_pages, feature_page, home, lineage, search_index
 from featdsl.site.files import DataScript, SitePage
 from featdsl.site.links import Links
 
-_PARTS = (home, feature_page, definition_pages, search_index)
+_PARTS = (home, feature_page, definition_pages, lineage, search_index)
 """Each has a function `files`."""
 
 

@@ -35,6 +35,7 @@ def _page(entry: EntryBase, links: Links, data: dict[str, Any]) -> SitePage:
         "owner": links.owner(entry.owner),
         "replacement": replacement(entry.deprecated.use, links) if entry.deprecated else None,
         "changes": entry.changes[:100],
+        "beside": links.beside(entry.kind, entry.address, entry.features if isinstance(entry, GroupEntry) else ()),
     }
     return SitePage(
         path=page_path(entry.kind, entry.address),

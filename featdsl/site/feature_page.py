@@ -42,10 +42,12 @@ def _data(entry: FeatureEntry, links: Links) -> dict[str, Any]:
         ],
         "derived": [links.mention(each) for each in entry.derived[:_MOST]],
         "inputs": [links.mention(each) for each in entry.inputs[:_MOST]],
+        "same": [links.mention(each) for each in entry.same[:10]],
         "similar": [links.mention(each) for each in entry.similar[:10]],
         "kept": [(each, [links.to_any(holder) for holder in each.held_by[:_MOST]]) for each in entry.kept[:_MOST]],
         "changes": entry.changes[:_MOST],
         "verdicts": verdicts(entry.rules),
+        "beside": links.beside("feature", entry.address),
         "no_unit": "no unit declared" if family(entry.dtype) in {"integer", "decimal", "real"} else "",
     }  # fmt: skip
 

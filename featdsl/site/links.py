@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from featdsl.discovery.catalogue_entries import CatalogueDocument, EntryBase, FeatureEntry
 from featdsl.site.urls import page_path
 
+_MOST_BESIDE = 50
+"""The maximum number of definitions that a page lists on each side of its own; the graph has all."""
 _KINDS = ("feature", "group", "set", "model", "source", "entity", "team")
 
 
@@ -40,10 +42,21 @@ class Owner:
     contact: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What is directly upstream and downstream of a definition: the first of each side, and how many there are in all."""
+
+    up: list[Link]
+    down: list[Link]
+    up_in_all: int
+    down_in_all: int
+
+
 class Links:
     """The pages of all definitions of a catalogue."""
 
     def __init__(self, document: CatalogueDocument) -> None:
+        self._up, self._down = _neighbours(document)
         self._features = {each.address: each for each in document.features}
         self._contacts = {each.name: each.contact for each in document.teams}
         self._known = {(entry.kind, entry.address) for entry in entries(document)}
@@ -84,6 +97,24 @@ class Links:
             deprecated=entry.deprecated is not None,
         )
 
+    def beside(self, kind: str, address: str, members: Iterable[str] = ()) -> Beside:
+        """Return what is directly beside a definition in the lineage; for a group, beside its features and not of it."""
+        inside = [f"feature {each}" for each in members] if kind == "group" else [f"{kind} {address}"]
+        up, down = (self._around(inside, side) for side in (self._up, self._down))
+        return Beside(
+            up=[self._to_node(each) for each in up[:_MOST_BESIDE]],
+            down=[self._to_node(each) for each in down[:_MOST_BESIDE]],
+            up_in_all=len(up),
+            down_in_all=len(down),
+        )
+
+    def _around(self, inside: list[str], side: Mapping[str, list[str]]) -> list[str]:
+        return sorted({far for near in inside for far in side.get(near, ())}.difference(inside))
+
+    def _to_node(self, node: str) -> Link:
+        kind, _, address = node.partition(" ")
+        return self.to(kind, address)
+
     def feature(self, address: str) -> FeatureEntry | None:
         """Return the entry of a feature, None if the catalogue lacks it."""
         return self._features.get(address)
@@ -97,3 +128,13 @@ def entries(document: CatalogueDocument) -> Iterator[EntryBase]:
     yield from document.models
     yield from document.sources
     yield from document.entities
+
+
+def _neighbours(document: CatalogueDocument) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the nodes directly upstream of each node of the lineage, and those directly downstream."""
+    up: dict[str, list[str]] = {}
+    down: dict[str, list[str]] = {}
+    for left, right in document.lineage.edges:
+        up.setdefault(right, []).append(left)
+        down.setdefault(left, []).append(right)
+    return up, down

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from featdsl.definitions.escaping import shown
-from featdsl.site import axis_values, charts, figures, highlight, histogram, trends
+from featdsl.site import axis_values, charts, figures, highlight, histogram, lineage, trends
 from featdsl.site.files import SitePage
 
 CONTENT_POLICY = (
@@ -101,6 +101,8 @@ def _environment() -> Environment:
         "shares": charts.shares,
         "completeness": charts.completeness,
         "trends": trends.trends,
+        "lineage_data": lineage.DATA,
+        "lineage_drawing": lineage.DRAWING,
     }
     return environment
 

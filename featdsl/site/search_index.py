@@ -89,7 +89,7 @@ def _status(entry: EntryBase) -> list[str]:
         found += ["private"] * entry.private + ["ad hoc"] * entry.adhoc
         found += ["rule broken"] * any(rule.last and rule.last.broken for rule in entry.rules)
     if isinstance(entry, FeatureEntry):
-        found.append("in use" if uses(entry) else "not used")
+        found += ["in use" if uses(entry) else "not used", *(["built more than once"] if entry.same else [])]
     if isinstance(entry, ModelEntry) and entry.outdated:
         found.append("outdated")
     return found

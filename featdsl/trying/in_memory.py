@@ -29,6 +29,7 @@ from featdsl.errors import DeclarationError, Problem, RequestError
 from featdsl.query import latest_values
 from featdsl.query.selection import Selection, select
 from featdsl.trying import given as given_rows
+from featdsl.trying import pulled_values
 from featdsl.trying.bound import reduced
 from featdsl.trying.namespace import Namespace
 from featdsl.trying.own import own_declarations
@@ -70,6 +71,7 @@ class Memory:
     project: Project
     loaded: Loaded
     _built: dict[tuple[object, ...], _Built] = field(default_factory=dict)
+    _bound: dict[tuple[object, ...], Catalog] = field(default_factory=dict)
     _session: Session | None = None
     _ready: _Ready | None = None
 
@@ -83,6 +85,7 @@ class Memory:
         """The session of all computations."""
         if self._session is None:
             self._session = open_session(self.project)
+            self._session.execute("SET threads = 1")  # several threads take longer to start than a few rows to compute
         return self._session
 
     def close(self) -> None:
@@ -102,17 +105,40 @@ class Memory:
         ready = self._ready
         if ready is None or ready.built is not built or ready.rows is not rows:
             self._ready = None
-            ready = self._ready = _Ready(built, rows, *_computed(self.session, self.project, built, rows))
+            ready = self._ready = self._computed(built, rows)
         keys = latest_values.key_rows(ready.selection, asked.rows, asked.request)
         return latest_values.values(ready.reader, ready.selection, replace(keys, at=moment(asked.at)))
+
+    def _computed(self, built: _Built, rows: Rows) -> _Ready:
+        """Compute the tables of definitions over given rows."""
+        session = self.session
+        for statement in ("USE memory", f"DETACH DATABASE IF EXISTS {DECLARED}", *_DROPPED):
+            session.execute(statement)
+        catalog = _with_rows(session, built, rows)
+        key = (id(built), tuple(catalog.sources.values()))
+        if key not in self._bound:
+            frames = {name: built.frames[name] for name in built.frames if name in catalog.sources}
+            self._bound[key] = _bound(catalog, BindContext(self.project, session, COMPILER, frames=frames))
+            session.execute(_DROPPED[0])
+        bound = self._bound[key]
+        state = replace(_state(bound), tables=pulled_values.tables(session, bound, rows))
+        wants = [
+            replace(w, feature=state.versions[w.feature.address, w.feature.fingerprint]) for w in built.selection.wants
+        ]
+        runtime = Runtime(COMPILER, built.functions)
+        bench = Bench(session, state.catalog, state, runtime, partial(DuckDBReader, session), _are_made)
+        bench.open_sources(partial(_open, session, built))
+        selection = replace(built.selection, wants=tuple(wants))
+        return _Ready(built, rows, selection, DuckDBReader(session, bench.compute(wants, None)))
 
     def _definitions(self, features: Any, rows: Rows) -> _Built:
         """Return the definitions of requested features; built once for the same ones. Raises RequestError for an unknown source."""
         own = own_declarations(features, self.project.features.name)
         names = Namespace.of(self.loaded, own)
+        known = {*names.sources, *(name for name, group in names.groups.items() if group.foreign)}
         for name in rows:
-            if name not in names.sources:
-                fix = did_you_mean(name, names.sources) or f"Its sources are: {', '.join(names.sources) or 'none'}."
+            if name not in known:
+                fix = did_you_mean(name, known) or f"Its sources are: {', '.join(sorted(known)) or 'none'}."
                 raise RequestError(Problem("Unknown source", f"The project has no source {name!r}.", fix=fix))
         resolved = names.resolved(features)
         asked = resolved if isinstance(resolved, str) else tuple(resolved)
@@ -162,44 +188,11 @@ def _build(project: Project, loaded: Loaded, resolved: Any) -> _Built:
     groups = [each for each in loaded.declarations if isinstance(each, GroupDeclaration) and each.valid]
     features = [feature for group in groups for feature in group.features.values()]
     functions = pipeline.declared_functions([*loaded.declarations, *features])
-    needed = reduced(catalog, selection)
-    _refuse_pulled(needed)
-    return _Built(selection, needed, functions, frames)
-
-
-def _refuse_pulled(catalog: Catalog) -> None:
-    """Raise RequestError for a feature that another project computes."""
-    for each in catalog.features.values():
-        if each.group not in catalog.groups:
-            what = f"{each.address} is computed by the project {each.project}, whose sources this project does not declare."
-            fix = "Test the features that are derived from it in that project, or declare the group in the test."
-            raise RequestError(Problem("Feature of another project", what, fix=fix))
+    return _Built(selection, reduced(catalog, selection), functions, frames)
 
 
 def _state(catalog: Catalog) -> Snapshot:
     return Snapshot(catalog=catalog, versions={(f.address, f.fingerprint): f for f in catalog.features.values()})
-
-
-def _computed(session: Session, project: Project, built: _Built, rows: Rows) -> tuple[Selection, Reader]:
-    """Bind definitions to given rows, compute their tables, and return the features with a reader of these tables."""
-    for statement in ("USE memory", f"DETACH DATABASE IF EXISTS {DECLARED}", *_DROPPED):
-        session.execute(statement)
-    catalog = _with_rows(session, built, rows)
-    frames = {name: built.frames[name] for name in built.frames if name in catalog.sources}
-    bound = _bound(catalog, BindContext(project, session, COMPILER, frames=frames))
-    session.execute(_DROPPED[0])
-    state = _state(bound)
-    selection = replace(
-        built.selection,
-        wants=tuple(
-            replace(w, feature=state.versions[w.feature.address, w.feature.fingerprint]) for w in built.selection.wants
-        ),
-    )
-    bench = Bench(
-        session, bound, state, Runtime(COMPILER, built.functions), partial(DuckDBReader, session), _nothing_is_stored
-    )
-    bench.open_sources(partial(_open, session, built))
-    return selection, DuckDBReader(session, bench.compute(selection.wants, None))
 
 
 def _bound(catalog: Catalog, context: BindContext) -> Catalog:
@@ -219,8 +212,8 @@ _OF_ROWS = frozenset({"Unknown column", "Missing column", "Wrong type"})
 _DROPPED = ("DROP SCHEMA IF EXISTS source CASCADE", "DROP SCHEMA IF EXISTS tables CASCADE")
 
 
-def _nothing_is_stored(tables: Iterable[object]) -> None:
-    raise AssertionError(f"no table is stored: {tables}")
+def _are_made(_: Iterable[object]) -> None:
+    """Do nothing: the tables of other projects' features are made of given values."""
 
 
 def _open(session: Session, built: _Built, source: SourceDefinition) -> None:

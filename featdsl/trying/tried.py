@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions.dtypes import family
 from featdsl.definitions.names import quote
+from featdsl.definitions.sheets import MOST_ROWS, Cell, Code, Grid, Mark, Sheet, listed
 from featdsl.engines.lookups import ROW
 from featdsl.query.computed_rows import ComputedRows
 
@@ -96,6 +97,20 @@ class TriedFeatures(ComputedRows):
     def features(self) -> list[str]:
         """The columns of the tried features."""
         return list(self._columns.tried)
+
+    def _repr_html_(self) -> str:
+        features = Grid(titles=("feature", "type", "applied"), rows=[self._row(name) for name in self.features])
+        columns, shown = self._columns.listed, self._session.texts(self.sql, MOST_ROWS)
+        ((count,),) = self._session.rows(f"SELECT count(*) FROM {_TABLE}")
+        rows = Grid(titles=columns, rows=shown, title="Values as the code declares them", count=count)
+        name = listed(self.features)
+        return Sheet(kind="trial", name=name, description="Nothing was written.", grids=[features, rows]).html()
+
+    def _row(self, name: str) -> list[Cell]:
+        """Return a feature, its type, and whether its values are the applied ones, as cells."""
+        rows = self.differing.get(name)
+        mark = Mark("not applied") if rows is None else Mark(f"differs in {_rows_text(rows)}", "warn")
+        return [Code(name), Code(self._columns.tried[name]), Mark("the same", "good") if rows == 0 else mark]
 
     def __repr__(self) -> str:
         told = [

@@ -100,9 +100,10 @@ def test_a_search_is_filtered_and_says_so_when_it_finds_nothing(applied: Workspa
 @pytest.mark.parametrize(
     ("proposal", "first"),
     [
-        ({"sql": "annual_income", "source": "accounts"}, ("user_profile.income", "same SQL")),
-        ({"sql": "DATE_DIFF( 'year' , birth_date, updated_at )"}, ("user_profile.age", "same SQL")),
-        ({"sql": "income/12 -- monthly"}, ("affordability.monthly", "same SQL")),
+        ({"sql": "annual_income", "source": "accounts"}, ("user_profile.income", "same values")),
+        ({"sql": "DATE_DIFF( 'year' , birth_date, updated_at )"}, ("user_profile.age", "same values")),
+        ({"sql": "income/12 -- monthly"}, ("affordability.monthly", "same values")),
+        ({"sql": "income + 12"}, ("affordability.monthly", "same columns")),
         ({"sql": "annual_income / 52", "source": "accounts"}, ("user_profile.income", "same columns")),
         ({"name": "income_monthly", "entity": "user"}, ("affordability.monthly", "similar words")),
         ({"description": "age in years"}, ("user_profile.age", "similar words")),
@@ -111,9 +112,55 @@ def test_a_search_is_filtered_and_says_so_when_it_finds_nothing(applied: Workspa
 def test_a_proposed_definition_is_compared_with_the_features_that_exist(
     applied: Workspace, proposal: dict[str, str], first: tuple[str, str]
 ) -> None:
-    """By SQL, by columns and by words."""
+    """By what it computes, by columns and by words."""
     found = answer(applied, "find_duplicates", **proposal)["existing"]
     assert (found[0]["address"], found[0]["likeness"]) == first
+
+
+PURCHASES = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+buyer = Entity("buyer", keys={"buyer_id": int})
+purchases = Source("purchases", path="data/purchases.parquet", timestamp="paid_at")
+orders = Source("orders", sql="SELECT buyer_id, paid_at, amount AS total, tax FROM {{ purchases }}", timestamp="paid_at")
+
+
+class Spending(FeatureGroup, entity=buyer, source=purchases):
+    \"\"\"What a buyer spends.\"\"\"
+
+    gross = Feature(float, sql="amount + tax")
+    spent = Feature(float, sql="sum(amount)", windows=["7 days", "30 days"])
+
+
+class Orders(FeatureGroup, entity=buyer, source=orders):
+    \"\"\"What a buyer orders.\"\"\"
+
+    net = Feature(float, sql="total - tax")
+"""
+
+
+@pytest.mark.parametrize(
+    ("proposal", "expected"),
+    [
+        ({"sql": "tax + amount", "source": "purchases"}, ["spending.gross"]),
+        ({"sql": "total + tax", "source": "orders"}, ["spending.gross"]),
+        ({"sql": "amount - tax", "source": "purchases"}, ["orders.net"]),
+        ({"sql": "tax - amount", "source": "purchases"}, []),
+        ({"sql": "sum(amount)", "source": "purchases"}, ["spending.spent_30d", "spending.spent_7d"]),
+        ({"sql": "sum(tax)", "source": "purchases"}, []),
+        ({"sql": "amount + 2 * tax", "source": "purchases"}, []),
+    ],
+)
+def test_the_same_values_are_found_however_they_are_written(
+    workspace: Workspace, proposal: dict[str, str], expected: list[str]
+) -> None:
+    """With operands in another order and over a source with renamed columns, but no other difference."""
+    rows = "SELECT 1 AS buyer_id, TIMESTAMP '2026-01-01' AS paid_at, 10.0::DOUBLE AS amount, 2.0::DOUBLE AS tax"
+    workspace.write({
+        "featproject.toml": '[project]\nname = "shop"\n', "features/__init__.py": "", "features/buyers/__init__.py": PURCHASES,
+    }).parquet("data/purchases.parquet", rows).apply()  # fmt: skip
+    found = answer(workspace, "find_duplicates", **proposal)["existing"]
+    assert [each["address"] for each in found if each["likeness"] == "same values"] == expected
 
 
 def test_a_new_definition_repeats_nothing(applied: Workspace) -> None:

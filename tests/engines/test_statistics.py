@@ -180,8 +180,9 @@ def test_values_that_identify_rows_are_not_kept(engine: DuckDBSession) -> None:
 
 
 def test_a_table_of_many_rows_is_sampled(engine: DuckDBSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts, ends and mean are of all rows; quantiles, bars and frequent values of a part, and the record says how many rows."""
-    monkeypatch.setattr(measuring, "SAMPLED_ABOVE", 1000)
+    """Counts and ends are of all rows; mean, quantiles, bars and frequent values of a part, and the record says how many rows."""
+    monkeypatch.setattr(measuring, "SAMPLED_ABOVE", 9_999)
+    monkeypatch.setattr(measuring, "_SAMPLE", 1000)
     query = """SELECT i AS k, CASE WHEN i % 5 = 0 THEN NULL WHEN i = 1 THEN -7 WHEN i = 2 THEN 'nan'::DOUBLE ELSE i % 1000 END AS a,
                (i % 4)::VARCHAR AS b, i AS c FROM range(10000) t(i)"""
     engine.execute(f"CREATE OR REPLACE TABLE tables.scores_1 AS {query}")
@@ -193,13 +194,13 @@ def test_a_table_of_many_rows_is_sampled(engine: DuckDBSession, monkeypatch: pyt
     a, b, c = found.columns.values()
     values = [-7.0 if i == 1 else float(i % 1000) for i in range(10_000) if i % 5 and i != 2]
     assert (a.rows, a.nulls, a.not_finite, a.minimum, a.maximum) == (10_000, 2000, 1, "-7.0", "999.0")
-    assert a.mean == pytest.approx(statistics.fmean(values))
+    assert a.mean == pytest.approx(statistics.fmean(values), rel=0.1)
     assert a.sampled is not None
     assert 800 < a.sampled < 1200
     assert a.counted == a.sampled
     assert abs(float(a.quantiles[3]) - 500) < 60
     assert sum(each.rows for each in b.top) == b.sampled == a.sampled
-    assert (c.minimum, c.maximum, c.mean) == ("0", "9999", 4999.5)
+    assert (c.minimum, c.maximum) == ("0", "9999")
 
 
 def test_the_newest_time_is_told(engine: DuckDBSession) -> None:

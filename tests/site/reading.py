@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 _LINKS = {"href", "src"}
+_INLINE = {"a", "span", "code", "strong", "time", "kbd"}
 
 
 class Page(HTMLParser):
@@ -37,6 +39,7 @@ class Page(HTMLParser):
             self.faults.append(f"<{tag}> inside <p>")
         if tag == "a" and "a" in self.open:
             self.faults.append("<a> inside <a>")
+        self.texts += [] if tag in _INLINE else [" "]
         self.links += [value for name, value in given.items() if name in _LINKS]
         self.tags.append((tag, given))
         if tag not in VOID:
@@ -44,6 +47,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         """Check that the element that ends is the one that was opened last."""
+        self.texts += [] if tag in _INLINE else [" "]
         if not self.open or self.open.pop() != tag:
             self.faults.append(f"</{tag}> closes another element at line {self.getpos()[0]}")
 
@@ -55,7 +59,7 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         """All text that the page shows."""
-        return " ".join(" ".join(self.texts).split())
+        return " ".join("".join(self.texts).split())
 
 
 def pages(site: Path) -> dict[str, Page]:
@@ -66,14 +70,16 @@ def pages(site: Path) -> dict[str, Page]:
 def broken_links(site: Path) -> list[str]:
     """Return each relative link that leads to no file, or to no element of its page; other links lead out of the site."""
     read, broken = pages(site), []
+    files = {file.relative_to(site).as_posix() for file in site.rglob("*") if file.is_file()}
     for path, page in read.items():
         for link in page.links:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
-            target = (site / path).parent / unquote(parts.path) if parts.path else site / path
-            inside = target.resolve().relative_to(site.resolve()).as_posix()
+            target = (
+                posixpath.normpath(posixpath.join(posixpath.dirname(path), unquote(parts.path))) if parts.path else path
+            )
             is_anchor = parts.fragment and "=" not in parts.fragment  # a search is kept after "#" too
-            if not target.is_file() or (is_anchor and parts.fragment not in read[inside].ids):
+            if target not in files or (is_anchor and parts.fragment not in read[target].ids):
                 broken.append(f"{path}: {link}")
     return broken

@@ -31,7 +31,7 @@ def test_the_site_has_a_page_for_each_definition(applied: Workspace) -> None:
     site = applied.root / "site"
     read = pages(site)
     assert set(read) == {
-        "index.html", "search.html",
+        "index.html", "search.html", "lineage.html",
         "features/affordability.monthly.html", "features/user_profile.age.html", "features/user_profile.income.html",
         "groups/affordability.html", "groups/user_profile.html",
         "sets/credit_risk@1.html", "sets/credit_risk@2.html", "models/loan_default.html",
@@ -50,7 +50,7 @@ def test_the_command_tells_what_to_open(applied: Workspace) -> None:
     """As text, for people."""
     done = applied.run("docs", "build", "--out", "public")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0].startswith("Catalogue: 14 pages, ")
+    assert done.stdout.splitlines()[0].startswith("Catalogue: 15 pages, ")
     assert done.stdout.splitlines()[1] == f"Open {Path('public/index.html')} in a browser."
 
 

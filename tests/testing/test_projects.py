@@ -268,6 +268,50 @@ def test_declarations_of_the_test_itself_are_computed(shop: FeatureProject) -> N
     assert given.values(Bonus, user_id=1) == {"bonus": 0.5}
 
 
+SHARED = {
+    "featproject.toml": '[project]\nname = "risk"\n',
+    "features/__init__.py": "",
+    "features/shared/__init__.py": "",
+    "features/shared/accounts.py": """
+from featdsl import FeatureGroup
+from featdsl import shared as _shared
+user = _shared.entity("user", keys={"user_id": int}, project="accounts")
+class UserProfile(FeatureGroup, entity=user, shared_by="accounts"):
+    '''Of the team accounts.'''
+    income = _shared.feature(float, "f1")
+    age = _shared.feature(int, "f2")
+""",
+    "features/own.py": """
+from featdsl import Feature, FeatureGroup
+from features.shared.accounts import UserProfile, user
+class Own(FeatureGroup, entity=user, inputs=[UserProfile.income, UserProfile.age]):
+    rich_at = Feature(float, sql="income / age")
+""",
+}
+
+
+def test_values_of_other_projects_are_given_by_group(tmp_path: Path) -> None:
+    """With the time from which they hold, or at all times; a feature that is left out is NULL."""
+    for name, text in SHARED.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    project = testing.project(tmp_path)
+    rows = table("user_id income age event_timestamp", (1, 100.0, 20, "2026-01-01"), (1, 300.0, 20, "2026-02-01"))
+    given = project.given(user_profile=rows)
+    assert given.value("rich_at", at="2026-01-31", user_id=1) == 5.0
+    assert given.value("rich_at", at="2026-02-01", user_id=1) == 15.0
+    assert given.value("rich_at", at="2025-12-31", user_id=1) is None
+    always = project.given(user_profile=[{"user_id": 1, "income": 40, "age": 20}])
+    assert always.value("rich_at", at="1999-01-01", user_id=1) == 2.0
+    without_age = project.given(user_profile=[{"user_id": 1, "income": 40}])
+    assert without_age.value("rich_at", at="2026-01-01", user_id=1) is None
+    with pytest.raises(RequestError, match=r'Give them: given\(user_profile=\[{"user_id": ..., "income": ...}\]\)'):
+        project.given().value("rich_at", at="2026-01-01", user_id=1)
+    with pytest.raises(RequestError, match='Did you mean "income"'):
+        project.given(user_profile=[{"user_id": 1, "incom": 40}]).value("rich_at", at="2026-01-01", user_id=1)
+    project.close()
+
+
 # Errors
 
 

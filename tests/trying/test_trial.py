@@ -29,6 +29,7 @@ from featdsl import (
     python_feature,
 )
 from featdsl.stores import open_store
+from tests import shown_html
 from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.declared import applied as apply_declared
@@ -128,6 +129,18 @@ def test_applied_values_stand_beside_those_of_the_edited_code(
     assert result.differing == {"income": 1, "age": 0}
     assert result.differences.df()["user_id"].tolist() == [3]
     assert repr(result) == "<TriedFeatures income differs in 1 row; wealth is not applied; age differs in 0 rows>"
+
+
+def test_a_notebook_shows_the_values_and_what_differs(
+    applied: Workspace, edit: Callable[[str, str, str], None]
+) -> None:
+    """As a table, with everything escaped."""
+    edit("features/accounts/__init__.py", 'sql="annual_income"', 'sql="annual_income + 1"')
+    spine = SPINE.assign(note="<script>alert(1)</script>")
+    page = shown_html.read(applied.store.try_features(["income", "age"], spine, timestamp="at")._repr_html_())
+    assert page.rows[1:3] == [["income", "DOUBLE", "differs in 2 rows"], ["age", "BIGINT", "the same"]]
+    assert page.rows[4] == ["3", "2026-01-18 00:00:00", "<script>alert(1)</script>", "15001.0", "15000.0", "33", "33"]
+    assert "script" not in page.tags
 
 
 def test_a_set_is_tried_with_the_present_code_beside_its_pins(

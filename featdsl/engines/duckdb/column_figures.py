@@ -13,6 +13,8 @@ from featdsl.engines.duckdb import dyadic_bins
 
 ValueKind = Literal["number", "share", "time", "ordered", "other"]
 """What can be told of values: numbers and times are also measured along a line, and of BOOLEAN there is the share of true."""
+_SMALL = 1_000
+"""Reading this many values takes less time than another query."""
 _LONGEST = 80
 _DAY = 86_400.0
 _ORDERED = frozenset({"UUID", "BLOB", "BIT", "TIME WITH TIME ZONE", "BIGNUM"})
@@ -32,12 +34,18 @@ def kind_of(dtype: str) -> ValueKind:
 
 @dataclass(frozen=True)
 class MeasuredColumn:
-    """A column to measure: its number in the run, the relation that it is in, its name there, and its type."""
+    """A column to measure: its number in the run, the relation that it is in and its rows, its name there, and its type."""
 
     number: int
     relation: str
+    rows: int
     name: str
     dtype: str
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it has so few values that they are read, instead of asked about again."""
+        return self.rows <= _SMALL
 
     @property
     def kind(self) -> ValueKind:
@@ -55,15 +63,20 @@ def unit_of(dtype: str) -> tuple[float, float]:
 
 def long(columns: Sequence[MeasuredColumn]) -> str:
     """Return the relation of the values `v` of columns of one type, each with the number of its column as `c`."""
-    by_relation: dict[str, list[MeasuredColumn]] = {}
-    for column in columns:
-        by_relation.setdefault(column.relation, []).append(column)
     selects = [
-        f"SELECT unnest({[each.number for each in inside]}) AS c,"
-        f" unnest([{', '.join(quote(each.name) for each in inside)}]) AS v FROM {relation}"
-        for relation, inside in by_relation.items()
+        f"SELECT {[each.number for each in inside]} AS c, [{', '.join(quote(each.name) for each in inside)}] AS v"
+        f" FROM {relation}"
+        for relation, inside in _by_relation(columns).items()
     ]
-    return "(" + "\nUNION ALL ".join(selects) + ")"
+    rows = "\nUNION ALL ".join(selects)
+    return f"(SELECT unnest(c) AS c, unnest(v) AS v FROM ({rows}))"
+
+
+def _by_relation(columns: Sequence[MeasuredColumn]) -> dict[str, list[MeasuredColumn]]:
+    found: dict[str, list[MeasuredColumn]] = {}
+    for column in columns:
+        found.setdefault(column.relation, []).append(column)
+    return found
 
 
 def finite(dtype: str, value: str = "v") -> str:
@@ -89,10 +102,10 @@ def text(value: str) -> str:
 
 
 def figures(columns: Sequence[MeasuredColumn]) -> str:
-    """Return the query of the figures of columns of one type.
+    """Return the query of the figures of columns of one type, all of them small or none.
 
     Rows have the number of the column, its rows, its values, its finite values, and then the distinct values, minimum, maximum,
-    mean, deviation, quantiles as text, and the quantiles that bars are chosen by, as numbers.
+    mean, deviation, quantiles as text, and the numbers that bars are chosen by: quantiles, or of a small column the sorted values.
     """
     return _figures(columns, "favg(n)", "stddev_samp(n)")
 
@@ -107,9 +120,7 @@ def _figures(columns: Sequence[MeasuredColumn], mean: str, deviation: str) -> st
     n, points, spread = "NULL::DOUBLE", "NULL", ("NULL", "NULL")
     if kind in {"number", "time"}:
         n = number(dtype, finite(dtype))
-        points = f"quantile_disc(f, {[*QUANTILE_LEVELS, *dyadic_bins.levels()]})"
-        count = len(QUANTILE_LEVELS)
-        spread = (f"CAST(q[1:{count}] AS VARCHAR[])", f"[{number(dtype, 'x')} FOR x IN q[{count + 1}:]]")
+        points, spread = _sorted_values(dtype) if columns[0].is_small else _quantiles(dtype)
     elif kind == "share":
         n = "CAST(v AS DOUBLE)"
     least, most = ("NULL", "NULL") if kind == "other" else (text("min(f)"), text("max(f)"))
@@ -126,17 +137,34 @@ def _figures(columns: Sequence[MeasuredColumn], mean: str, deviation: str) -> st
     )
 
 
+def _quantiles(dtype: str) -> tuple[str, tuple[str, str]]:
+    """Return the SQL of the quantiles of `f` as `q`, and the texts and the numbers among them."""
+    end = len(QUANTILE_LEVELS)
+    points = f"quantile_disc(f, {[*QUANTILE_LEVELS, *dyadic_bins.levels()]})"
+    return points, (f"CAST(q[1:{end}] AS VARCHAR[])", f"[{number(dtype, 'x')} FOR x IN q[{end + 1}:]]")
+
+
+def _sorted_values(dtype: str) -> tuple[str, tuple[str, str]]:
+    """Return the SQL of the sorted values of `f` as `q`, and of the same texts and of all numbers of it."""
+    place = "greatest(1, CAST(ceil(x * len(q)) AS BIGINT))"
+    texts = f"CASE WHEN len(q) > 0 THEN [CAST(q[{place}] AS VARCHAR) FOR x IN {list(QUANTILE_LEVELS)}] END"
+    return "list_sort(list(f) FILTER (f IS NOT NULL))", (texts, f"[{number(dtype, 'x')} FOR x IN q]")
+
+
 def bar_counts(columns: Sequence[MeasuredColumn], edges: Mapping[int, Sequence[float]]) -> str:
     """Return the query of the number of values in each bar, as a list for each column, by its number."""
-    dtype = columns[0].dtype
-    uppers = ", ".join(
-        f"({place}, {[dyadic_bins.below(edge) for edge in found[1:]]}::DOUBLE[])" for place, found in edges.items()
+    return "\nUNION ALL ".join(
+        f"SELECT unnest({[each.number for each in inside]}), unnest([{', '.join(_bars(each, edges) for each in inside)}])"
+        f" FROM {relation}"
+        for relation, inside in _by_relation(columns).items()
     )
-    inner = f"SELECT c, {number(dtype, finite(dtype))} AS n FROM {long(columns)}"
-    return (
-        f"SELECT c, map_values(histogram(n, uppers)) FROM ({inner}) JOIN (VALUES {uppers}) e(c, uppers) USING (c)"
-        " WHERE n IS NOT NULL GROUP BY c"
-    )
+
+
+def _bars(column: MeasuredColumn, edges: Mapping[int, Sequence[float]]) -> str:
+    # As text, because DuckDB takes long to read many numbers in a statement.
+    uppers = [dyadic_bins.below(edge) for edge in edges[column.number][1:]]
+    value = number(column.dtype, finite(column.dtype, quote(column.name)))
+    return f"map_values(histogram({value}, '{uppers}'::DOUBLE[]))"
 
 
 def top_values(columns: Sequence[MeasuredColumn]) -> str:
@@ -148,16 +176,15 @@ def top_values(columns: Sequence[MeasuredColumn]) -> str:
     return f"SELECT c, value, n FROM ({counted}) QUALIFY {place} <= {MOST_TOP} ORDER BY c, n DESC, value"
 
 
-def exact_figures(relation: str, columns: Sequence[MeasuredColumn]) -> str:
-    """Return the query of one row of figures over all rows of one relation, NaN and infinite values among them.
+def cheap_figures(relation: str, columns: Sequence[MeasuredColumn]) -> str:
+    """Return the query of one row of figures that cost little over many rows, NaN and infinite values among them.
 
-    First the number of rows, then five for each column: values, distinct ones, minimum, maximum and mean.
+    First the number of rows, then four for each column: values, distinct ones, minimum and maximum.
     """
-    return f"SELECT count(*), {', '.join(_exact(each) for each in columns)} FROM {relation}"
+    return f"SELECT count(*), {', '.join(_cheap(each) for each in columns)} FROM {relation}"
 
 
-def _exact(column: MeasuredColumn) -> str:
+def _cheap(column: MeasuredColumn) -> str:
     name = quote(column.name)
-    ends = ("NULL", "NULL") if column.kind == "other" else (text(f"min({name})"), text(f"max({name})"))
-    mean = f"avg(CAST({name} AS DOUBLE))" if column.kind in {"number", "share"} else "NULL"
-    return ", ".join([f"count({name})", f"approx_count_distinct({name})", *ends, mean])
+    least, most = ("NULL", "NULL") if column.kind == "other" else (text(f"min({name})"), text(f"max({name})"))
+    return f"count({name}), approx_count_distinct({name}), {least}, {most}"

@@ -89,7 +89,9 @@ def newest(side: SideSource, relation: str, given: Mapping[str, str], upto: str 
     listed = [f"CAST({columns[key.name]} AS {key.dtype}) AS {quote(key.name)}" for key in keys]
     by = f" GROUP BY {', '.join(columns.values())}" if columns else ""
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {', '.join([*listed, f'max({at}) AS {AT}'])} FROM {relation}{where}{by}"
+    return (
+        f"SELECT {', '.join([*listed, f'max({at}) FILTER (WHERE isfinite({at})) AS {AT}'])} FROM {relation}{where}{by}"
+    )
 
 
 def rows_of(group: GroupDefinition, feature: FeatureDefinition, relation: str, kept: str) -> str:

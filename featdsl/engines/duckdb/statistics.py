@@ -21,8 +21,10 @@ from featdsl.engines.statistics import MeasuredTable, TableFigures
 if TYPE_CHECKING:
     from featdsl.engines.session import Session
 
-SAMPLED_ABOVE = 200_000
-"""Of a table with more rows than this, some figures are of a sample of about half as many to as many rows."""
+SAMPLED_ABOVE = 100_000
+"""Of a table with more rows than this, some figures are of a sample."""
+_SAMPLE = 50_000
+"""The largest size of a sample, about: one row in 2, 3, 4, ... is in it."""
 _MOMENTS = 2_000
 """The number of event times at which windowed features are measured."""
 _COLUMNS = 400
@@ -31,6 +33,7 @@ _FEW = 20
 """The frequent values of numbers and times are kept if there are at most so many different ones."""
 
 
+_INFINITE = frozenset({"inf", "-inf", "nan", "infinity", "-infinity"})
 _Item = TypeVar("_Item")
 
 
@@ -84,7 +87,7 @@ class DuckDBStatistics:
             relation = views.values(table.features, versions)
             if table.rows <= SAMPLED_ABOVE or not spec.identity:
                 return _Rows(table, relation)
-            relation = f"{relation} WHERE {views.one_of(spec.identity, -(-table.rows // SAMPLED_ABOVE))}"
+            relation = f"{relation} WHERE {views.one_of(spec.identity, -(-table.rows // _SAMPLE))}"
         listed = ", ".join(quote(each.name) for each in table.features)
         try:
             self._session.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {listed} FROM {relation}")
@@ -109,21 +112,19 @@ class DuckDBStatistics:
     def _over_all_rows(
         self, rows: _Rows, columns: Sequence[MeasuredColumn], measured: Sequence[ColumnStatistics]
     ) -> list[ColumnStatistics]:
-        """Return the figures of a sample with those of all rows that cost little: counts, distinct values, ends and mean."""
+        """Return the figures of a sample with those of all rows that cost little: counts, distinct values and ends."""
         result = [replace(each, sampled=each.rows) for each in measured]
         try:
-            ((total, *figures),) = self._session.rows(column_figures.exact_figures(rows.sampled_from, columns))
+            ((total, *figures),) = self._session.rows(column_figures.cheap_figures(rows.sampled_from, columns))
         except EngineError:
             return result
         exact = []
-        for column, each, (present, distinct, least, most, mean) in zip(
-            columns, result, _parts(figures, 5), strict=True
-        ):
-            whole = replace(each, rows=total, nulls=total - present)
-            if _has_ends(each, least, most, mean):
-                exact.append(replace(whole, distinct=distinct, minimum=least, maximum=most, mean=mean))
-            else:
+        for column, each, (present, distinct, least, most) in zip(columns, result, _parts(figures, 4), strict=True):
+            whole = replace(each, rows=total, nulls=total - present, distinct=distinct)
+            if each.not_finite or _INFINITE & {least, most}:
                 exact.append(self._finite_over_all(rows.sampled_from, column, whole))
+            else:
+                exact.append(replace(whole, minimum=least, maximum=most))
         return exact
 
     def _finite_over_all(self, relation: str, column: MeasuredColumn, whole: ColumnStatistics) -> ColumnStatistics:
@@ -131,28 +132,22 @@ class DuckDBStatistics:
         value = column_figures.finite(column.dtype, quote(column.name))
         finite = f"(SELECT {value} AS {quote(column.name)} FROM {relation})"
         try:
-            ((total, present, distinct, least, most, mean),) = self._session.rows(
-                column_figures.exact_figures(finite, [column])
-            )
+            ((total, present, _, least, most),) = self._session.rows(column_figures.cheap_figures(finite, [column]))
         except EngineError:
             return whole
-        lost = total - whole.nulls - present
-        return replace(whole, not_finite=lost, distinct=distinct, minimum=least, maximum=most, mean=_number(mean))
+        return replace(whole, not_finite=total - whole.nulls - present, minimum=least, maximum=most)
 
 
 def _columns(prepared: Sequence[_Rows]) -> list[list[MeasuredColumn]]:
     """Return the columns to measure of each table, numbered from 0 on."""
     numbers = count()
     return [
-        [MeasuredColumn(next(numbers), rows.relation, each.name, each.dtype) for each in rows.table.features]
+        [
+            MeasuredColumn(next(numbers), rows.relation, rows.table.rows, each.name, each.dtype)
+            for each in rows.table.features
+        ]
         for rows in prepared
     ]
-
-
-def _has_ends(sample: ColumnStatistics, least: str | None, most: str | None, mean: float | None) -> bool:
-    """Return whether figures of all rows have no NaN and no infinite value in them."""
-    infinite = {"inf", "-inf", "nan", "infinity", "-infinity"}
-    return not (sample.not_finite or infinite & {least, most} or (mean is not None and not math.isfinite(mean)))
 
 
 class _Measuring:
@@ -168,7 +163,11 @@ class _Measuring:
         """Return the statistics of each column by number."""
         self._each_type(self._columns.values(), self._figures)
         lined = [each for each in self._columns.values() if self._points.get(each.number)]
-        self._each_type(lined, self._bars)
+        for column in lined:
+            if column.is_small:
+                points, edges = self._points[column.number], self._edges(column)
+                self._keep_bars(column.number, edges, dyadic_bins.counts(points, edges))
+        self._each_type([each for each in lined if not each.is_small], self._bars)
         self._each_type([each for each in self._columns.values() if self._wants_top(each)], self._top)
         return self._found
 
@@ -179,9 +178,9 @@ class _Measuring:
         return column.kind not in {"number", "time"} or figures.distinct <= _FEW
 
     def _each_type(self, columns: Iterable[MeasuredColumn], act: Callable[[Sequence[MeasuredColumn]], None]) -> None:
-        by_type: dict[str, list[MeasuredColumn]] = {}
+        by_type: dict[tuple[str, bool], list[MeasuredColumn]] = {}
         for column in columns:
-            by_type.setdefault(column.dtype, []).append(column)
+            by_type.setdefault((column.dtype, column.is_small), []).append(column)
         for same in by_type.values():
             for part in _parts(same, _COLUMNS):
                 self._attempt(part, act)
@@ -224,17 +223,20 @@ class _Measuring:
         )
 
     def _bars(self, columns: Sequence[MeasuredColumn]) -> None:
-        edges = {}
-        for column in columns:
-            unit, least = column_figures.unit_of(column.dtype)
-            edges[column.number] = dyadic_bins.edges(self._points[column.number], unit=unit, least=least)
+        edges = {each.number: self._edges(each) for each in columns}
         known = [each for each in columns if edges[each.number]]
-        if not known:
-            return
-        for number, counts in self._session.rows(column_figures.bar_counts(known, edges)):
-            bars = zip(dyadic_bins.bars(edges[number]), counts, strict=False)
-            bins = tuple(Bin(low=low, high=high, rows=rows) for (low, high), rows in bars if rows)
-            self._found[number] = replace(self._found[number], bins=bins)
+        if known:
+            for number, counts in self._session.rows(column_figures.bar_counts(known, edges)):
+                self._keep_bars(number, edges[number], counts)
+
+    def _edges(self, column: MeasuredColumn) -> list[float]:
+        unit, least = column_figures.unit_of(column.dtype)
+        return dyadic_bins.edges(self._points[column.number], unit=unit, least=least)
+
+    def _keep_bars(self, number: int, edges: Sequence[float], counts: Sequence[int]) -> None:
+        bars = zip(dyadic_bins.bars(edges), counts, strict=False)  # behind the last bar nothing is counted
+        bins = tuple(Bin(low=low, high=high, rows=rows) for (low, high), rows in bars if rows)
+        self._found[number] = replace(self._found[number], bins=bins)
 
     def _top(self, columns: Sequence[MeasuredColumn]) -> None:
         by_number: dict[int, list[TopValue]] = {}
