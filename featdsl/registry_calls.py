@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -124,14 +125,39 @@ class RegistryCalls:
         return nothing(self._open().snapshot, Filter(**filters))
 
     def search(self, words: str, *, limit: int = 20, **filters: Unpack[Filters]) -> list[Found]:
-        """Return the definitions that match `words`, the best match first, by name, description, tag, owner and column.
+        """Return the definitions that match `words`, the best match first, by name, description, tag, owner, column and SQL.
 
+        Of equally good matches, those with more users, fresh values and a description come first.
         The filters are those of `definitions`: `store.search("income", owner="accounts", kind="feature")`.
         """
         from featdsl.discovery import listings, search
         from featdsl.discovery.filters import Filter
+        from featdsl.discovery.ranking import Ranking
 
-        return listings.found(search.search(self._open().snapshot, words, limit=limit, wanted=Filter(**filters)))
+        state = self._open()
+        ranking = Ranking(partial(self._computed_at, state.snapshot), datetime.now(UTC) - self._stale_after())
+        found = search.search(state.snapshot, words, limit=limit, wanted=Filter(**filters), ranking=ranking)
+        return listings.found(found)
+
+    def _computed_at(self, snapshot: Snapshot, tables: Collection[str]) -> Mapping[str, datetime]:
+        """Return when stored tables were last computed, by name."""
+        from featdsl.discovery import freshness
+
+        stored = {name: snapshot.tables[name] for name in tables}
+        built = {name: freshness.computed_at(each, {}, None) for name, each in stored.items()}
+        limit = datetime.now(UTC) - self._stale_after()
+        # The records of later refreshes take a moment to read: only tables that were built long ago need them.
+        if not (old := [name for name, at in built.items() if at < limit]):
+            return built
+        applied = {each.serial: each.applied_at for each in self._states.store.history()}
+        readings = self._states.store.readings(old)
+        return built | {name: freshness.computed_at(stored[name], applied, readings.get(name)) for name in old}
+
+    def _stale_after(self, text: str | None = None) -> timedelta:
+        """Return after how long values are stale. Raises RequestError for a text that is no duration."""
+        from featdsl.discovery import report
+
+        return report.duration(text or self._project.settings.catalogue.stale_after)
 
     def describe(self, name: str) -> Described:
         """Return the description of a feature, group, set, model, source or entity, with figures from its data.
@@ -184,8 +210,6 @@ class RegistryCalls:
         the setting of [catalogue]. `values` also compares the values of a sample. Raises RequestError for an unknown team and
         for a text that is no duration.
         """
-        from datetime import UTC, datetime
-
         from featdsl.discovery import report
         from featdsl.discovery.alike_values import alike_values
 
@@ -194,15 +218,14 @@ class RegistryCalls:
         if values is not None:
             with state.reading(), computing():
                 compared = alike_values(state.snapshot, state.reader_of, values)
-        settings_ = self._project.settings
         inputs = report.ReportInputs(
             snapshot=state.snapshot,
             project=self._project.name,
             now=datetime.now(UTC),
-            teams=frozenset(settings_.teams),
+            teams=frozenset(self._project.settings.teams),
             applied={each.serial: each.applied_at for each in self._states.store.history()},
             readings=self._states.store.readings(state.snapshot.tables),
-            stale_after=report.duration(stale_after or settings_.catalogue.stale_after),
+            stale_after=self._stale_after(stale_after),
             values=compared,
         )
         return report.report(inputs, team)

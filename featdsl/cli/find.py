@@ -70,11 +70,13 @@ def search(
 ) -> None:
     """Search features and other definitions; typos are tolerated.
 
-    Words match names, descriptions, tags, owners and columns.
+    Words match names, descriptions, tags, owners, columns and SQL. Of equally good matches, those with more users, fresh
+    values and a description come first.
 
     \b
     featdsl search income
     featdsl search departure dealy
+    featdsl search dep_delay
     featdsl search delay --kind feature --entity flight
     """
     from featdsl.render import reports

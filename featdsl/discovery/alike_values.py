@@ -3,8 +3,8 @@
 Comparing all pairs of 5,000 features would take 12 million comparisons. So each feature first gets sketches: of its values at 16
 rows of the sample, whether each is above its median, or for texts and booleans a hash of the values. Only features that share a
 sketch are compared: two features of correlation 0.99 share one of their 16 sketches almost certainly, two that are unrelated
-hardly ever do (locality-sensitive hashing; Indyk and Motwani, 1998). A sketch that very many features share says nothing, such as
-that of features that are almost always 0, and is left out.
+hardly ever do (locality-sensitive hashing; Indyk and Motwani, 1998). Of many features with one sketch, each is compared with the
+first alone; a sketch of many features that has one value, such as that of features that are almost always 0, is left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TABLES = 8
 _BANDS = 16
 """The number of sketches of a feature."""
 _COMMON = 40
-"""A sketch that more features share is left out."""
+"""The most features with one sketch that are all compared with each other."""
 _LEAST = 10
 """The least number of rows with both values that a likeness is computed from."""
 _NUMBERS = frozenset({"integer", "decimal", "real"})
@@ -222,18 +222,22 @@ WITH ranked AS (
     SELECT feature, band, row, bit <> first_value(bit) OVER (PARTITION BY feature, band ORDER BY row) AS bit
     FROM ranked WHERE is_used
 ), sketches AS (
-    SELECT feature, 'number' AS kind, band, string_agg(row || ':' || bit::INTEGER, ',' ORDER BY row) AS sketch
+    SELECT feature, 'number' AS kind, band, string_agg(row || ':' || bit::INTEGER, ',' ORDER BY row) AS sketch,
+           bool_or(bit) AS tells
     FROM flipped GROUP BY feature, band
     UNION ALL
-    SELECT feature, 'text', row % {bands} AS band, string_agg(row || ':' || value, ',' ORDER BY row)
+    SELECT feature, 'text', row % {bands} AS band, string_agg(row || ':' || value, ',' ORDER BY row),
+           min(value) < max(value)
     FROM alike_texts WHERE (row // {bands}) < 16 GROUP BY feature, row % {bands}
 ), telling AS (
-    SELECT * FROM sketches QUALIFY count(*) OVER (PARTITION BY kind, band, sketch) BETWEEN 2 AND {common}
+    SELECT *, count(*) OVER alike AS times, min(feature) OVER alike AS first
+    FROM sketches WINDOW alike AS (PARTITION BY kind, band, sketch)
+    QUALIFY times BETWEEN 2 AND {common} OR (times > {common} AND tells)
 )
 SELECT a.feature AS one, b.feature AS other, a.kind AS kind, count(*) AS shared
 FROM telling a JOIN telling b USING (kind, band, sketch)
 JOIN alike_groups g ON g.feature = a.feature JOIN alike_groups h ON h.feature = b.feature
-WHERE a.feature < b.feature AND g.own <> h.own GROUP BY ALL ORDER BY shared DESC, one, other LIMIT {pairs}
+WHERE a.feature < b.feature AND g.own <> h.own AND (a.times <= {common} OR a.feature = a.first) GROUP BY ALL ORDER BY shared DESC, one, other LIMIT {pairs}
 """
 _CORRELATIONS = """
 WITH placed AS (

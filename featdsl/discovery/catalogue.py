@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,7 @@ from featdsl.definitions.snapshot import Drift, Snapshot
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Reading
-from featdsl.discovery import lineage
+from featdsl.discovery import freshness, lineage
 from featdsl.discovery.catalogue_entries import (
     CatalogueDocument,
     EntityEntry,
@@ -184,10 +184,7 @@ class _Entries:
         stored = self._snapshot.tables.get(table)
         if stored is None or table in self._inputs.drift.tables:
             return TableFreshness(status="lost")
-        reading = self._inputs.readings.get(table)
-        written = self._applied.get(stored.written[-1].serial) if stored.written else None
-        times = [time for time in (stored.built_at, written, reading.at if reading else None) if time]
-        computed = max(map(_utc, times))
+        computed = freshness.computed_at(stored, self._applied, self._inputs.readings.get(table))
         runs = self._inputs.statistics.get(table, ())
         is_stale = computed < self._inputs.now - self._inputs.stale_after
         return TableFreshness(
@@ -358,12 +355,6 @@ class _Entries:
     def _lineage(self) -> LineageGraph:
         whole = lineage.everything(self._snapshot)
         return LineageGraph(nodes=whole.nodes, edges=whole.edges)
-
-
-def _utc(time: str) -> datetime:
-    """Return an ISO time in UTC; one without a zone is in UTC already."""
-    found = datetime.fromisoformat(time)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _items(entries: Iterable[HistoryEntry]) -> Iterable[HistoryItem]:

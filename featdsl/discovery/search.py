@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from featdsl.definitions.catalog import Catalog
@@ -24,6 +24,7 @@ from featdsl.definitions.sources import SourceDefinition
 from featdsl.discovery import filters
 from featdsl.discovery.describe import EVERYTHING, is_private
 from featdsl.discovery.filters import Filter
+from featdsl.discovery.ranking import BY_USE, Ranking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,11 @@ def _listed(catalog: Catalog, feature: FeatureDefinition) -> Listed:
 # Search
 
 _WORDS = re.compile(r"[a-z0-9]+")
+_IDENTIFIERS = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")
 _FUZZY_FROM = 75  # of 100: about one wrong letter in four
 _EXACT, _PREFIX = 1.0, 0.8
+_COLUMN, _SQL = 2.5, 1.2
+"""The weights of a column that a feature reads, and of its SQL."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,24 +85,29 @@ class Found:
     private: bool = False
 
 
-def search(snapshot: Snapshot, words: str, *, limit: int, wanted: Filter = EVERYTHING) -> list[Found]:
+def search(
+    snapshot: Snapshot, words: str, *, limit: int, wanted: Filter = EVERYTHING, ranking: Ranking = BY_USE
+) -> list[Found]:
     """Return the definitions that match `words` and a filter, the best match first.
 
-    A word scores by where it matches (a name more than a description) and how well (exactly, as a prefix, or with a
-    typo). Definitions that match more of the words come first.
+    A word scores by where it matches (a name more than a description, and that more than SQL) and how well (exactly, as a prefix,
+    or with a typo). Definitions that match more of the words come first. Of those, `ranking` puts the ones with many users, fresh
+    values and a description first: it changes a score by less than a third, so that a match of a name stays before one of SQL.
     """
-    queried = _WORDS.findall(words.lower())
+    queried = _tokens(words)
     index = _index(snapshot)
     scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for word in queried:
         for token, likeness in _alike(word, index).items():
             for key, weight in index[token].items():
                 scores[key][word] = max(scores[key].get(word, 0.0), likeness * weight)
+        for key in _in_sql(word, snapshot):
+            scores[key].setdefault(word, _SQL)
     definitions: dict[tuple[str, str], Definition] = {(d.kind, address(d)): d for d in snapshot.catalog}
     keeps = filters.keeping(snapshot, wanted)
     kept = [item for item in scores.items() if keeps(item[0])]
-    ranked = sorted(kept, key=lambda item: (-len(item[1]), -sum(item[1].values()), item[0][1], item[0][0]))
-    return [_found(snapshot.catalog, definitions[key], sum(parts.values())) for key, parts in ranked[:limit]]
+    weighed = ranking.weighed(snapshot, {key: (len(parts), sum(parts.values())) for key, parts in kept})
+    return [_found(snapshot.catalog, definitions[key], score) for key, score in weighed[:limit]]
 
 
 def _found(catalog: Catalog, definition: Definition, score: float) -> Found:
@@ -113,6 +122,12 @@ def _found(catalog: Catalog, definition: Definition, score: float) -> Found:
     )
 
 
+def _tokens(text: str) -> list[str]:
+    """Return the words of a text, and its names of several words: `dep_delay` is `dep`, `delay` and `dep_delay`."""
+    lowered = text.lower()
+    return [*_WORDS.findall(lowered), *_IDENTIFIERS.findall(lowered)]
+
+
 def _index(snapshot: Snapshot) -> dict[str, dict[tuple[str, str], float]]:
     """Return, for each word, the definitions that contain it, with the weight of its best place."""
     index: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
@@ -123,7 +138,32 @@ def _index(snapshot: Snapshot) -> dict[str, dict[tuple[str, str], float]]:
         for weight, texts in _places(definition):
             for token in _WORDS.findall(" ".join(texts).lower()):
                 index[token][key] = max(index[token].get(key, 0.0), weight)
+        for name in _columns(definition):
+            index[name][key] = max(index[name].get(key, 0.0), _COLUMN)
     return index
+
+
+def _columns(definition: Definition) -> set[str]:
+    """Return the names of several words among the columns that a definition reads or has."""
+    match definition:
+        case FeatureDefinition():
+            columns = {*definition.reads, *(root.rpartition(".")[2] for root in definition.roots)}
+        case SourceDefinition():
+            columns = {column.name for column in definition.columns}
+        case _:
+            return set()
+    return {name.lower() for name in columns if "_" in name}
+
+
+def _in_sql(word: str, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """Yield the features and sources whose SQL or code has a word that begins with this one."""
+    begins = re.compile(rf"(?<![a-z0-9]){re.escape(word)}", re.IGNORECASE)
+    catalog = snapshot.catalog
+    computed: list[FeatureDefinition | SourceDefinition] = [*catalog.features.values(), *catalog.sources.values()]
+    for definition in computed:
+        text = definition.function.text if definition.function else definition.sql
+        if begins.search(text):
+            yield definition.kind, address(definition)
 
 
 def _places(definition: Definition) -> Iterable[tuple[float, Iterable[str]]]:
@@ -137,7 +177,7 @@ def _places(definition: Definition) -> Iterable[tuple[float, Iterable[str]]]:
         case FeatureDefinition():
             yield 6.0, definition.tags
             yield 5.0, [definition.group, definition.entity or ""]
-            yield 2.5, [*definition.reads, *definition.roots]
+            yield _COLUMN, [*definition.reads, *definition.roots]
             yield 2.0, [definition.unit]
         case GroupDefinition():
             yield 6.0, definition.tags

@@ -119,15 +119,17 @@ class Meanings:
         return meaning.of_tree(self._trees[text], scope)
 
     def _anchors(self, feature: FeatureDefinition, group: GroupDefinition) -> dict[str, Node]:
-        """Return what each key of a feature over a source is: its type and its column of the source."""
+        """Return what each key of a feature over a source is: its type and its column of the source.
+
+        Of several keys the names count too: a transfer from one user to another is not one to the first.
+        """
         source = self._source_of(feature)
         if source is None:
             return {}
         renamed = dict(group.keys)
         scope = NameScope({str(group.source): source.relation})
-        return {
-            key.name: [key.dtype, scope.column([renamed.get(key.name, key.name).lower()]).tree] for key in feature.keys
-        }
+        columns = {key.name: scope.column([renamed.get(key.name, key.name).lower()]).tree for key in feature.keys}
+        return {key.name: [key.dtype, columns[key.name], *_name_of(key.name, feature)] for key in feature.keys}
 
     # Derived features
 
@@ -165,10 +167,7 @@ class Meanings:
         return known if known is not None and known.fingerprint == fingerprint else None
 
     def _labels(self, feature: FeatureDefinition) -> dict[str, Node]:
-        """Return what each key of a derived feature is: which keys of which inputs it looks up.
-
-        Keys that look up the same keep their names apart.
-        """
+        """Return what each key of a derived feature is: which keys of which inputs it looks up, and of several keys the name."""
         uses: dict[str, list[Node]] = {key.name: [] for key in feature.keys}
         for item in feature.inputs:
             read = self._read(item.feature, item.fingerprint)
@@ -177,12 +176,7 @@ class Meanings:
                 column = roles[key].column if key in roles else key
                 if column in uses:
                     uses[column].append([self.of(read) if read else "", anchor])
-        plain = {key.name: [key.dtype, _in_order(uses[key.name])] for key in feature.keys}
-        texts = [digest(each) for each in plain.values()]
-        return {
-            name: [*label, name] if texts.count(digest(label)) > 1 or not label[1] else label
-            for name, label in plain.items()
-        }
+        return {key.name: [key.dtype, _in_order(uses[key.name]), *_name_of(key.name, feature)] for key in feature.keys}
 
     def _key_labels(self, feature: FeatureDefinition) -> Mapping[str, Node]:
         cached = self._keys.get((feature.group, feature.address if feature.computed else ""))
@@ -239,6 +233,10 @@ def _relation(source: SourceDefinition, inputs: Mapping[str, Relation]) -> Relat
     if source.format in {"python", "push"}:
         rows["columns"] = _in_order([name, dtype] for name, dtype in columns.items())
     return relations.stored(rows, columns, declared)
+
+
+def _name_of(key: str, feature: FeatureDefinition) -> list[str]:
+    return [key] if len(feature.keys) > 1 else []
 
 
 def _is_absolute(location: str) -> bool:

@@ -190,9 +190,19 @@ def _grouped(node: Node, relation: Relation, scope: NameScope) -> Relation:
     else:
         over = {name: term for name, term in _inside(relation).items() if _is_over(relation.columns[name])}
         return replace(relation, columns={**relation.columns, **over})
-    having = reduced(node["having"], scope).tree if "having" in node else None
+    having = _having(node["having"], relation, scope) if "having" in node else None
     rows = digest(["group", relation.identity, sorted(digest(each) for each in groups), having])
     return Relation(rows, _inside(relation))
+
+
+def _having(node: Node, relation: Relation, scope: NameScope) -> Node:
+    """Return the tree of a HAVING clause. Its bare names may be aliases although the tables have columns of these names."""
+    for each in syntax_tree.walk(node):
+        name = each["column_names"][0] if each.get("class") == "COLUMN_REF" and len(each["column_names"]) == 1 else ""
+        stored = [term for table in scope.tables.values() if name and (term := table.column(name))]
+        if stored and name in relation.columns and relation.columns[name] not in stored:
+            raise UnresolvedSqlError(name)
+    return reduced(node, scope).tree
 
 
 def _group(node: Node, items: Sequence[Term], scope: NameScope) -> Node:

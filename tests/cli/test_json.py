@@ -13,7 +13,7 @@ from tests.conftest import Workspace
 OBJECTS = [
     ("show", "income"), ("lineage", "income"), ("diff", "prod", "prod"), ("diff", "credit_risk@1", "credit_risk@2"),
     ("gc",), ("check", "--parity"), ("token", "scoring", "--team", "lending"),
-    ("try", "income"), ("validate",),
+    ("try", "income"), ("validate",), ("report",), ("report", "--values"),
 ]  # fmt: skip
 LISTS = [
     ("list",), ("list", "--kind", "set"), ("list", "--owner", "nobody"), ("search", "income"), ("search", "zebra"),

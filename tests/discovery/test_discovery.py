@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
 
 from featdsl import AmbiguousFeatureError, FeatureNotFoundError
-from tests.conftest import Workspace
+from tests.conftest import ACCOUNTS, Workspace
 
 
 @pytest.fixture
@@ -455,3 +457,76 @@ def test_show_of_a_set_names_what_a_spine_and_a_call_bring(bank: Workspace) -> N
     assert found["request"] == {"amount": "DOUBLE"}
     shown = bank.run("show", "both@1").stdout
     assert "  keys      user_id BIGINT, partner_id BIGINT\n  request   amount DOUBLE\n" in shown
+
+
+# ranking
+
+RANKED = '''
+from featdsl import Deprecated, Entity, Feature, FeatureGroup, FeatureSet, Model, Source
+
+user = Entity("user", keys={"user_id": int})
+raw = Source("raw", path="data/accounts.parquet", timestamp="updated_at")
+paid = Source("paid", sql="SELECT user_id, updated_at, annual_income / 12 AS pay FROM {{ raw }}", timestamp="updated_at")
+
+
+class Pay(FeatureGroup, entity=user, source=paid):
+    """Pay."""
+
+    a_level = Feature(float, sql="pay * 3")
+    b_level = Feature(float, sql="pay * 5", description="Pay, in fifths.")
+    c_level = Feature(float, sql="pay * 7", description="Pay, in sevenths.")
+    d_level = Feature(float, sql="pay * 9", description="Pay, in ninths.", deprecated=Deprecated(since="2026-01-01"))
+    other = Feature(float, sql="pay + 1", description="Level.")
+
+
+levels = FeatureSet("levels", version=1, features=[Pay.c_level])
+model = Model("model", features=levels)
+'''
+
+
+@pytest.fixture
+def ranked(workspace: Workspace) -> Workspace:
+    """Features of one name that differ in users, descriptions and deprecation, applied."""
+    workspace.write({
+        "featproject.toml": '[project]\nname = "ranks"\n', "features/__init__.py": "", "features/pay/__init__.py": RANKED,
+    })  # fmt: skip
+    workspace.parquet("data/accounts.parquet", ACCOUNTS).apply()
+    return workspace
+
+
+def test_the_used_and_described_come_first_and_the_deprecated_last(ranked: Workspace) -> None:
+    """Among equally good matches; a description that matches stays behind all names that match."""
+    found = ranked.store.search("level", kind="feature")
+    assert [each.address for each in found] == ["pay.c_level", "pay.b_level", "pay.a_level", "pay.d_level", "pay.other"]
+    scores = [each.score for each in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_stale_values_come_later(ranked: Workspace, edit: Callable[[str, str, str], None]) -> None:
+    """With a short time to be fresh in, all are stale, and their scores are smaller."""
+    fresh = {each.address: each.score for each in ranked.store.search("level", kind="feature")}
+    edit("featproject.toml", "[project]", '[catalogue]\nstale_after = "1 second"\n[project]')
+    time.sleep(1.1)
+    stale = {each.address: each.score for each in ranked.store.search("level", kind="feature")}
+    assert fresh.keys() == stale.keys()
+    assert all(stale[name] < fresh[name] for name in fresh)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("annual_income", {"a_level", "b_level", "c_level", "d_level", "other"}),
+        ("pay * 7", {"a_level", "b_level", "c_level", "d_level", "other"}),
+    ],
+)
+def test_columns_and_sql_find_the_features_computed_from_them(words: str, found: set[str], ranked: Workspace) -> None:
+    """Also the stored columns behind a query; the feature that has all the words is the first."""
+    names = [each.address.partition(".")[2] for each in ranked.store.search(words, kind="feature")]
+    assert set(names) == found
+    if "7" in words:
+        assert names[0] == "c_level"
+
+
+def test_a_name_of_two_words_finds_what_has_it_first(applied: Workspace) -> None:
+    """`birth_date` is one column, and not any birth or date."""
+    assert applied.store.search("birth_date", kind="feature")[0].address == "user_profile.age"

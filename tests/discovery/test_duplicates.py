@@ -155,3 +155,36 @@ def test_two_plans_of_the_same_code_say_the_same(cases: Workspace) -> None:
     cases.write({"features/two/__init__.py": module(CASES, "two")})
     assert [*noticed(cases)] == [*noticed(cases)]
     assert [*noticed(cases)] == sorted(noticed(cases))
+
+
+TRANSFERS = """
+from featdsl import Entity, Feature, FeatureGroup, Source
+
+pair = Entity("pair", keys={{"sender": int, "receiver": int}})
+sent_{0} = Source("sent_{0}", path="data/sent.parquet")
+
+
+class {1}(FeatureGroup, entity=pair, source=sent_{0}, keys={{"sender": "{2}", "receiver": "{3}"}}):
+    paid_{0} = Feature(float, sql="amount")
+"""
+
+
+@pytest.mark.parametrize(("columns", "noticed_"), [(("payer", "payee"), True), (("payee", "payer"), False)])
+def test_the_roles_of_several_keys_count(columns: tuple[str, str], noticed_: bool, workspace: Workspace) -> None:  # noqa: FBT001
+    """What somebody has paid another is not what the other has paid."""
+    workspace.parquet(
+        "data/sent.parquet", "SELECT i AS payer, i + 1 AS payee, 1.5::DOUBLE AS amount FROM range(3) t(i)"
+    )
+    first = TRANSFERS.format("one", "One", "payer", "payee")
+    second = TRANSFERS.format("two", "Two", *columns).replace(
+        "pair = Entity", "from features.one import pair\n# Entity"
+    )
+    files = {
+        "featproject.toml": '[project]\nname = "pay"\n',
+        "features/__init__.py": "",
+        "features/one/__init__.py": first,
+    }
+    workspace.write(files).apply()
+    workspace.write({"features/two/__init__.py": second})
+    assert ([*noticed(workspace)] == ["two.paid_two"]) == noticed_
+    assert bool(noticed(workspace)) == noticed_

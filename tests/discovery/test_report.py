@@ -91,16 +91,16 @@ def test_a_group_is_stale_some_time_after_it_was_computed(used: Workspace) -> No
     """The time of the last build, refresh or look at the sources counts; the oldest table of a group decides."""
     snapshot = used.store.applied()
     built = {each.built_at for each in snapshot.tables.values()}
-    last = max(datetime.fromisoformat(each).replace(tzinfo=UTC) for each in built)
+    first = min(datetime.fromisoformat(each).replace(tzinfo=UTC) for each in built)
 
     def stale(days: int, applied: dict[int, str] | None = None) -> tuple[StaleGroup, ...]:
         return report(
-            ReportInputs(snapshot=snapshot, project="bank", now=last + timedelta(days=days), applied=applied or {})
+            ReportInputs(snapshot=snapshot, project="bank", now=first + timedelta(days=days), applied=applied or {})
         ).stale
 
     assert stale(30) == ()
     assert {each.group for each in stale(31)} == {"user_profile", "affordability", "risk", "derived"}
-    assert stale(31, {1: (last + timedelta(days=5)).isoformat()}) == ()
+    assert stale(31, {1: (first + timedelta(days=5)).isoformat()}) == ()
     assert used.store.report(stale_after="1 second").stale_after == "1 second"
 
 
