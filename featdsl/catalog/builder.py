@@ -160,7 +160,9 @@ class CatalogBuilder:
     def _refuse_private(self, address: str, feature: FeatureDefinition, where: Origin) -> None:
         """Refuse the use of another team's private group."""
         group = self.groups.get(feature.group)
-        if group is None or group.access != "private":
+        # A cell of a notebook belongs to no team.
+        is_declared = (self.project.root / where.file).is_relative_to(self.project.features)
+        if group is None or group.access != "private" or not is_declared:
             return
         team = self.project.team_of(where.relative_to(self.project.root).file)
         if group.owner != team:

@@ -132,7 +132,7 @@ class Memory:
 
     def _definitions(self, features: Any, rows: Rows) -> _Built:
         """Return the definitions of requested features; built once for the same ones. Raises RequestError for an unknown source."""
-        own = own_declarations(features, self.project.features.name)
+        own = own_declarations(features, self.project.features.name, self.loaded)
         names = Namespace.of(self.loaded, own)
         known = {*names.sources, *(name for name, group in names.groups.items() if group.foreign)}
         for name in rows:

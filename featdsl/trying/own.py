@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from featdsl.catalog.loader import Loaded
 from featdsl.declarations.declaration import Declaration, living
 from featdsl.declarations.feature import Feature, FeatureAlias
 from featdsl.declarations.feature_group import FeatureGroup, GroupDeclaration
@@ -18,12 +19,12 @@ CELLS = "__main__"
 """The module of a notebook's cells and of a script."""
 
 
-def own_declarations(requested: Any, package: str) -> tuple[Declaration, ...]:
+def own_declarations(requested: Any, package: str, loaded: Loaded) -> tuple[Declaration, ...]:
     """Return the requested declarations outside of the features package, with all that they use outside of it.
 
-    A text may name a declaration of a cell.
+    A text names a declaration of the package, or else one of a cell: those of a cell that were replaced may still live.
     """
-    found = _Found(package)
+    found = _Found(package, frozenset((each.kind, each.address) for each in loaded.declarations))
     one = isinstance(requested, str | type | Declaration) or not isinstance(requested, Iterable)
     for each in [requested] if one else requested:
         found.add(each, CELLS)
@@ -35,6 +36,7 @@ class _Found:
     """The declarations outside of a package that were found so far."""
 
     package: str
+    taken: frozenset[tuple[str, str]]
     declarations: dict[int, Declaration] = field(default_factory=dict)
 
     def add(self, item: Any, module: str) -> None:
@@ -42,8 +44,7 @@ class _Found:
         match item:
             case str():
                 for kind, name in (("group", item.partition(".")[0]), ("set", item)):
-                    if (declared := living(module, kind, name)) is not None:
-                        self.add(declared, module)
+                    self.add(self._living(module, kind, name), module)
             case type() if issubclass(item, FeatureGroup):
                 self.add(item.declaration, module)
             case FeatureAlias():
@@ -66,6 +67,10 @@ class _Found:
             case Source():
                 words = re.findall(r"\w+", item.sql or "")
                 words += parameters(item.function) if item.function is not None else ()
-                used = [living(item.module, "source", word) for word in words]
+                used = [self._living(item.module, "source", word) for word in words]
         for each in used:
             self.add(each, item.module)
+
+    def _living(self, module: str, kind: str, name: str) -> Declaration | None:
+        """Return the declaration that a text in a module names; None if the package declares it, or nobody does."""
+        return None if (kind, name) in self.taken else living(module, kind, name)

@@ -71,9 +71,9 @@ def declared(place: TrialPlace, applied: Snapshot, features: Any) -> Trial:
     """
     project = place.project
     known = {name for name, each in applied.catalog.features.items() if each.project == project.name}
-    own = own_declarations(features, project.features.name)
-    is_alone = bool(own) and not project.features.is_dir()  # a notebook without a features package
-    names = Namespace.of(Loaded(()) if is_alone else loader.load(project, known), own)
+    is_alone = not project.features.is_dir() and bool(own_declarations(features, project.features.name, Loaded(())))
+    loaded = Loaded(()) if is_alone else loader.load(project, known)  # a notebook without a features package
+    names = Namespace.of(loaded, own_declarations(features, project.features.name, loaded))
     resolved = names.resolved(features)
     start = bound.Start(project, applied, place.store.history)
     return bound.made(start, names.needed(resolved), resolved)

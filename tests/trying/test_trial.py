@@ -234,6 +234,36 @@ def test_a_class_of_a_cell_counts_before_the_one_of_the_module(applied: Workspac
     assert (first["income"], first["income_applied"], first["monthly"]) == (150000.0, 15000.0, 12500.0)
 
 
+def test_a_cell_may_try_what_it_derives_from_a_private_group(
+    bank: Workspace, edit: Callable[[str, str, str], None]
+) -> None:
+    """It belongs to no team; a module of another team is refused, as by a plan."""
+    user = Entity("user", keys={"user_id": int})
+    edit("features/accounts/__init__.py", "source=accounts)", 'source=accounts, access="private")')
+
+    class Derived(FeatureGroup, entity=user, inputs=["user_profile.income"]):
+        doubled = Feature(float, sql="income * 2")
+
+    assert [row["doubled"] for row in tried(bank, Derived)] == [30000.0, 2000.0, None]
+    with pytest.raises(DeclarationError, match="private to accounts"):
+        tried(bank, "affordability")
+
+
+def test_a_name_in_a_text_means_what_the_project_declares(bank: Workspace) -> None:
+    """Not a class of an earlier cell, unless the call names it too."""
+    user = Entity("user", keys={"user_id": int})
+    accounts = Source("accounts", path="data/accounts.parquet", timestamp="updated_at")
+
+    class UserProfile(FeatureGroup, entity=user, source=accounts):
+        income = Feature(float, sql="annual_income * 10")
+
+    class Doubled(FeatureGroup, entity=user, inputs=["user_profile.income"]):
+        doubled = Feature(float, sql="income * 2")
+
+    assert [row["doubled"] for row in tried(bank, Doubled)] == [30000.0, 2000.0, None]
+    assert [row["doubled"] for row in tried(bank, [UserProfile, Doubled])] == [300000.0, 20000.0, None]
+
+
 def test_a_python_feature_of_the_caller_is_tried(bank: Workspace) -> None:
     """Its function runs over the real rows of the source."""
     user = Entity("user", keys={"user_id": int})
