@@ -12,6 +12,8 @@ from featdsl.engines.lookups import Versions
 from featdsl.engines.session import EngineError
 from featdsl.engines.statistics import MeasuredTable
 
+_FAILURES = (EngineError, ArithmeticError, ValueError, TypeError)
+"""What statistics of odd values may raise: it must not fail the run, whose tables are built and checked by now."""
 _AT_ONCE = 32
 """The number of tables that are measured together: a query for each would take longer than the small tables themselves."""
 
@@ -50,7 +52,7 @@ def _measured(
     try:
         writer.open(names)
         found = run.session.statistics.measure(tables, versions)
-    except EngineError:
+    except _FAILURES:
         return []
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return [

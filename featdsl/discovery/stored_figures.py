@@ -33,7 +33,10 @@ _NUMBERS: Mapping[str, Callable[[str], Any]] = {"integer": int, "decimal": Decim
 
 @dataclass(frozen=True)
 class StoredFigures:
-    """Figures of the tables of a state: from the statistics of runs where these tell the same as the table, else from the table."""
+    """Figures of the tables of a state: from the statistics of runs where these tell the same as the table, else from the table.
+
+    A table is opened in any case, so that one that is lost or damaged is told.
+    """
 
     snapshot: Snapshot
     opening: Opening
@@ -41,24 +44,27 @@ class StoredFigures:
 
     def of_feature(self, feature: FeatureDefinition) -> dict[str, Any]:
         """Return the newest event time, the share of NULLs and sample values of a feature with a table."""
+        reader = self.opening({feature.table})
         run = self._newest_run(feature.table)
         column = run.columns.get(feature.name) if run else None
         if run is None or column is None or column.fingerprint != feature.fingerprint or column.problem:
-            return _now(feature, self.opening({feature.table}))
+            return _now(feature, reader)
         samples = _kept_samples(column)
         if samples is None:
-            reader = self.opening({feature.table})
             samples = _typical(reader.session, _sampled(feature, reader), feature.dtype)
-        return {**self.newest([feature]), "null_share": column.null_share, "samples": samples}
+        return {**self._newest_of([feature], reader), "null_share": column.null_share, "samples": samples}
 
     def newest(self, features: Sequence[FeatureDefinition]) -> dict[str, Any]:
         """Return the newest event time of the table that these features are in."""
+        return self._newest_of(features, self.opening({features[0].table}))
+
+    def _newest_of(self, features: Sequence[FeatureDefinition], reader: Reader) -> dict[str, Any]:
         table = TableSpec.of(features)
         if not table.timed:
             return {"newest": None}
         run = self._newest_run(table.name)
         kept = _time(run.newest) if run and run.newest else None
-        return {"newest": kept} if kept else _newest(table, self.opening({table.name}).session)
+        return {"newest": kept} if kept else _newest(table, reader.session)
 
     def _newest_run(self, table: str) -> TableStatistics | None:
         """Return the statistics of the run that last wrote a table, if that run has measured it."""

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featdsl.definitions.kinds import FeatureDefinition
+from featdsl.definitions.names import quote
 from featdsl.definitions.sources import Column
 from featdsl.definitions.statistics import QUANTILE_LEVELS, Bin, ColumnStatistics, TopValue
 from featdsl.engines.duckdb import dyadic_bins, session
@@ -127,8 +128,9 @@ ODD_TYPES = {
 @pytest.mark.parametrize("dtype", ODD_TYPES)
 def test_every_type_is_measured(engine: DuckDBSession, dtype: str) -> None:
     """Columns of every type have counts, and what is shown of them is text; an odd name is no problem."""
-    value = f"CASE WHEN i % 11 = 5 THEN NULL ELSE ({ODD_TYPES[dtype]})::{dtype} END"
-    found = measured(engine, f'SELECT {value} AS "o""dd \'name" FROM range(100) t(i)', {"o\"dd 'name": dtype})
+    name = "o\"dd 'name"
+    values = f"SELECT ({ODD_TYPES[dtype]})::{dtype} AS {quote(name)} FROM range(100) t(i) WHERE i % 11 != 5"
+    found = measured(engine, f"{values} UNION ALL SELECT NULL FROM range(9)", {name: dtype})
     (column,) = found.columns.values()
     assert (column.rows, column.nulls, column.problem) == (100, 9, "")
     assert column.distinct is not None
@@ -271,6 +273,36 @@ def test_no_bar_holds_most_values_unless_they_are_equal(values: list[int]) -> No
         low for low, high in dyadic_bins.bars(found) if high - low > 1 for each in values if low <= each < high
     )
     assert max(counts.values(), default=0) <= len(values) / 8 or len(set(values)) < 8
+
+
+ODD_NUMBERS = st.lists(
+    st.none() | st.floats(allow_subnormal=True) | st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1.7e308]),
+    max_size=60,
+)  # fmt: skip
+
+
+@given(ODD_NUMBERS)
+def test_odd_numbers_are_measured_as_in_python(engine: DuckDBSession, values: list[float | None]) -> None:
+    """Counts, ends, mean, quantiles and bars of any numbers are those of a loop."""
+    engine.execute("CREATE OR REPLACE TABLE given AS SELECT unnest(?::DOUBLE[]) AS score", [values])
+    found = measured(engine, "FROM given", {"score": "DOUBLE"}).columns["score"]
+    known = [each for each in values if each is not None and math.isfinite(each)]
+    assert found.problem == ""
+    assert (found.rows, found.nulls) == (len(values), values.count(None))
+    assert found.not_finite == len(values) - values.count(None) - len(known)
+    assert [float(each) for each in found.quantiles] == (
+        [discrete(known, level) for level in QUANTILE_LEVELS] if known else []
+    )
+    if known:
+        assert (float(found.minimum or "nan"), float(found.maximum or "nan")) == (min(known), max(known))
+        size = max(map(abs, known))
+        if size < 1e150:
+            assert found.mean == pytest.approx(statistics.fmean(known), rel=1e-9, abs=1e-12 * size)
+        if len(known) > 1 and 1e-150 < size < 1e150:
+            assert found.deviation == pytest.approx(statistics.stdev(known), rel=1e-6, abs=1e-9 * size)
+        if size < 1e300:
+            assert sum(each.rows for each in found.bins) == len(known)
+            assert all(each.rows == sum(each.low <= v < each.high for v in known) for each in found.bins)
 
 
 def test_decimals_stay_exact(engine: DuckDBSession) -> None:
