@@ -34,6 +34,8 @@ _COMMON = 40
 """The most features with one sketch that are all compared with each other."""
 _LEAST = 10
 """The least number of rows with both values that a likeness is computed from."""
+_HUGE = 1e100
+"""Numbers from here on are left out: their squares, which a correlation sums up, have no room in a DOUBLE."""
 _NUMBERS = frozenset({"integer", "decimal", "real"})
 
 
@@ -144,18 +146,23 @@ def _drawn(snapshot: Snapshot, features: Sequence[FeatureDefinition], session: S
 
 
 def _melt(session: Session, features: Sequence[FeatureDefinition]) -> None:
-    """Make a row for each value of the sample: numbers with their rank, texts with their hash."""
-    for table, kind, dtype in (("alike_numbers", "number", "DOUBLE"), ("alike_texts", "text", "VARCHAR")):
+    """Make a row for each value of the sample: numbers, and hashes of texts and booleans, which may be long."""
+    for table, kind, dtype in (("alike_numbers", "number", "DOUBLE"), ("alike_texts", "text", "UBIGINT")):
         columns = [f"v{number}" for number, each in enumerate(features) if _kind(each) == kind]
-        listed = ", ".join(f"{name}::{dtype} AS {name}" for name in columns)
-        rows = f"SELECT {quote(ROW)} AS row, {listed} FROM alike_rows" if columns else ""
+        values = [
+            f"{name}::DOUBLE AS {name}"
+            if kind == "number"
+            else f"CASE WHEN {name} IS NOT NULL THEN hash({name}) END AS {name}"
+            for name in columns
+        ]
+        rows = f"SELECT {quote(ROW)} AS row, {', '.join(values)} FROM alike_rows"
         melted = (
             f"UNPIVOT ({rows}) ON {', '.join(columns)} INTO NAME feature VALUE value"
             if columns
             else f"SELECT 0::BIGINT AS row, '' AS feature, NULL::{dtype} AS value WHERE false"
         )
-        finite = "WHERE isfinite(value)" if kind == "number" else ""
-        session.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM ({melted}) {finite}")
+        kept = f"WHERE abs(value) < {_HUGE}" if kind == "number" else ""  # also no NaN, which is the greatest value
+        session.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM ({melted}) {kept}")
     groups = ", ".join(f"('v{number}', {literal(each.group)})" for number, each in enumerate(features))
     session.execute(f"CREATE OR REPLACE TEMP TABLE alike_groups AS SELECT * FROM (VALUES {groups}) AS g(feature, own)")
 

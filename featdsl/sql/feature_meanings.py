@@ -47,7 +47,11 @@ class Meanings:
         """Return the hash of a feature's meaning."""
         known = self._features.get(feature.address)
         if known is None:
-            known = self._features[feature.address] = digest(self._meaning(feature))
+            try:
+                known = digest(self._meaning(feature))
+            except (UnresolvedSqlError, RecursionError, KeyError, TypeError):
+                known = feature.fingerprint  # SQL that is not understood, or nested too deeply
+            self._features[feature.address] = known
         return known
 
     def of_one_meaning(self, wanted: Collection[str] | None = None) -> list[list[FeatureDefinition]]:
@@ -99,17 +103,14 @@ class Meanings:
     def _meaning(self, feature: FeatureDefinition) -> Node:
         source, group = self._source_of(feature), self.catalog.groups.get(feature.group)
         own = {"dtype": feature.dtype, "window": asdict(feature.window) if feature.window else None}
-        try:
-            if source is not None and group is not None:
-                scope = NameScope({str(group.source): source.relation}, _TIME)
-                return {
-                    **own, "rows": source.relation.identity, "times": source.times, "sql": self._expression(feature, scope),
-                    "ttl": None if feature.window else feature.ttl, "keys": _in_order(self._anchors(feature, group).values()),
-                }  # fmt: skip
-            if feature.computed and group is not None:
-                return {**own, **self._derived(feature)}
-        except (UnresolvedSqlError, RecursionError, KeyError, TypeError):
-            pass
+        if source is not None and group is not None:
+            scope = NameScope({str(group.source): source.relation}, _TIME)
+            return {
+                **own, "rows": source.relation.identity, "times": source.times, "sql": self._expression(feature, scope),
+                "ttl": None if feature.window else feature.ttl, "keys": _in_order(self._anchors(feature, group).values()),
+            }  # fmt: skip
+        if feature.computed and group is not None:
+            return {**own, **self._derived(feature)}
         return {"fingerprint": feature.fingerprint}
 
     def _expression(self, feature: FeatureDefinition, scope: NameScope) -> Node:

@@ -63,15 +63,18 @@ class _StoredColumns(Mapping[str, Term]):
 
 def query(text: str, sources: Relations, outputs: Mapping[str, str]) -> Relation:
     """Return the relation of a query over sources. `outputs` are its columns with their types, empty if unknown."""
-    read = syntax_tree.tree(text)
-    normal = None if read is None else syntax_tree.normal(read)
+    identities = sorted(each.identity for each in sources.values())
+    rows: Node = text
     try:
-        if normal is not None and len(normal) == 1:
-            return _select(normal[0]["node"], sources)
+        read = syntax_tree.tree(text)
+        normal = None if read is None else syntax_tree.normal(read)
+        if normal is not None:
+            rows = digest(_renamed(normal, sources))
+            if len(normal) == 1:
+                return _select(normal[0]["node"], sources)
     except (UnresolvedSqlError, RecursionError, KeyError, TypeError, IndexError):
-        pass
-    rows = ["query", text if normal is None else _renamed(normal, sources)]
-    return stored([*rows, sorted(each.identity for each in sources.values())], outputs, {})
+        pass  # a query that is not understood, or nested too deeply
+    return stored(["query", rows, identities], outputs, {})
 
 
 def _renamed(node: Node, sources: Relations) -> Node:

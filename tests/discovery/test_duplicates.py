@@ -188,3 +188,19 @@ def test_the_roles_of_several_keys_count(columns: tuple[str, str], noticed_: boo
     workspace.write({"features/two/__init__.py": second})
     assert ([*noticed(workspace)] == ["two.paid_two"]) == noticed_
     assert bool(noticed(workspace)) == noticed_
+
+
+def test_deeply_nested_sql_does_not_stop_a_plan(applied: Workspace) -> None:
+    """Steps that are each within the parser's limit may be too deep together: then they equal only themselves."""
+    steps = ['deep_0 = Source("deep_0", sql="SELECT user_id, updated_at, annual_income AS v0 FROM {{ accounts }}")']
+    for number in range(1, 12):
+        nested = f"v{number - 1}{' + (1' * 60}{')' * 60}"
+        query = f"SELECT user_id, updated_at, {nested} AS v{number} FROM {{{{ deep_{number - 1} }}}}"
+        steps.append(f'deep_{number} = Source("deep_{number}", sql="{query}", timestamp="updated_at")')
+    groups = [
+        f"class {name}(FeatureGroup, entity=user, source=deep_11):\n    {feature} = Feature(float, sql='v11')"
+        for name, feature in (("Deep", "deepest"), ("Deeper", "deepest_too"))
+    ]
+    code = "from featdsl import Feature, FeatureGroup, Source\nfrom features.accounts import accounts, user\n\n"
+    applied.write({"features/deep/__init__.py": code + "\n".join([*steps, *groups]) + "\n"})
+    assert [*noticed(applied)] == ["deeper.deepest_too"]

@@ -179,6 +179,8 @@ class One(FeatureGroup, entity=user, source=one):
     noise = Feature(float)
     rare = Feature(bool)
     odd = Feature(bool, sql="x > 0.6")
+    huge = Feature(float, sql="CASE user_id % 4 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN 'inf'::DOUBLE WHEN 2 THEN 1e300 + x END")
+    long = Feature(str, sql="repeat(user_id::VARCHAR, 1000)")
     city = Feature(str)
 
 
@@ -190,6 +192,8 @@ class Two(FeatureGroup, entity=user, source=two):
     weak = Feature(float, sql="x + noise")
     rare_too = Feature(bool)
     odd_too = Feature(bool, sql="NOT (x <= 0.6)")
+    huge_too = Feature(float, sql="-1e300 - x")
+    long_too = Feature(str, sql="repeat(user_id::VARCHAR, 1000) || ''")
     town = Feature(str, sql="city")
 
 
@@ -227,7 +231,7 @@ def test_alike_values_of_different_groups_are_found(alike: Workspace) -> None:
     expected = {
         (one, other) for one in numbers for other in numbers
         if one < other and one.partition(".")[0] != other.partition(".")[0] and {one, other} != {"one.x", "derived.tripled"}
-    } | {("one.odd", "two.odd_too"), ("one.city", "two.town")}  # fmt: skip
+    } | {("one.odd", "two.odd_too"), ("one.city", "two.town"), ("one.long", "two.long_too")}  # fmt: skip
     assert set(pairs) == expected
     for name in ("linear", "falling", "curved"):
         linear = statistics.correlation(values["x"], values[name])

@@ -237,3 +237,17 @@ def test_spellings_of_one_expression_have_one_meaning(one: str, other: str) -> N
 def test_other_expressions_have_another_meaning(one: str, other: str) -> None:
     """Additions of floats are not associative, and `+` of lists joins them."""
     assert digest(one) != digest(other)
+
+
+@pytest.mark.parametrize("depth", [20, 150, 400, 900])
+def test_a_query_that_is_nested_deeply_equals_itself_alone(depth: int) -> None:
+    """Whatever the depth, nothing fails; what is too deep for a tree is compared as text."""
+    sql = f"SELECT a{' + (x' * depth}{')' * depth} AS v, a FROM source.rows"
+    one, other = (
+        relations.query(each, {"rows": _stored()}, {"v": "DOUBLE"}) for each in (sql, sql.replace("+ (x)", "+ (y)"))
+    )
+    assert meaning.digest([one.identity, one.columns["v"].tree]) != meaning.digest(
+        [other.identity, other.columns["v"].tree]
+    )
+    again = relations.query(sql, {"rows": _stored()}, {"v": "DOUBLE"})
+    assert (again.identity, again.columns["v"]) == (one.identity, one.columns["v"])
