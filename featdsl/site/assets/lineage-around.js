@@ -20,7 +20,7 @@
   }
 
   function draw(place) {
-    const { model, view: drawing, picked, READABLE } = window.featdslGraph;
+    const { model, view: drawing, picked, scaleFor } = window.featdslGraph;
     const graph = model(window.featdslLineage), starts = named(graph, place.dataset.lineageAround);
     if (!starts.length) return;
     const shown = near(graph, starts), stage = document.createElement("div");
@@ -31,7 +31,7 @@
     const view = drawing(graph, stage, { small: true });
     view.draw(shown, new Set());
     const { width, height } = view.size();
-    const wanted = height * Math.min(1, Math.max(READABLE, (stage.clientWidth - 32) / width)) + 32;
+    const wanted = height * scaleFor((stage.clientWidth - 32) / width) + 32;
     stage.style.height = `${Math.min(TALLEST, Math.max(SHORTEST, wanted))}px`;
     view.fitAround(starts[0]);
     starts.forEach(view.mark);

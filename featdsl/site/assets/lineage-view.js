@@ -3,7 +3,7 @@
   "use strict";
 
   const { WIDTH, HEIGHT, ROW } = window.featdslGraph.size;
-  const FAR = 0.4, READABLE = 0.65, LETTERS = 23, COLOURS = 12;
+  const FAR = 0.4, LEAST = 0.45, READABLE = 0.65, LETTERS = 23, COLOURS = 12;
   const SHAPES = {
     source: (h) => `M0 0H${WIDTH}V${h}H0Z`,
     feature: (h) => `M6 0H${WIDTH - 6}Q${WIDTH} 0 ${WIDTH} 6V${h - 6}Q${WIDTH} ${h} ${WIDTH - 6} ${h}H6Q0 ${h} 0 ${h - 6}V6Q0 0 6 0Z`,
@@ -159,7 +159,7 @@
     function fitAround(n) {
       fit();
       const box = packed.boxes.get(n);
-      if (d3.zoomTransform(svg.node()).k < READABLE) centre(box.x + box.width / 2, box.y + HEIGHT / 2, READABLE);
+      if (d3.zoomTransform(svg.node()).k < LEAST) centre(box.x + box.width / 2, box.y + HEIGHT / 2, READABLE);
     }
 
     /** Move the drawing so that a node is in sight, at a scale at which its name can be read. */
@@ -184,6 +184,9 @@
     };
   }
 
+  /** Return the scale of a small graph that would fit at another one: at least that at which names can be read. */
+  const scaleFor = (fitted) => (fitted < LEAST ? READABLE : Math.min(1, fitted));
+
   /** Return the node, and the column if any, of an element of the drawing. */
   function picked(target) {
     const found = target.closest("[data-node]");
@@ -192,5 +195,5 @@
     return { node: Number(node), column: column === undefined ? undefined : Number(column) };
   }
 
-  Object.assign(window.featdslGraph, { view, picked, teamClass, escaped, READABLE });
+  Object.assign(window.featdslGraph, { view, picked, teamClass, escaped, scaleFor });
 })();
