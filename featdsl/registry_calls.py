@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from featdsl.discovery.alike_values import SampleSize
     from featdsl.discovery.catalogue_entries import CatalogueDocument
     from featdsl.discovery.describe import Described
+    from featdsl.discovery.drift import DriftInputs, DriftReport
     from featdsl.discovery.filters import Entry
     from featdsl.discovery.lineage import Lineage
     from featdsl.discovery.outdated import Moved
@@ -137,11 +139,13 @@ class RegistryCalls:
         Raises FeatureNotFoundError for an unknown name.
         """
         from featdsl.discovery import describe
+        from featdsl.discovery.stored_figures import StoredFigures
 
         state = self._open()
         history = self._states.store.checks(self._environment)
         with state.reading(), computing():
-            return describe.describe(state.snapshot, name, state.reader_of, history)
+            figures = StoredFigures(state.snapshot, state.reader_of, self._states.store.statistics)
+            return describe.describe(state.snapshot, name, figures, history)
 
     def lineage(self, name: str) -> Lineage:
         """Return everything upstream and downstream of a definition. Raises FeatureNotFoundError for an unknown name."""
@@ -246,6 +250,38 @@ class RegistryCalls:
         own = {each.address for each in results if each.address == name or each.address.startswith(f"{name}.")}
         wanted = own or check_rules.chosen(self._open().snapshot, [name])
         return listings.past_checks(each for each in results if each.address in wanted)
+
+    def drift(
+        self, names: Sequence[str] = (), *, lock: Mapping[str, Any] | None = None, against: int | None = None
+    ) -> DriftReport:
+        """Return how far the values of features have moved, by their statistics: no data is read.
+
+        `names` are features, groups, set versions and models; without any, all features are compared. The newest run that measured
+        a feature is compared with the one before; for a model, with the one it was trained on; with the training lock `lock`, with
+        the one that it was trained on; with `against`, with the newest one up to this state. Raises FeatureNotFoundError for an
+        unknown name, StoreError for a state that is not kept, LockFileError for the lock of another store.
+        """
+        from featdsl.discovery import drift
+        from featdsl.query import lockfile
+
+        inputs = self._drift_inputs()
+        if lock is not None:
+            return drift.of_lock(inputs, lockfile.read(json.dumps(lock), name="The lock"), "the lock", names)
+        return drift.of_names(inputs, names, against)
+
+    def _drift_inputs(self) -> DriftInputs:
+        from featdsl.discovery.drift import DriftInputs, DriftLimits
+        from featdsl.discovery.history import Past
+
+        store, limits = self._states.store, self._project.settings.drift
+        history = [each for each in store.history() if each.environment == self._environment]
+        return DriftInputs(
+            self._open().snapshot,
+            Past(history, store.plan),
+            partial(store.read, self._environment),
+            store.statistics,
+            DriftLimits(psi=limits.psi, nulls=limits.nulls, volume=limits.volume),
+        )
 
     def unserved(self, lock: Mapping[str, Any]) -> tuple[Moved, ...]:
         """Return the features of a training lock that are served with another definition now, or not at all.

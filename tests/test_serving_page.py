@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from featdsl.project.settings import ServingTable, Settings
+from featdsl.project.serving_settings import ServingTable
+from featdsl.project.settings import Settings
 from tests.servers import free_port, wait_for
 from tests.test_readme import ROOT, Block, blocks, run_console, run_doctest
 

@@ -27,6 +27,7 @@ from featdsl.cli import (
     trials,
     upkeep,
 )
+from featdsl.cli import drift as drift_command
 from featdsl.cli import sql as sql_command
 from featdsl.project import invocation
 
@@ -105,6 +106,7 @@ for command in (
     *projects.COMMANDS,
     *sql_command.COMMANDS,
     *state.COMMANDS,
+    *drift_command.COMMANDS,
     *trials.COMMANDS,
     *upkeep.COMMANDS,
 ):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from featdsl.definitions import durations
 from featdsl.definitions.catalog import Catalog
-from featdsl.definitions.dtypes import family
 from featdsl.definitions.history import CheckResult
 from featdsl.definitions.json_format import versioned
 from featdsl.definitions.kinds import (
@@ -23,22 +22,15 @@ from featdsl.definitions.kinds import (
     SetDefinition,
     address,
 )
-from featdsl.definitions.names import EVENT_TIMESTAMP, quote
 from featdsl.definitions.sheets import Cell, Code, Grid, Mark, Sheet, by_name, grid_of, lines, listed, verdict
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import FunctionDefinition, SourceDefinition
-from featdsl.definitions.table_spec import TableSpec
 from featdsl.discovery.filters import Filter
 from featdsl.discovery.lineage import neighbours
-from featdsl.engines.reading import Reader
-from featdsl.engines.session import Session
+from featdsl.discovery.stored_figures import StoredFigures
 from featdsl.plan import held_versions, rule_checks
 from featdsl.plan.document import Kept
 from featdsl.query.selection import find
-
-Opening = Callable[[set[str]], Reader]
-"""Open stored tables and return a reader of their values."""
-
 
 EVERYTHING = Filter()
 
@@ -51,18 +43,11 @@ def is_private(catalog: Catalog, definition: Definition) -> bool:
     return group is not None and group.access == "private"
 
 
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""The quantiles that are shown as samples of numbers and times."""
-_FEW = 10
-"""With at most this many distinct values, samples are the most frequent ones, also of numbers."""
-_MEASURED = 10_000
-"""The maximum number of event times for which the values of a window are computed."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """The description of one definition; the keys of `definition` and `data` depend on its kind, `data` is measured now.
+    """The description of one definition; the keys of `definition` and `data` depend on its kind.
 
+    `data` was measured by the run that wrote it, or is measured now.
     `kept` are the old versions of a feature, or of a group's features, with who uses them. `checks` are the last results
     of its rules.
     """
@@ -174,7 +159,7 @@ def _kept_cells(kept: Kept) -> dict[str, Cell]:
     }  # fmt: skip
 
 
-def describe(snapshot: Snapshot, name: str, opening: Opening, history: Sequence[CheckResult]) -> Described:
+def describe(snapshot: Snapshot, name: str, figures: StoredFigures, history: Sequence[CheckResult]) -> Described:
     """Return the description of a definition; `history` are results of checks, the newest first.
 
     Raises FeatureNotFoundError if nothing applied has the name, AmbiguousFeatureError if a bare name has several meanings.
@@ -195,7 +180,7 @@ def describe(snapshot: Snapshot, name: str, opening: Opening, history: Sequence[
         deprecated=snapshot.catalog.deprecation_of(definition),
         declared_at=str(definition.origin),
         definition=definition_fields(snapshot, definition),
-        data=_data(snapshot, definition, opening),
+        data=_data(snapshot, definition, figures),
         made_of=made_of,
         used_by=used_by,
         kept=tuple(each for each in kept if each.feature in of),
@@ -305,47 +290,15 @@ def _needs(snapshot: Snapshot, definition: SetDefinition) -> dict[str, dict[str,
     return {"keys": keys, "request": requests}
 
 
-def _data(snapshot: Snapshot, definition: Definition, opening: Opening) -> dict[str, Any]:
+def _data(snapshot: Snapshot, definition: Definition, figures: StoredFigures) -> dict[str, Any]:
     if isinstance(definition, FeatureDefinition) and definition.table:
-        return _figures(snapshot, definition, opening({definition.table}))
+        return _table(snapshot, definition.table) | figures.of_feature(definition)
     if isinstance(definition, GroupDefinition):
         for table, features in snapshot.catalog.tables_of(definition.name).items():
-            return _table(snapshot, table) | _newest(TableSpec.of(features), opening({table}).session)
+            return _table(snapshot, table) | figures.newest(features)
     return {}
 
 
 def _table(snapshot: Snapshot, name: str) -> dict[str, Any]:
     table = snapshot.tables[name]
     return {"rows": table.rows, "built_at": table.built_at, "engine": table.engine}
-
-
-def _newest(table: TableSpec, session: Session) -> dict[str, Any]:
-    if not table.timed:
-        return {"newest": None}
-    query = f"SELECT max({EVENT_TIMESTAMP}) FROM tables.{quote(table.name)}"
-    ((newest,),) = session.rows(query)
-    return {"newest": newest}
-
-
-def _figures(snapshot: Snapshot, feature: FeatureDefinition, reader: Reader) -> dict[str, Any]:
-    column = quote(feature.name)
-    values = reader.values(feature, most=_MEASURED)
-    ((rows, nulls),) = reader.session.rows(f"SELECT count(*), count(*) - count({column}) FROM {values}")
-    return {
-        **_table(snapshot, feature.table),
-        **_newest(TableSpec.of([feature]), reader.session),
-        "null_share": nulls / rows if rows else None,
-        "samples": _typical(reader.session, f"SELECT {column} AS value FROM {values} LIMIT {_MEASURED}", feature.dtype),
-    }
-
-
-def _typical(session: Session, query: str, dtype: str) -> list[Any]:
-    """Return sample values: quantiles of numbers and times with many distinct values, else the most frequent values."""
-    present = "value IS NOT NULL" + (" AND isfinite(value)" if family(dtype) == "real" else "")
-    rows = f"(SELECT value FROM ({query}) WHERE {present})"
-    ((distinct,),) = session.rows(f"SELECT count(DISTINCT value) FROM {rows}")
-    if distinct > _FEW and family(dtype) in {"integer", "decimal", "real", "instant"}:
-        ((quantiles,),) = session.rows(f"SELECT quantile_disc(value, {list(_QUANTILES)}) FROM {rows}")
-        return list(quantiles)
-    frequent = f"SELECT value FROM {rows} GROUP BY value ORDER BY count(*) DESC, value LIMIT {len(_QUANTILES)}"
-    return [value for (value,) in session.rows(frequent)]

@@ -109,7 +109,7 @@ def models(snapshot: Snapshot, past: Past, earlier: Earlier, *, data: bool = Fal
         pinned = {member.column: (member.feature, member.fingerprint) for member in members}
         named = _named(snapshot, past, pinned)
         moved = list(_moved(snapshot, past, pinned, named))
-        entry = _applied(past, name)
+        entry = trained_at(past, name)
         then = earlier(entry.serial) if entry else None
         if entry is not None and then is not None:
             known = {column: pin for column, pin in pinned.items() if pin in snapshot.versions}
@@ -119,7 +119,7 @@ def models(snapshot: Snapshot, past: Past, earlier: Earlier, *, data: bool = Fal
             yield Outdated(kind="model", name=name, owner=model.owner, features=model.features, moved=tuple(moved))
 
 
-def _applied(past: Past, model: str) -> HistoryEntry | None:
+def trained_at(past: Past, model: str) -> HistoryEntry | None:
     """Return the newest apply that declared a model or moved it to another set version, or None if it is not kept."""
     for entry in past.entries:
         touched = next((each for each in entry.changes if (each.kind, each.address) == ("model", model)), None)

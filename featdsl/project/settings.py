@@ -10,34 +10,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from featdsl.declarations.declaration import Name
-from featdsl.definitions.durations import checked, checked_timeout, seconds
+from featdsl.definitions.durations import seconds
 from featdsl.definitions.kinds import Policy
 from featdsl.definitions.names import did_you_mean
 from featdsl.definitions.owners import PROJECT_FILE, Ownership
 from featdsl.definitions.validation_errors import reason, shown
 from featdsl.errors import DeclarationError, OnlineStoreError, Origin, Problem, StoreError
+from featdsl.project.serving_settings import ServingTable
+from featdsl.project.setting_types import VARIABLE, Duration, SettingTable, memory
 from featdsl.project.store_url import Place, holds_secret, parse
-from featdsl.project.tokens import TokenTable
 
 FILE = PROJECT_FILE
 
 _ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
 
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]i?B?|B)", re.IGNORECASE)
 
-_VARIABLE = "env:"
-
-Duration = Annotated[str, AfterValidator(checked)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ProjectTable(_Table):
+class ProjectTable(SettingTable):
     """`[project]`: the project's name, and the package of its declarations."""
 
     name: Name
@@ -46,14 +37,14 @@ class ProjectTable(_Table):
 
 def _address(text: str) -> str:
     """Return `text` if it is the URL of a team store or `env:NAME`. Raises ValueError."""
-    if not text.startswith(_VARIABLE) and holds_secret(text):
+    if not text.startswith(VARIABLE) and holds_secret(text):
         raise ValueError(
             "it contains a password; keep it out of this file: set PGPASSWORD, or write env:NAME for the whole URL"
         )
     return text
 
 
-class StoreTable(_Table):
+class StoreTable(SettingTable):
     """`[store]`: the location of the store, how long to wait for another writer, and how long to keep replaced tables.
 
     `statistics` says whether apply and refresh measure the tables that they write.
@@ -68,7 +59,7 @@ class StoreTable(_Table):
     statistics: bool = True
 
 
-class EnvironmentsTable(_Table):
+class EnvironmentsTable(SettingTable):
     """`[environments]`: how long an environment other than prod lives after its last apply."""
 
     expire_after: Duration = "14 days"
@@ -81,7 +72,7 @@ def _bare(endpoint: str) -> str:
     return endpoint
 
 
-class S3Table(_Table):
+class S3Table(SettingTable):
     """`[engine.s3]`: the S3 server of source files, if it is not AWS. Credentials come from environment variables."""
 
     endpoint: Annotated[str, AfterValidator(_bare)] | None = None
@@ -90,18 +81,10 @@ class S3Table(_Table):
     use_ssl: bool | None = None
 
 
-def _memory(size: str) -> str:
-    """Return `size` if DuckDB can read it as an amount of memory. Raises ValueError."""
-    match = _MEMORY.fullmatch(size.strip())
-    if not match or not float(match[1]):
-        raise ValueError("write a number and a unit, such as '4GB' or '512MiB'")
-    return size
-
-
-class EngineTable(_Table):
+class EngineTable(SettingTable):
     """`[engine]`: limits for DuckDB (default: its own), the rows of a batch, and whether to install extensions."""
 
-    memory_limit: Annotated[str, AfterValidator(_memory)] | None = None
+    memory_limit: Annotated[str, AfterValidator(memory)] | None = None
     # DuckDB starts all threads at once; too many get the process killed.
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     temp_directory: str | None = None
@@ -110,54 +93,26 @@ class EngineTable(_Table):
     s3: S3Table = S3Table()
 
 
-def _serving_url(text: str) -> str:
-    """Return `text` if it is "embedded", a URL, or `env:NAME`, and holds no password. Raises ValueError."""
-    if text == "embedded" or text.startswith(_VARIABLE):
-        return text
-    scheme, separator, rest = text.partition("://")
-    if not (separator and scheme):
-        raise ValueError('write "embedded", redis://HOST:PORT, postgresql://HOST/DATABASE, or env:NAME for a whole URL')
-    account = rest.partition("/")[0].rpartition("@")[0]
-    if ":" in account or "password=" in rest:
-        raise ValueError("it contains a password; keep it out of this file: write env:NAME for the whole URL")
-    return text
-
-
-class ServingLogTable(_Table):
-    """`[serving.log]`: the share of reads that are logged, where, and how many rows or how much time one file has at most."""
-
-    sample: Annotated[float, Field(ge=0, le=1)] = 0.0
-    path: str = ".featdsl/served"
-    roll_rows: Annotated[int, Field(ge=1)] = 10_000
-    roll_after: Duration = "1 minute"
-
-
-class ServingTable(_Table):
-    """`[serving]`: the online store, how far ahead values are published, what reads do while it is down, and the server.
-
-    `url` is "embedded", redis://..., postgresql://..., a URL of a plugin, or env:NAME; without it there is no online store.
-    `path` is the folder of an embedded one. A request to the server has up to `max_rows` rows and `max_body` bytes.
-    """
-
-    url: Annotated[str, AfterValidator(_serving_url)] | None = None
-    path: str = ".featdsl/online"
-    horizon: Duration = "1 day"
-    timeout: Annotated[str, AfterValidator(checked_timeout)] = "1 second"
-    when_down: Literal["error", "tables"] = "error"
-    max_rows: Annotated[int, Field(ge=1)] = 10_000
-    max_body: Annotated[str, AfterValidator(_memory)] = "16MiB"
-    tokens: dict[Name, TokenTable] = Field(default_factory=dict)
-    log: ServingLogTable = ServingLogTable()
-
-
-class CatalogueTable(_Table):
+class CatalogueTable(SettingTable):
     """`[catalogue]`: how to reach each team, and for how long values count as fresh after they were computed."""
 
     contacts: dict[Name, str] = Field(default_factory=dict)
     stale_after: Duration = "30 days"
 
 
-class PolicyTable(_Table):
+class DriftTable(SettingTable):
+    """`[drift]`: from which change on the values of a feature have drifted.
+
+    `psi` is a population stability index, `nulls` the rise of the share of NULLs, `volume` the share of its rows that a table has
+    lost, or gained since the run before.
+    """
+
+    psi: Annotated[float, Field(gt=0)] = 0.25
+    nulls: Annotated[float, Field(gt=0, le=1)] = 0.05
+    volume: Annotated[float, Field(gt=0)] = 0.5
+
+
+class PolicyTable(SettingTable):
     """`[policy]`: which approvals apply requires."""
 
     approvals: Policy = "none"
@@ -178,7 +133,7 @@ def _account(text: str) -> str:
 Account = Annotated[str, AfterValidator(_account)]
 
 
-class Settings(_Table):
+class Settings(SettingTable):
     """All settings of featproject.toml."""
 
     project: ProjectTable
@@ -187,6 +142,7 @@ class Settings(_Table):
     engine: EngineTable = EngineTable()
     teams: dict[Name, Annotated[list[str], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     serving: ServingTable = ServingTable()
+    drift: DriftTable = DriftTable()
     policy: PolicyTable = PolicyTable()
     catalogue: CatalogueTable = CatalogueTable()
     codeowners: dict[str, Annotated[list[Account], BeforeValidator(_as_list)]] = Field(default_factory=dict)
@@ -219,9 +175,9 @@ class Project:
     def place(self) -> Place | None:
         """The database of the team store, or None for an embedded store. Raises StoreError if its variable is unset or invalid."""
         url = self.settings.store.url
-        if url is None or not url.startswith(_VARIABLE):
+        if url is None or not url.startswith(VARIABLE):
             return parse(url) if url else None
-        name = url.removeprefix(_VARIABLE)
+        name = url.removeprefix(VARIABLE)
         try:
             return parse(os.environ[name])
         except KeyError:
@@ -234,9 +190,9 @@ class Project:
     def serving_url(self) -> str | None:
         """The URL of the online store, with its password; None without one. Raises OnlineStoreError if its variable is unset."""
         url = self.settings.serving.url
-        if url is None or not url.startswith(_VARIABLE):
+        if url is None or not url.startswith(VARIABLE):
             return url
-        name = url.removeprefix(_VARIABLE)
+        name = url.removeprefix(VARIABLE)
         if name not in os.environ:
             what = f"[serving] url is {url}, but the environment variable {name} is not set."
             raise OnlineStoreError(Problem("URL of the online store is missing", what, fix=f"Set {name}."))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from featdsl.definitions import stability
 from featdsl.definitions.dtypes import family
 from featdsl.definitions.names import EVENT_TIMESTAMP, literal, quote
 from featdsl.definitions.value_shifts import LARGE, MODERATE, QUANTILES, Example, Flag, Share, Shift, ValueSummary
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 _DECILES = tuple(tenth / 10 for tenth in range(1, 10))
 _CATEGORIES = 20
 _SHOWN = 6
-_EMPTY = 1e-4
-"""The share of an empty bin, whose logarithm would be infinite."""
 _MORE_NULLS = 0.01
 """The rise in the share of NULLs that is flagged."""
 _EXAMPLES = 3
@@ -191,24 +190,14 @@ def _category_shares(session: Session, before: _Column, after: _Column) -> tuple
 def _psi(session: Session, before: _Column, after: _Column, total: int) -> float | None:
     """Return the population stability index of the new values against the old ones.
 
-    The sum over bins of (new share - old share) * ln(new share / old share), after N. Siddiqi, Credit Risk Scorecards
-    (Wiley, 2006), who also gives the limits 0.1 and 0.25. Bins are the deciles of the old numbers or times, or the most
+    Bins are the deciles of the old numbers or times, or the most
     frequent of other old values and the rest. NULL is a bin of its own.
     """
     if not total or bool(before.number) != bool(after.number):
         return None
     bins = _deciles(session, before) if before.number else _top(session, before)
     was, now = (_counts(session, side, bins) for side in (before, after))
-    return float(f"{index(was, now):.6g}")
-
-
-def index(was: Mapping[str, int], now: Mapping[str, int]) -> float:
-    """Return the population stability index of counts by bin. Each share counts as at least 0.0001."""
-    old, new = (
-        {name: max(counts.get(name, 0) / sum(counts.values()), _EMPTY) for name in was.keys() | now.keys()}
-        for counts in (was, now)
-    )
-    return math.fsum((new[name] - old[name]) * math.log(new[name] / old[name]) for name in old)
+    return float(f"{stability.index(was, now):.6g}")
 
 
 def _deciles(session: Session, side: _Column) -> list[str]:
