@@ -40,7 +40,8 @@ class _TraitIndex:
 
     def __init__(self, catalog: Catalog) -> None:
         public = [each for each in catalog.features.values() if catalog.groups[each.group].access != "private"]
-        self.traits = {each.address: set(_traits(each)) for each in public}
+        # In an order: sums of floats depend on it, and the same catalogue must give the same neighbours in every process.
+        self.traits = {each.address: sorted(set(_traits(each))) for each in public}
         self._holders: dict[str, list[str]] = defaultdict(list)
         for name, held in self.traits.items():
             for trait in held:

@@ -59,13 +59,13 @@ class Links:
         self._up, self._down = _neighbours(document)
         self._features = {each.address: each for each in document.features}
         self._contacts = {each.name: each.contact for each in document.teams}
-        self._known = {(entry.kind, entry.address) for entry in entries(document)}
-        self._known |= {("team", each.name) for each in document.teams}
+        known = [(entry.kind, entry.address) for entry in entries(document)]
+        known += [("team", each.name) for each in document.teams]
+        self._links = {(kind, name): Link(kind=kind, text=name, path=page_path(kind, name)) for kind, name in known}
 
     def to(self, kind: str, address: str) -> Link:
         """Return the link to a definition, without a path if the catalogue lacks it."""
-        path = page_path(kind, address) if (kind, address) in self._known else None
-        return Link(kind=kind, text=address, path=path)
+        return self._links.get((kind, address)) or Link(kind=kind, text=address, path=None)
 
     def all_to(self, kind: str, addresses: Iterable[str]) -> list[Link]:
         """Return the links to definitions of one kind."""
@@ -73,7 +73,7 @@ class Links:
 
     def to_any(self, address: str) -> Link:
         """Return the link to the definition of this address, whatever its kind."""
-        kind = next((kind for kind in _KINDS if (kind, address) in self._known), None)
+        kind = next((kind for kind in _KINDS if (kind, address) in self._links), None)
         return self.to(kind, address) if kind else Link(kind="", text=address, path=None)
 
     def owner(self, team: str) -> Owner:

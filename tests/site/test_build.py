@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,26 @@ def test_a_second_build_writes_nothing(applied: Workspace) -> None:
     first, second = built(applied), built(applied)
     assert (first["written"] > first["pages"], second["written"], second["deleted"]) == (True, 0, 0)
     assert first["bytes"] == second["bytes"]
+
+
+@pytest.mark.slow
+def test_another_process_builds_the_same_site(bank: Workspace) -> None:
+    """The order of a set of texts differs between processes; no page follows it, though features are alike to the last digit."""
+    words = combinations(("spend", "visit", "loans", "cards", "chats", "calls"), 3)
+    features = "".join(
+        f'    value_{at} = Feature(float, sql="annual_income + {at}", description="{" ".join(each)} of an account.")\n'
+        for at, each in enumerate(words)
+    )
+    header = "\n\nclass Alike(FeatureGroup, entity=user, source=accounts):\n"
+    path = bank.root / "features" / "accounts" / "__init__.py"
+    path.write_text(path.read_text() + header + features)
+    bank.apply()
+    written = []
+    for seed in ("1", "2", "3", "4"):
+        done = bank.spawn("docs", "build", "--format", "json", PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
+        written.append(json.loads(done.stdout)["written"])
+    assert written[1:] == [0, 0, 0]
 
 
 def test_a_change_writes_the_pages_that_show_it(applied: Workspace, edit: Callable[[str, str, str], None]) -> None:
