@@ -234,8 +234,7 @@ class DuckLakeStore:
     def open_views(self, session: Session, names: Iterable[str], environment: str = PROD) -> None:
         """Expose an environment's views to SQL in this session as `prod.<name>`; unknown names are ignored."""
         connection = connection_of(session)
-        wanted = set(names)
-        if not wanted:
+        if not (wanted := set(names)):
             return
         with self._catalogue() as own:
             snapshot = self._published(own)
@@ -253,8 +252,7 @@ class DuckLakeStore:
             snapshot = self.read(environment)
             with self._registry() as (registry, _):
                 meta = registry.meta() if registry else {}
-                environments = registry.environments() if registry else []
-                latest = registry.latest() if registry else ""
+                environments, latest = (registry.environments(), registry.latest()) if registry else ([], "")
             before = PriorState(int(meta.get("serial", "0")), environments, latest)
             writer = DuckLakeWriter(self._project, self._place, self._lake_path(), snapshot, before)
             try:
