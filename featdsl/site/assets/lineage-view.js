@@ -158,8 +158,10 @@
     /** Fit the drawing, or where its names could not be read then, the part around a node. */
     function fitAround(n) {
       fit();
-      const box = packed.boxes.get(n);
-      if (d3.zoomTransform(svg.node()).k < LEAST) centre(box.x + box.width / 2, box.y + HEIGHT / 2, READABLE);
+      if (d3.zoomTransform(svg.node()).k >= LEAST) return;
+      const box = packed.boxes.get(n), [width, height] = extent();
+      const x = within(box.x + box.width / 2, (width - 32) / 2 / READABLE, packed.width);
+      centre(x, within(box.y + HEIGHT / 2, (height - 32) / 2 / READABLE, packed.height), READABLE);
     }
 
     /** Move the drawing so that a node is in sight, at a scale at which its name can be read. */
@@ -183,6 +185,9 @@
       size: () => packed,
     };
   }
+
+  /** Return the middle nearest to a wanted one at which no room is left beside a drawing of this size. */
+  const within = (wanted, half, size) => (2 * half >= size ? size / 2 : Math.min(Math.max(wanted, half), size - half));
 
   /** Return the scale of a small graph that would fit at another one: at least that at which names can be read. */
   const scaleFor = (fitted) => (fitted < LEAST ? READABLE : Math.min(1, fitted));
