@@ -15,6 +15,7 @@ from featdsl.cli import options, printing
 if TYPE_CHECKING:
     from featdsl.featurestore import FeatureStore
     from featdsl.project.settings import Project
+    from featdsl.site.build import SiteResult
 
 
 @click.group()
@@ -47,11 +48,16 @@ def build(directory: Path | None, out: Path | None, format_: str, env: str) -> N
     featdsl docs build --out public/features
     featdsl docs build --env pr_123 --out preview --format json
     """
-    from featdsl.site.build import write_site
-
     store = options.store(directory, env)
-    result = write_site(store.catalogue_document(), out or options.project(directory).root / "site", store.report())
+    result = _write(store, out or options.project(directory).root / "site")
     printing.output(result, result.text, format_)
+
+
+def _write(store: FeatureStore, out: Path) -> SiteResult:
+    from featdsl.site.build import write_site
+    from featdsl.site.contents import SiteReports
+
+    return write_site(store.catalogue_document(), out, SiteReports(report=store.report(), drift=store.drift()))
 
 
 @docs.command()
@@ -94,12 +100,11 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _preview(store: FeatureStore, project: Project, folder: Path, port: int) -> None:
-    from featdsl.site.build import write_site
     from featdsl.site.preview import PreviewedSite, previewing
     from featdsl.stores import open_store
 
     def build() -> None:
-        write_site(store.catalogue_document(), folder, store.report())
+        _write(store, folder)
 
     def rebuilt() -> None:
         printing.echo(f"Built again: state {store.applied().head.serial}.", err=True)

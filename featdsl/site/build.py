@@ -9,16 +9,17 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from featdsl.discovery.catalogue_entries import CatalogueDocument
-from featdsl.discovery.report import Report
 from featdsl.render import sizes
 from featdsl.render.phrases import counted
 from featdsl.site import folder
-from featdsl.site.contents import site_files
+from featdsl.site.contents import SiteReports, site_files
 from featdsl.site.files import DataScript, SitePage
 from featdsl.site.folder import SiteFile
 from featdsl.site.rendering import Renderer
 
 _ASSET_FOLDERS = ("assets", "vendor")
+NO_REPORTS = SiteReports()
+"""A site of the catalogue alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,8 @@ class SiteResult:
         return f"Catalogue: {done}{gone}, {self.seconds:.1f} s.\nOpen {index} in a browser.\n"
 
 
-def write_site(document: CatalogueDocument, out: Path, report: Report | None = None) -> SiteResult:
-    """Write the site of a catalogue, and of the report on it, into a folder that has no files but those of an earlier build.
+def write_site(document: CatalogueDocument, out: Path, reports: SiteReports = NO_REPORTS) -> SiteResult:
+    """Write the site of a catalogue, and of reports on it, into a folder that has no files but those of an earlier build.
 
     Raises SiteFolderError if it has, or cannot be written.
     """
@@ -49,7 +50,7 @@ def write_site(document: CatalogueDocument, out: Path, report: Report | None = N
     earlier = folder.earlier_build(out)
     with folder.told(out):
         build = _Build(out, earlier)
-        build.run(document, report)
+        build.run(document, reports)
     return SiteResult(
         out=str(out),
         pages=build.pages,
@@ -68,11 +69,11 @@ class _Build:
         self._files: dict[str, SiteFile] = {}
         self.pages = self.written = self.deleted = self.bytes = 0
 
-    def run(self, document: CatalogueDocument, report: Report | None) -> None:
+    def run(self, document: CatalogueDocument, reports: SiteReports) -> None:
         """Write all files, delete what is gone, and then list the files."""
         assets = _assets()
-        renderer = Renderer(assets, sections=("report",) if report else ())
-        files = list(site_files(document, report))
+        renderer = Renderer(assets, sections=reports.sections)
+        files = list(site_files(document, reports))
         paths = {*assets, *(each.path for each in files)}
         folder.write_manifest(self._out, self._earlier.files, self._earlier.paths | paths)
         for path, content in assets.items():

@@ -13,7 +13,7 @@ import pytest
 from featdsl.errors import SiteFolderError
 from featdsl.site import folder
 from featdsl.site.build import write_site
-from tests.conftest import Workspace
+from tests.conftest import ACCOUNTS, Workspace
 from tests.site.documents import generated
 from tests.site.reading import Page, broken_links, pages
 
@@ -32,7 +32,7 @@ def test_the_site_has_a_page_for_each_definition(applied: Workspace) -> None:
     site = applied.root / "site"
     read = pages(site)
     assert set(read) == {
-        "index.html", "search.html", "lineage.html", "report.html",
+        "index.html", "search.html", "lineage.html", "report.html", "drift.html",
         "features/affordability.monthly.html", "features/user_profile.age.html", "features/user_profile.income.html",
         "groups/affordability.html", "groups/user_profile.html",
         "sets/credit_risk@1.html", "sets/credit_risk@2.html", "models/loan_default.html",
@@ -51,7 +51,7 @@ def test_the_command_tells_what_to_open(applied: Workspace) -> None:
     """As text, for people."""
     done = applied.run("docs", "build", "--out", "public")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0].startswith("Catalogue: 16 pages, ")
+    assert done.stdout.splitlines()[0].startswith("Catalogue: 17 pages, ")
     assert done.stdout.splitlines()[1] == f"Open {Path('public/index.html')} in a browser."
 
 
@@ -236,6 +236,24 @@ def test_the_report_is_a_page(applied: Workspace, edit: Callable[[str, str, str]
     assert "Without a description affordability.monthly feature lending" in page.text
     assert "../report.html" in Page((applied.root / "site" / "features/user_profile.age.html").read_text()).links
     assert built(applied)["written"] == 0
+
+
+def test_the_drift_is_a_page(applied: Workspace) -> None:
+    """Features whose values have moved since the run before come first, with the reason."""
+    built(applied)
+    drift = applied.root / "site" / "drift.html"
+    assert "No feature has two runs to compare yet." in Page(drift.read_text(encoding="utf-8")).text
+    applied.parquet("data/accounts.parquet", ACCOUNTS.replace("1000.0 * i AS", "NULL::DOUBLE AS"))
+    assert applied.run("refresh", "--full").returncode == 0
+    built(applied)
+    page = Page(drift.read_text(encoding="utf-8"))
+    assert page.faults == []
+    told = json.loads(applied.run("drift", "--format", "json").stdout)
+    moved = next(each for each in told["features"] if each["feature"] == "user_profile.income")
+    assert moved["verdict"] == "drifted"
+    assert moved["reasons"][0]["text"] in page.text
+    assert "user_profile.income accounts" in page.text
+    assert f"Compared {sum(each['verdict'] != 'not compared' for each in told['features'])}" in page.text
 
 
 def test_the_page_of_a_lost_table_says_so(applied: Workspace) -> None:
