@@ -20,7 +20,9 @@ from featdsl.project.settings import Settings
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-VARYING = re.compile(r"(?<= in )[\d.]+(?= s\.)|[\d,]+(?= values compared)|(?<=up to )\d+(?= moments)")
+VARYING = re.compile(
+    r"(?<= in )[\d.]+(?= s\.)|[\d,]+(?= values compared)|(?<=up to )\d+(?= moments)|(?<=written, )[\d.]+(?= s\.)"
+)
 """Numbers of the output that differ from run to run."""
 
 
