@@ -22,6 +22,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARYING = re.compile(
     r"(?<= in )[\d.]+(?= s\.)|[\d,]+(?= values compared)|(?<=up to )\d+(?= moments)|(?<=written, )[\d.]+(?= s\.)"
+    r"|\d+(?= pages,)|\d+(?= files written)"
 )
 """Numbers of the output that differ from run to run."""
 
