@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from featdsl.definitions.durations import seconds
+from featdsl.definitions.snapshot import Snapshot
 from featdsl.discovery import outdated
 from featdsl.discovery.catalogue import CatalogueInputs
 from featdsl.discovery.history import Past
@@ -14,9 +15,9 @@ from featdsl.project.settings import Project
 from featdsl.stores import Store
 
 
-def catalogue_inputs(project: Project, store: Store, environment: str) -> CatalogueInputs:
-    """Return what the catalogue of an environment is made from. Raises StoreError."""
-    snapshot, drift = store.read_with_drift(environment)
+def catalogue_inputs(project: Project, store: Store, snapshot: Snapshot) -> CatalogueInputs:
+    """Return what the catalogue of a state is made from. Raises StoreError."""
+    environment = snapshot.environment
     past = Past([each for each in store.history() if each.environment == environment], store.plan)
     settings = project.settings
     accounts = {team: ", ".join(listed) for team, listed in settings.codeowners.items()}
@@ -25,7 +26,7 @@ def catalogue_inputs(project: Project, store: Store, environment: str) -> Catalo
         past=past,
         importing=Importing(project.name, project.root, project.features),
         now=datetime.now(UTC),
-        drift=drift,
+        drift=store.drift(snapshot),
         checks=store.checks(environment),
         statistics=store.statistics(snapshot.tables),
         readings=store.readings(snapshot.tables),

@@ -199,7 +199,7 @@ class RegistryCalls:
         from featdsl.discovery.catalogue import catalogue
         from featdsl.documents import catalogue_inputs
 
-        return catalogue(catalogue_inputs(self._project, self._states.store, self._environment))
+        return catalogue(catalogue_inputs(self._project, self._states.store, self._open().snapshot))
 
     def report(
         self, *, team: str | None = None, stale_after: str | None = None, values: SampleSize | None = None

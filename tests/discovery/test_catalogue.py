@@ -177,7 +177,8 @@ def test_a_change_that_a_set_does_not_take_up_keeps_the_old_version(bank: Worksp
 def test_values_that_were_computed_long_ago_are_stale(bank: Workspace) -> None:
     """Freshness compares the time of the last computation with the setting."""
     project = load(bank.root)
-    inputs = catalogue_inputs(project, open_store(project), "prod")
+    store = open_store(project)
+    inputs = catalogue_inputs(project, store, store.read())
     later = {"now": datetime.now(UTC) + timedelta(days=31)}
     made = catalogues.catalogue(_with(inputs, **later))
     assert {each.freshness.status for each in made.features if each.group == "profile"} == {"stale"}
