@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -179,13 +180,8 @@ def test_values_that_were_computed_long_ago_are_stale(bank: Workspace) -> None:
     project = load(bank.root)
     store = open_store(project)
     inputs = catalogue_inputs(project, store, store.read())
-    later = {"now": datetime.now(UTC) + timedelta(days=31)}
-    made = catalogues.catalogue(_with(inputs, **later))
+    made = catalogues.catalogue(replace(inputs, now=datetime.now(UTC) + timedelta(days=31)))
     assert {each.freshness.status for each in made.features if each.group == "profile"} == {"stale"}
-
-
-def _with(inputs: catalogues.CatalogueInputs, **fields: Any) -> catalogues.CatalogueInputs:
-    return catalogues.CatalogueInputs(**{**inputs.__dict__, **fields})
 
 
 def test_a_lost_table_is_told(bank: Workspace) -> None:
