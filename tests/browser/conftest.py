@@ -86,9 +86,13 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 @pytest.fixture(scope="session")
 def bank_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of the small project, as the command writes it after an apply."""
+    """The site of the small project, as the command writes it after an apply and a refresh that moves the incomes."""
     workspace = Workspace(tmp_path_factory.mktemp("bank"))
     workspace.write(BANK).parquet("data/accounts.parquet", ACCOUNTS).apply()
+    workspace.parquet(
+        "data/accounts.parquet", f"SELECT * REPLACE (9 * annual_income AS annual_income) FROM ({ACCOUNTS})"
+    )
+    assert workspace.run("refresh").returncode == 0
     built = workspace.run("docs", "build", "--out", "site")
     assert built.returncode == 0, built.stdout + built.stderr
     return workspace.root / "site"

@@ -25,6 +25,8 @@ KINDS = {
     "source": "sources/accounts.html",
     "entity": "entities/user.html",
     "team": "teams/lending.html",
+    "report": "report.html",
+    "drift": "drift.html",
 }
 PHONE = {"width": 375, "height": 720}
 
