@@ -48,7 +48,7 @@ def drift(
         document = json.loads(text)
     report = options.store(directory, env).drift(names, lock=document, against=against)
     data = {**asdict(report), "drifted": len(report.drifted)}
-    printing.output(versioned(data), lambda: rendered.drift(report), format_)
+    printing.output(versioned(data), lambda: rendered.drift(report, printing.width()), format_)
     if report.drifted:
         sys.exit(2)
 

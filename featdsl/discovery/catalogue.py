@@ -43,6 +43,7 @@ from featdsl.discovery.catalogue_entries import (
 from featdsl.discovery.describe import definition_fields, is_private
 from featdsl.discovery.duplicates import of_one_meaning
 from featdsl.discovery.history import Past
+from featdsl.discovery.measured_runs import measured_runs, tables_of_groups
 from featdsl.discovery.outdated import Outdated
 from featdsl.discovery.similar import similar
 from featdsl.discovery.usage import Importing, usage
@@ -194,12 +195,18 @@ class _Entries:
         )
 
     def _statistics(self, feature: FeatureDefinition) -> Iterable[StatisticsRun]:
-        """Yield the statistics of a feature in the last runs of its table."""
-        for run in self._inputs.statistics.get(feature.table, ())[:_SHOWN_RUNS]:
-            if column := run.columns.get(feature.name):
-                yield StatisticsRun(
-                    serial=run.serial, computed_at=run.computed_at, during=run.during, rows=run.rows, column=column
-                )
+        """Yield the statistics of a feature in the last runs."""
+        tables = self._tables_of_groups.get(feature.group, ())
+        for each in measured_runs(feature, tables, self._inputs.statistics)[:_SHOWN_RUNS]:
+            run = each.run
+            yield StatisticsRun(
+                serial=run.serial, computed_at=run.computed_at, during=run.during, rows=run.rows, column=each.column
+            )
+
+    @cached_property
+    def _tables_of_groups(self) -> Mapping[str, set[str]]:
+        """The stored tables of each group, older ones included."""
+        return tables_of_groups(self._snapshot.versions.values())
 
     @cached_property
     def _rules(self) -> Mapping[str, list[RuleEntry]]:

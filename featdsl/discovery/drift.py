@@ -18,6 +18,7 @@ from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.statistics import ColumnStatistics, TableStatistics
 from featdsl.discovery import outdated
 from featdsl.discovery.history import Past
+from featdsl.discovery.measured_runs import MeasuredRun, measured_runs, tables_of_groups
 from featdsl.errors import Problem, RequestError
 from featdsl.query.lockfile import Lock, refuse_other_store
 from featdsl.query.selection import find
@@ -162,8 +163,7 @@ def of_lock(inputs: DriftInputs, lock: Lock, name: str, names: Sequence[str] = (
 
 def _report(inputs: DriftInputs, wanted: Iterable[_Wanted], more: Sequence[FeatureDrift] = ()) -> DriftReport:
     listed = list(wanted)
-    tables = {version.table for each in listed for version in (each.feature, each.before) if version and version.table}
-    runs = inputs.statistics(sorted(tables))
+    runs = _runs(inputs, (version for each in listed for version in (each.feature, each.before) if version))
     found = [*(_compared(each, runs, inputs.limits) for each in listed), *more]
     found.sort(key=lambda each: (each.feature, each.against))
     return DriftReport(environment=inputs.snapshot.environment, limits=inputs.limits, features=tuple(found))
@@ -222,38 +222,41 @@ def _of_model(
 # Comparing
 
 
-@dataclass(frozen=True)
-class _Point:
-    """The statistics of a feature in one run."""
-
-    run: TableStatistics
-    column: ColumnStatistics
-
-    def side(self) -> DriftSide:
-        column = self.column
-        return DriftSide(
-            serial=self.run.serial,
-            measured_at=self.run.computed_at,
-            rows=self.run.rows,
-            null_share=column.null_share,
-            mean=column.mean,
-            sampled=column.sampled,
-        )
+_Runs = Mapping[tuple[str, str], Sequence[MeasuredRun]]
+"""The runs that measured each version of a feature, by address and fingerprint, newest first."""
 
 
-def _points(feature: FeatureDefinition, runs: Mapping[str, Sequence[TableStatistics]]) -> list[_Point]:
-    """Return the runs that measured a version of a feature, newest first; a run has it by the name that it had then."""
-    found = []
-    for run in runs.get(feature.table, ()):
-        own = [(name, each) for name, each in run.columns.items() if each.fingerprint == feature.fingerprint]
-        named = next((each for name, each in own if name == feature.name), own[0][1] if own else None)
-        if named is not None and not named.problem:
-            found.append(_Point(run, named))
-    return found
+def _side(point: MeasuredRun) -> DriftSide:
+    run, column = point.run, point.column
+    return DriftSide(
+        serial=run.serial,
+        measured_at=run.computed_at,
+        rows=run.rows,
+        null_share=column.null_share,
+        mean=column.mean,
+        sampled=column.sampled,
+    )
 
 
-def _compared(wanted: _Wanted, runs: Mapping[str, Sequence[TableStatistics]], limits: DriftLimits) -> FeatureDrift:
-    newest = next(iter(_points(wanted.feature, runs)), None)
+def _runs(inputs: DriftInputs, features: Iterable[FeatureDefinition]) -> _Runs:
+    """Return the runs that measured these features without a problem."""
+    wanted = {(each.address, each.fingerprint): each for each in features}
+    known = [*inputs.snapshot.versions.values(), *wanted.values()]
+    groups = {each.group for each in wanted.values()}
+    tables = tables_of_groups(each for each in known if each.group in groups)
+    statistics = inputs.statistics(sorted(set().union(*tables.values())))
+    return {
+        key: [
+            each
+            for each in measured_runs(feature, tables.get(feature.group, ()), statistics)
+            if not each.column.problem
+        ]
+        for key, feature in wanted.items()
+    }
+
+
+def _compared(wanted: _Wanted, runs: _Runs, limits: DriftLimits) -> FeatureDrift:
+    newest = next(iter(runs[wanted.feature.address, wanted.feature.fingerprint]), None)
     before, why = _before(wanted, runs)
     if newest is None or before is None:
         why = _unmeasured(wanted.feature) if newest is None else why
@@ -265,11 +268,13 @@ def _compared(wanted: _Wanted, runs: Mapping[str, Sequence[TableStatistics]], li
     return _with_values(result, was, now, psi, reasons)
 
 
-def _result(wanted: _Wanted, verdict: Verdict, now: _Point | None, before: _Point | None, *, note: str) -> FeatureDrift:
+def _result(
+    wanted: _Wanted, verdict: Verdict, now: MeasuredRun | None, before: MeasuredRun | None, *, note: str
+) -> FeatureDrift:
     feature = wanted.feature
     return FeatureDrift(
         feature=feature.address, owner=feature.owner, dtype=feature.dtype, against=wanted.against, verdict=verdict,
-        before=before.side() if before else None, now=now.side() if now else None, note=note,
+        before=_side(before) if before else None, now=_side(now) if now else None, note=note,
     )  # fmt: skip
 
 
@@ -289,15 +294,15 @@ def _with_values(
     )
 
 
-def _before(wanted: _Wanted, runs: Mapping[str, Sequence[TableStatistics]]) -> tuple[_Point | None, str]:
+def _before(wanted: _Wanted, runs: _Runs) -> tuple[MeasuredRun | None, str]:
     """Return the earlier run to compare with, or why there is none."""
     if wanted.missing or wanted.before is None:
         return None, wanted.missing
-    points = _points(wanted.before, runs)
+    points = runs[wanted.before.address, wanted.before.fingerprint]
     if wanted.upto is None:
         return (points[1], "") if len(points) > 1 else (None, "measured once, so there is nothing to compare with yet")
     found = next((each for each in points if each.run.serial <= wanted.upto), None)
-    return found, f"the store keeps no statistics of it from before state {wanted.upto + 1}"
+    return found, f"the store keeps no statistics from before state {wanted.upto + 1}"
 
 
 def _unmeasured(feature: FeatureDefinition) -> str:
@@ -305,7 +310,7 @@ def _unmeasured(feature: FeatureDefinition) -> str:
 
 
 def _reasons(
-    before: _Point, newest: _Point, psi: float | None, wanted: _Wanted, limits: DriftLimits
+    before: MeasuredRun, newest: MeasuredRun, psi: float | None, wanted: _Wanted, limits: DriftLimits
 ) -> Iterator[DriftReason]:
     if psi is not None and psi >= limits.psi:
         yield DriftReason(code="psi", text=f"PSI {psi:.2f} is {limits.psi:g} or more")

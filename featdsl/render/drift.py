@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from featdsl.discovery.drift import DriftReport, DriftSide, FeatureDrift
@@ -10,8 +11,11 @@ from featdsl.render.phrases import counted
 _SHOWN = 5
 
 
-def drift(report: DriftReport) -> str:
-    """Return a report as text: the features that have drifted with their reasons, then the steady ones and the rest."""
+def drift(report: DriftReport, width: int) -> str:
+    """Return a report as text: the features that have drifted with their reasons, then the steady ones and the rest.
+
+    Lists are wrapped at `width` characters.
+    """
     by_verdict: dict[str, list[FeatureDrift]] = {"drifted": [], "steady": [], "not compared": []}
     for each in report.features:
         by_verdict[each.verdict].append(each)
@@ -20,11 +24,23 @@ def drift(report: DriftReport) -> str:
         lines += ["Steady", *(f"  {_line(each)}" for each in steady), ""]
     if left := by_verdict["not compared"]:
         notes = {each.note: [other.feature for other in left if other.note == each.note] for each in left}
-        lines += ["Not compared", *(f"  {', '.join(names)}: {note}" for note, names in notes.items()), ""]
+        for note, names in notes.items():
+            lines += [f"Not compared: {note}", *_wrapped(", ".join(names), width), ""]
     count = len(by_verdict["drifted"])
     of = counted(len(report.features), "feature")
     lines.append(f"{count} of {of} {'has' if count == 1 else 'have'} drifted." if report.features else "No features.")
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        max(width, 20),
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _drifted(each: FeatureDrift) -> Iterator[str]:

@@ -65,9 +65,7 @@ def _title(report: Report) -> str:
 def _sections(report: Report, width: int | None) -> Iterator[_Section]:
     yield _matrix(report.uses, width)
     shared = [(each.feature, each.owner, *_users(each)) for each in report.shared]
-    yield _Section(
-        "Most shared", ("feature", "owner", "used by", "teams"), shared, "No team uses a feature of another."
-    )
+    yield _Section("Most shared", ("feature", "owner", "used by", "in"), shared, "No team uses a feature of another.")
     yield _unused(report)
     same = [(each.features[0], *_others(each)) for each in report.duplicates]
     titles = ("feature", "same columns and SQL", "owners")
@@ -100,7 +98,7 @@ def _matrix(uses: Sequence[TeamUse], width: int | None) -> _Section:
 
 def _users(each: SharedFeature) -> tuple[str, str]:
     kinds = (("set", each.sets), ("model", each.models), ("feature", each.derived))
-    return ", ".join(counted(len(names), kind) for kind, names in kinds if names), ", ".join(each.teams)
+    return ", ".join(each.teams), ", ".join(counted(len(names), kind) for kind, names in kinds if names)
 
 
 def _unused(report: Report) -> _Section:

@@ -175,6 +175,20 @@ def test_a_change_that_a_set_does_not_take_up_keeps_the_old_version(bank: Worksp
     assert document(bank).models[0].outdated != ()
 
 
+def test_statistics_follow_a_feature_to_a_new_table(bank: Workspace) -> None:
+    """Where another feature of the group changes, the earlier runs of this one stay its runs, and drift compares with them."""
+    bank.write({"features/accounts/__init__.py": ACCOUNTS.replace('sql="income", desc', 'sql="income * 2", desc')})
+    assert bank.run("apply", "--yes").returncode == 0
+    assert [(each.serial, each.column.maximum) for each in feature(bank, "profile.age").statistics] == [
+        (2, "24"),
+        (1, "24"),
+    ]
+    assert [each.column.maximum for each in feature(bank, "profile.income").statistics] == ["800.0"]
+    drift = {each.feature: (each.verdict, each.psi) for each in FeatureStore(bank.root).drift().features}
+    assert drift["profile.age"][0] == "steady"
+    assert drift["profile.income"][0] == "not compared"
+
+
 def test_values_that_were_computed_long_ago_are_stale(bank: Workspace) -> None:
     """Freshness compares the time of the last computation with the setting."""
     project = load(bank.root)

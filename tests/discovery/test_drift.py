@@ -183,3 +183,12 @@ def test_without_statistics_nothing_is_compared(market: Workspace, edit: Edit) -
     assert market.run("apply", "--yes").returncode == 0
     (income,) = market.store.drift(["user_profile.income"]).features
     assert income.note == "no run has measured it"
+
+
+def test_the_features_that_cannot_be_compared_fit_eighty_columns(bank: Workspace) -> None:
+    """They are listed under the reason that they share."""
+    bank.apply()
+    done = bank.run("drift", COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert "Not compared: measured once, so there is nothing to compare with yet\n  affordability." in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80

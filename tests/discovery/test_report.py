@@ -134,8 +134,8 @@ def test_the_report_as_text_fits_eighty_columns(used: Workspace) -> None:
         "  risk     1            1           1\n"
         "\n"
         "Most shared\n"
-        "  feature                owner     used by                     teams\n"
-        "  user_profile.income    accounts  3 sets, 1 model, 1 feature  lending, risk\n"
+        "  feature                owner     used by        in\n"
+        "  user_profile.income    accounts  lending, risk  3 sets, 1 model, 1 feature\n"
     )
     assert "\nStale: computed more than 30 days ago\n  No group is stale.\n" in done.stdout
 
