@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from featdsl.definitions.history import CheckResult, HistoryEntry
+from featdsl.definitions.history import CheckResult, HistoryEntry, Touched
 from featdsl.definitions.kinds import (
     Definition,
     FeatureDefinition,
@@ -30,6 +30,7 @@ from featdsl.discovery.catalogue_entries import (
     FeatureEntry,
     GroupEntry,
     HistoryItem,
+    HistoryReason,
     LineageGraph,
     ModelEntry,
     RuleEntry,
@@ -54,6 +55,8 @@ _SHOWN_RUNS = 30
 """The maximum number of runs whose statistics an entry has."""
 _SHOWN_CHANGES = 200
 """The maximum number of changes in the history of the whole catalogue."""
+_EXPLAINED = 200
+"""The number of applies whose plans are read for the reasons of their changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,27 +371,28 @@ def _items(entries: Iterable[HistoryEntry]) -> Iterable[HistoryItem]:
     """Yield every change of every apply, newest first, under the name that the definition had then."""
     for entry in entries:
         for each in entry.changes:
-            yield _item(entry, each.action, each.change_class, each.address)
+            yield _item(entry, each, ())
 
 
-def _item(entry: HistoryEntry, action: str, change_class: str, name: str) -> HistoryItem:
+def _item(entry: HistoryEntry, change: Touched, reasons: Iterable[Mapping[str, str]]) -> HistoryItem:
     return HistoryItem(
         serial=entry.serial,
         at=entry.applied_at,
         by=entry.user,
         commit=entry.commit,
-        action=action,
-        change_class=change_class,
-        address=name,
+        action=change.action,
+        change_class=change.change_class,
+        address=change.address,
+        reasons=tuple(HistoryReason(code=each["code"], before=each["before"], after=each["after"]) for each in reasons),
     )
 
 
 def _changes(past: Past) -> Mapping[tuple[str, str], list[HistoryItem]]:
     """Return the changes of each definition, newest first, by kind and present address, across renames."""
     changes: dict[tuple[str, str], list[HistoryItem]] = defaultdict(list)
-    for entry, present in past.named():
+    for number, (entry, present) in enumerate(past.named()):
+        reasons = past.reasons(entry) if number < _EXPLAINED else {}
         for each in entry.changes:
-            changes[each.kind, present(each.kind, each.address)].append(
-                _item(entry, each.action, each.change_class, each.address)
-            )
+            of_then = reasons.get((each.kind, each.address), ()) if each.action != "create" else ()
+            changes[each.kind, present(each.kind, each.address)].append(_item(entry, each, of_then))
     return changes

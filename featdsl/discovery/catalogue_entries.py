@@ -27,8 +27,20 @@ class TableFreshness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HistoryReason:
+    """Why a definition counted as changed: a code of the plan, such as `sql`, and the old and the new value as text."""
+
+    code: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class HistoryItem:
-    """A change of a definition: the state that an apply made, when, who ran it, its commit, and the action and class of the change."""
+    """A change of a definition: the state that an apply made, when, who ran it, its commit, and the action and class of the change.
+
+    `reasons` say what changed; the changes of older applies, and of those whose plans are not kept, have none.
+    """
 
     serial: int
     at: str
@@ -37,6 +49,7 @@ class HistoryItem:
     action: str
     change_class: str
     address: str
+    reasons: tuple[HistoryReason, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,14 @@ class Past:
             for kind, new, old in self._renamed(entry, name):
                 name = _called(name, kind, new, old)
 
+    def reasons(self, entry: HistoryEntry) -> Mapping[tuple[str, str], list[Mapping[str, str]]]:
+        """Return the reasons for the changes of an apply, by kind and address; none if its plan is no longer kept."""
+        if all(each.action in {"create", "remove"} for each in entry.changes):
+            return {}
+        text = self.plan(entry.serial)
+        changes = [each["change"] for each in json.loads(text)["changes"]] if text else []
+        return {(each["kind"], each["address"]): each["reasons"] for each in changes}
+
     def named(self) -> Iterator[tuple[HistoryEntry, Callable[[str, str], str]]]:
         """Yield each apply, the newest first, with a function from kind and name of then to the present name."""
         later: list[tuple[str, str, str]] = []

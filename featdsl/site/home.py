@@ -53,6 +53,9 @@ def _data(document: CatalogueDocument, links: Links) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_DONE = {"create": "created", "change": "changed", "recompute": "recomputed", "remove": "removed"}
+
+
 def _applies(document: CatalogueDocument, links: Links) -> list[dict[str, Any]]:
     """Return the last applies: one of their changes for who and when, how many of each action, and links to the first."""
     by_serial: dict[int, list[HistoryItem]] = {}
@@ -61,7 +64,7 @@ def _applies(document: CatalogueDocument, links: Links) -> list[dict[str, Any]]:
     return [
         {
             "first": changes[0],
-            "actions": Counter(each.action for each in changes).most_common(),
+            "actions": Counter(_DONE.get(each.action, each.action) for each in changes).most_common(),
             "links": [
                 links.to_any(address)
                 for address in list(dict.fromkeys(each.address for each in changes))[:_MOST_CHANGED]

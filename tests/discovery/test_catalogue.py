@@ -171,6 +171,10 @@ def test_a_change_that_a_set_does_not_take_up_keeps_the_old_version(bank: Worksp
     assert bank.run("apply", "--yes").returncode == 0
     entry = feature(bank, "profile.income")
     assert [each.is_current for each in entry.used_in] == [False]
+    assert [(each.serial, [(why.code, why.before, why.after) for why in each.reasons]) for each in entry.changes] == [
+        (2, [("sql", "income", "income * 2")]),
+        (1, []),
+    ]
     assert [each.held_by for each in entry.kept] == [("affordability.ratio", "credit@1")]
     assert document(bank).models[0].outdated != ()
 

@@ -17,6 +17,7 @@ from featdsl.discovery.catalogue_entries import (
     FreshnessStatus,
     GroupEntry,
     HistoryItem,
+    HistoryReason,
     LineageGraph,
     ModelEntry,
     RuleEntry,
@@ -68,6 +69,10 @@ _KINDS = ("mean", "sum", "count", "max", "last", "share", "median", "distinct")
 _TEAMS = tuple(f"team_{each}" for each in ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "lambda"))
 _TYPES = ("DOUBLE", "BIGINT", "VARCHAR", "BOOLEAN", "TIMESTAMP")
 _PER_GROUP = 20
+
+
+_REASONS = (HistoryReason(code="sql", before="amount", after="amount / 100"),)
+"""What the last change of each made-up feature was."""
 
 
 def usage(name: str) -> UsageSnippets:
@@ -184,7 +189,7 @@ def _feature(number: int, names: list[str], used: list[Use], chance: random.Rand
         **base,
         tags=("money", "kyc")[: number % 3],
         deprecated=Deprecation(since="2026-09-01", remove_after="2027-01-01", use=names[0]) if number % 50 == 9 else None,
-        changes=(replace(change, serial=9, at="2026-11-02T09:30:00+00:00", action="update", change_class="definition"), change),
+        changes=(replace(change, serial=9, at="2026-11-02T09:30:00+00:00", action="change", change_class="definition", reasons=_REASONS), change),
         first_applied=f"2026-10-{1 + number % 28:02}T09:30:00+00:00",
         group=group, entity="user", keys={"user_id": "BIGINT"}, dtype=dtype, unit="EUR" if dtype == "DOUBLE" else "",
         source=f"source_{number % 10}", private=number % 40 == 7, adhoc=False,

@@ -61,7 +61,7 @@ def test_a_feature_answers_at_a_glance(tmp_path: Path) -> None:
     page = page_of(document, entry, tmp_path)
     for said in (entry.description, entry.owner, f"{entry.owner}@example.com", "DOUBLE EUR", entry.freshness.status, "NULL of",
                  entry.usage.import_line, entry.usage.training, entry.usage.serving, "avg(CASE WHEN value > 0 THEN value END)",
-                 entry.similar[0], "update definition", "by dana, commit 8f2a91c0d7e6, state 9", entry.rules[0].rule):  # fmt: skip
+                 entry.similar[0], "change definition", "sql amount amount / 100", "by dana, commit 8f2a91c0d7e6, state 9", entry.rules[0].rule):  # fmt: skip
         assert said in page.text, said
     assert ("svg", "img") in [(tag, given.get("role")) for tag, given in page.tags]
     assert f"feature {entry.address}" in [
