@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from featdsl.engines.duckdb.statistics import DuckDBStatistics
     from featdsl.project.settings import Project
 
+
+if hasattr(os, "register_at_fork"):
+    # Closing a database waits for its threads, which a forked child does not have: it would wait forever. Sessions in garbage
+    # that the parent has not collected yet are therefore kept in the child, as all objects that it inherits.
+    os.register_at_fork(after_in_child=gc.freeze)
 
 _FETCHED = 10_000
 """The number of rows that are converted to Python at once."""
