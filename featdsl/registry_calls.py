@@ -61,8 +61,13 @@ class RegistryCalls:
         self._project = settings.load(Path(path) if path is not None else None)
         self._environment = environments.checked(environment)
         self._states = States(self._project, self._environment)
-        self.catalog = AppliedCatalog(self)
+
+    @property
+    def catalog(self) -> AppliedCatalog:
         """The applied definitions, to browse with completion: `store.catalog.user_profile.age`."""
+        return AppliedCatalog(
+            self
+        )  # kept, it would refer back to the store: a cycle, whose sessions stay open for a while
 
     # Trying features
 
