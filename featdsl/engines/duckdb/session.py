@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+import ctypes
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
@@ -32,10 +33,21 @@ if TYPE_CHECKING:
     from featdsl.project.settings import Project
 
 
+_OPEN: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
+"""The connections of this process, those in garbage that is not collected yet included."""
+
+
+def _keep_inherited() -> None:
+    """Let a forked child never delete the connections of its parent, not even when it exits.
+
+    Deleting the last one of a database waits for the threads of the database, which a child does not have: it would wait forever.
+    """
+    for connection in list(_OPEN):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
 if hasattr(os, "register_at_fork"):
-    # Closing a database waits for its threads, which a forked child does not have: it would wait forever. Sessions in garbage
-    # that the parent has not collected yet are therefore kept in the child, as all objects that it inherits.
-    os.register_at_fork(after_in_child=gc.freeze)
+    os.register_at_fork(after_in_child=_keep_inherited)
 
 _FETCHED = 10_000
 """The number of rows that are converted to Python at once."""
@@ -56,6 +68,7 @@ def connect(project: Project) -> DuckDBPyConnection:
     if settings.temp_directory is not None:
         config["temp_directory"] = str(project.root / settings.temp_directory)
     connection = duckdb.connect(config=config)
+    _OPEN.add(connection)
     # GLOBAL, because cursors do not inherit the settings of one session.
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     if project.data:
@@ -113,6 +126,7 @@ class DuckDBSession:
     """Implements `featdsl.engines.session.Session` over a connection."""
 
     def __init__(self, connection: DuckDBPyConnection, project: Project) -> None:
+        _OPEN.add(connection)
         self.connection = connection
         self._project = project
 
