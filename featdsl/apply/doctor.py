@@ -57,6 +57,7 @@ def _read_registry(store: Store, users: _Users) -> None:
     tables = {table for snapshot in users.snapshots.values() for table in snapshot.tables}
     store.build_specs(tables)
     store.readings(tables)
+    store.statistics(tables)
     for name in users.snapshots:
         store.checks(name)
 
