@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import threading
@@ -264,9 +265,12 @@ def test_a_store_is_pickled_and_used_after_a_fork(served: Workspace) -> None:
     first = store.get_features("credit_risk@2", user_id=3)
     assert pickle.loads(pickle.dumps(store)).get_features("credit_risk@2", user_id=3) == first  # noqa: S301 - our own
 
+    gc.collect()
+    gc.freeze()  # what other tests have left is not for the child to collect
     child = os.fork()
     if not child:
         os._exit(0 if store.get_features("credit_risk@2", user_id=3) == first else 1)
+    gc.unfreeze()
     assert os.waitpid(child, 0)[1] == 0
 
 
