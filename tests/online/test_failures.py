@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import time
@@ -114,7 +115,10 @@ def test_a_wrong_password_is_named_and_not_shown(far_place: Place) -> None:
 
 def in_a_child(work: Callable[[], object]) -> int:
     """Return the exit code of a forked process that does some work: 0, or 1 if that raises."""
+    gc.collect()
+    gc.freeze()  # what other tests have left is not for the child to collect
     if child := os.fork():
+        gc.unfreeze()
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     try:
         work()
