@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-browser coverage test-oldest test-team torture lock
+.PHONY: demo test test-slow test-browser coverage test-oldest test-team test-spark torture lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -16,11 +16,12 @@ test: .venv/ready
 	sh .ci/check
 
 # What takes long: several projects, environments, previews, resuming, kills, full disks, hash seeds, type checkers, the
-# commands of the README, every property on its full budget, and the store of a team.
+# commands of the README, every property on its full budget, the store of a team, and a cluster of Spark.
 test-slow: .venv/ready
 	@begun=$$(date +%s); FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "(slow or property) and not browser" && echo "slow tests: $$(($$(date +%s) - begun)) s"
 	@begun=$$(date +%s); $(MAKE) --no-print-directory test-team && echo "team tests: $$(($$(date +%s) - begun)) s"
 	@begun=$$(date +%s); $(MAKE) --no-print-directory test-browser && echo "browser tests: $$(($$(date +%s) - begun)) s"
+	@begun=$$(date +%s); $(MAKE) --no-print-directory test-spark && echo "Spark tests: $$(($$(date +%s) - begun)) s"
 
 # The pages of the catalogue in Chromium: that of CHROMIUM, of the system or of Playwright, installed if there is none.
 test-browser: .venv/ready
@@ -45,6 +46,15 @@ test-oldest: .venv-oldest/ready
 # What needs DuckDB's extensions, a PostgreSQL and an S3: the extra `team` pins DuckDB, so this has an environment of its own.
 test-team: .venv-team/ready
 	FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest --numprocesses=2 tests/team
+
+# The same tests as on Sail, and those of failures, on a cluster of Apache Spark: a master, two workers and a Connect server.
+test-spark: .venv/ready .venv-spark/ready
+	$(BIN)/python -m tests.spark.cluster $(BIN)/pytest -m "" tests/spark
+
+.venv-spark/ready: requirements-spark.lock
+	$(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-spark.lock
+	touch $@
 
 # Kills at random moments over both kinds of store with readers all the while, damage to every kind of file, sixteen threads
 # beside a publisher, serving with its servers killed and under steady load: about four hours, and one report in the end.
@@ -71,6 +81,7 @@ lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev-team --generate-hashes --no-header --no-annotate --quiet -o requirements-team.lock
+	echo 'pyspark[connect]==4.3.0' | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --quiet -o requirements-spark.lock
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
