@@ -62,6 +62,12 @@ def source(  # noqa: PLR0913 - every part counts
     })  # fmt: skip
 
 
+def in_dialects(sql: str, variants: Iterable[tuple[str, str]]) -> str:
+    """Return what stands for SQL in a fingerprint: its canonical text, with the texts that engines of other dialects run."""
+    others = "".join(f"\n-- {dialect}\n{text}" for dialect, text in variants)
+    return f"{sql}{others}"
+
+
 def base_feature(  # noqa: PLR0913 - every part counts
     *,
     dtype: str,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from featdsl.definitions import text_types
+from featdsl.definitions.dialects import STORE, Dialect
 from featdsl.definitions.names import AS_OF_TIMESTAMP, EVENT_TIMESTAMP, SOURCE_TIMESTAMP, VALID_TO
 from featdsl.definitions.quality_rules import Expectation, GroupRule, WholeRule
 from featdsl.definitions.sources import Column, FunctionDefinition, SourceDefinition
@@ -98,6 +99,7 @@ class FeatureDefinition:
     - `protect`: whether plans must not remove it; `renamed_from`: its former name; `successor`: for a version that others
       still read under a former name, the current name;
     - `unit`: the unit of its values, for people: `mph`, `USD per year`;
+    - `variants`: its SQL in other dialects, by dialect, for engines that do not compute `sql` with the same values;
     - `bare`: where its bare name refers to it; `moments`: those of its group.
     """
 
@@ -111,6 +113,7 @@ class FeatureDefinition:
     tags: tuple[str, ...]
     dtype: text_types.DType
     sql: str
+    variants: tuple[tuple[Dialect, str], ...] = ()
     expect: tuple[Expectation, ...]
     whole: tuple[WholeRule, ...] = ()
     function: FunctionDefinition | None = None
@@ -220,7 +223,8 @@ Moments = Literal["every change", "own changes"]
 class GroupDefinition:
     """A group of features. `keys` maps entity keys to source columns of other names, `rules` apply to all its rows.
 
-    `moments` says at which times the table of a derived group has rows, `online` whether the group is published by itself.
+    `moments` says at which times the table of a derived group has rows, `online` whether the group is published by itself,
+    `engine` which engine computes its tables.
     """
 
     kind: Literal["group"] = "group"
@@ -241,6 +245,7 @@ class GroupDefinition:
     rules: tuple[GroupRule, ...] = ()
     moments: Moments = "every change"
     online: bool = False
+    engine: Dialect = STORE
     members: tuple[Member, ...]
     origin: Origin
 

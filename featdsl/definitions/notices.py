@@ -20,6 +20,7 @@ class Notice:
         "bare name",
         "name",
         "old rows",
+        "engine",
     ]
     address: str
     what: str

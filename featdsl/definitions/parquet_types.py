@@ -35,6 +35,11 @@ def from_stored(dtype: str, value: str) -> str:
     return f"CAST({_unpacked(shape, value, 0) if _has_union(shape) else value} AS {shape})"
 
 
+def stored_type(dtype: str) -> str:
+    """Return the type in which values of a type are stored."""
+    return str(_stored(parse(dtype)))
+
+
 def without_unions(dtype: str) -> str:
     """Return a type in which values can be given to `from_stored`: the stored type if a union is in the type, else the type."""
     shape = parse(dtype)

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from featdsl.definitions import text_types
+from featdsl.definitions.dialects import Dialect
 from featdsl.definitions.names import EVENT_NUMBER
 from featdsl.definitions.time_reading import TimeReading
 from featdsl.definitions.time_units import TimeUnit
 from featdsl.definitions.timestamps import Ambiguous, Clock
 from featdsl.errors import Origin
 
-SourceFormat = Literal["parquet", "csv", "json", "iceberg", "delta", "table", "sql", "frame", "python", "push"]
+SourceFormat = Literal[
+    "parquet", "csv", "json", "iceberg", "delta", "table", "sql", "frame", "python", "push", "cluster"
+]
 FILE_FORMATS: frozenset[SourceFormat] = frozenset({"parquet", "csv", "json"})
 """The formats of plain files."""
 
@@ -45,10 +48,11 @@ class FunctionDefinition:
 class SourceDefinition:
     """Rows to compute from.
 
-    - `location`: path globs, or a database and its table, or the hash of a frame, or the name of the log of pushed events, with the
+    - `location`: path globs, or a database and its table, or a table of an engine's own catalogue (format "cluster"), or the hash of a frame, or the name of the log of pushed events, with the
       files to read if not all;
     - `sql`: the rendered query, which names other sources as `source.<name>`; `lineage` has the input columns of each of its
       columns;
+    - `variants`: the query in other dialects, by dialect;
     - `function`: returns the rows of a Python source, with the declared `columns`;
     - `columns`: for pushed events, the declared schema and `event_number`; for other sources, the schema as of the last plan;
     - `event_id`: the column that identifies a pushed event; without it, the whole row does;
@@ -67,6 +71,7 @@ class SourceDefinition:
     location: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
     sql: str = ""
+    variants: tuple[tuple[Dialect, str], ...] = ()
     inputs: tuple[str, ...] = ()
     function: FunctionDefinition | None = None
     timestamp: str | None

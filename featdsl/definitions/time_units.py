@@ -19,6 +19,10 @@ _WORDS: Mapping[str, TimeUnit] = {
 }  # fmt: skip
 LISTED = ", ".join(get_args(TimeUnit))
 """The units, as messages list them."""
+FIRST, LAST = -9_223_372_022_400_000_000, 9_223_372_000_000_000_000
+"""The microseconds since 1970 that are times: from 290309 BC to 294247."""
+EXACT = 2**53
+"""Up to this number, a float represents every integer."""
 _MOST_SCALE = 24
 """The maximum scale of a decimal; with a larger one, the product with a unit overflows."""
 

@@ -1,17 +1,23 @@
-"""The seam to engines: a `Compiler` writes SQL and runs nothing. Plans name no engine; `featdsl.pipeline` chooses one."""
+"""The seam to engines: a `Compiler` writes SQL and runs nothing. Plans name no engine; `featdsl.pipeline` chooses them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType
-from typing import Protocol
+from types import FunctionType, MappingProxyType
+from typing import Literal, Protocol
 
+from featdsl.definitions.dialects import STORE, Dialect
 from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition, Member
 from featdsl.definitions.quality_rules import Distribution, Expectation, Freshness, Stability, Uniqueness, Volume
 from featdsl.definitions.sources import Column, SourceDefinition
 from featdsl.definitions.table_spec import TableSpec
-from featdsl.engines.lookups import Versions
+from featdsl.engines.external import ExternalSpine
+from featdsl.engines.lookups import Versions, Want
+
+StoredColumns = Mapping[str, Sequence[Column]]
+"""The columns of stored tables, by the name of the table."""
+NO_TABLES: StoredColumns = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -33,16 +39,45 @@ class Baseline:
     before: FeatureDefinition | None = None
 
 
-class Compiler(Protocol):
-    """Writes the SQL of tables, views and checks in one dialect. Equal arguments give equal text.
+class UnprovedError(Exception):
+    """SQL that an engine is not known to compute with the same values. Its text is a clause, as the reason of Unsupported."""
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """SQL that an engine is not known to compute with the same values.
+
+    `kind` and `address` are those of the feature or the source; `reason` is a clause: `strptime(VARCHAR, VARCHAR) is not proved on
+    Spark`.
+    """
+
+    kind: Literal["feature", "source"]
+    address: str
+    reason: str
+    fix: str = ""
+
+
+class TableCompiler(Protocol):
+    """Writes the SQL of tables in one dialect. Equal arguments give equal text.
 
     `features` are the features of one table, or of one group; `versions` holds every feature that they read. `since` is
-    an event time as text, in the clock of the table: a query with one returns rows from that time on.
+    an event time as text, in the clock of the table: a query with one returns rows from that time on. `tables` has the columns
+    of the stored tables that windowed inputs read.
     """
 
     @property
-    def dialect(self) -> str:
+    def dialect(self) -> Dialect:
         """The name of the dialect, which every step of a plan carries."""
+        ...
+
+    def unsupported(
+        self,
+        features: Sequence[FeatureDefinition],
+        sources: Sequence[SourceDefinition],
+        versions: Versions,
+        tables: StoredColumns = NO_TABLES,
+    ) -> Iterator[Unsupported]:
+        """Yield what cannot be computed of a group: its features, and its sources, each after its own inputs."""
         ...
 
     def base_table(
@@ -58,10 +93,28 @@ class Compiler(Protocol):
         ...
 
     def derived_table(
-        self, features: Sequence[FeatureDefinition], versions: Versions, since: str | None = None
+        self,
+        features: Sequence[FeatureDefinition],
+        versions: Versions,
+        since: str | None = None,
+        tables: StoredColumns = NO_TABLES,
     ) -> CompiledTable:
         """Compile the values of a derived group: one row for each time at which an input changes."""
         ...
+
+
+class ExternalCompiler(TableCompiler, Protocol):
+    """Writes the SQL of an engine that computes tables elsewhere."""
+
+    def training_table(
+        self, wants: Sequence[Want], spine: ExternalSpine, versions: Versions, tables: StoredColumns
+    ) -> CompiledTable:
+        """Compile the rows of a spine with the values that features had at their times. Raises UnprovedError."""
+        ...
+
+
+class Compiler(TableCompiler, Protocol):
+    """Writes the SQL of tables, views and checks in the dialect of the store."""
 
     def running_totals(self, features: Sequence[FeatureDefinition]) -> list[str]:
         """Return the columns of running totals that the windows of features can use, sorted; they are part of a table's name."""
@@ -115,8 +168,23 @@ class Compiler(Protocol):
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """The compiler of a run, and the Python functions that its SQL calls, by fingerprint."""
+class Compilers:
+    """The compilers of a project: that of the `store`, and by dialect those of engines that compute tables elsewhere.
 
-    compiler: Compiler
+    Without `external`, the engine of the store computes everything.
+    """
+
+    store: Compiler
+    external: Callable[[Dialect], ExternalCompiler] | None = None
+
+    def of(self, group: GroupDefinition) -> TableCompiler:
+        """Return the compiler of the tables of a group."""
+        return self.store if self.external is None or group.engine == STORE else self.external(group.engine)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The compilers of a run, and the Python functions that its SQL calls, by fingerprint."""
+
+    compilers: Compilers
     functions: Mapping[str, FunctionType] = field(default_factory=dict)

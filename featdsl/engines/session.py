@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from featdsl.definitions.sources import Column
 from featdsl.definitions.udfs import Functions, FunctionUse
 from featdsl.engines.comparisons import Comparisons
+from featdsl.engines.external import ParquetRows
 from featdsl.engines.increments import Increments
 from featdsl.engines.pushed_events import PushedEvents
 from featdsl.engines.resources import Lacks
@@ -253,6 +254,19 @@ class Session(Protocol):
 
     def keep_frames(self, rows: Mapping[str, Any], folder: Path | str) -> None:
         """Write frames by their hash, so that another process can apply a saved plan."""
+        ...
+
+    # Parquet files in plain types, which other engines read and write
+
+    def parquet_rows(self, rows: ParquetRows, columns: Sequence[Column]) -> str:
+        """Return the query of rows that another engine has written, with these columns in their own types."""
+        ...
+
+    def write_parquet(self, query: str, columns: Sequence[Column], folder: str) -> ParquetRows:
+        """Write the rows of a query to a new folder, a path or a URL, in any order.
+
+        Columns without a plain type are left out. Raises EngineError for a value that no plain type has: an infinite time.
+        """
         ...
 
     def load_spine(self, spine: Any) -> str:

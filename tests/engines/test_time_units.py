@@ -370,7 +370,7 @@ def test_a_column_of_pandas_with_a_gap_is_floats_and_still_days(tmp_path: Path) 
 def test_new_rows_of_later_days_are_taken_up(tmp_path: Path) -> None:
     """By refresh, before day 0 too, as a rebuild would."""
     from featdsl.apply import events, refresh, table_refresh
-    from featdsl.engines import Runtime
+    from featdsl.engines import Compilers, Runtime
     from featdsl.engines.duckdb.compiler import COMPILER
     from featdsl.project import settings as project_settings
     from featdsl.stores import open_store
@@ -383,7 +383,9 @@ def test_new_rows_of_later_days_are_taken_up(tmp_path: Path) -> None:
     later = pa.table({"user_id": [1, 1], "at": [-2, 4], "v": [8, 9]})
     pq.write_table(later, tmp_path / "b.parquet")  # type: ignore[no-untyped-call]
     here = project_settings.load(tmp_path)
-    refresh.refresh(here, open_store(here), table_refresh.RefreshRequest(), Runtime(COMPILER), listen=events.ignore)
+    refresh.refresh(
+        here, open_store(here), table_refresh.RefreshRequest(), Runtime(Compilers(COMPILER)), listen=events.ignore
+    )
 
     assert found(store, FEATURES, [-800_001, -800_000, -3, -1, 5]) == [
         (None, None, 0, None), (0, 0, 0, 0), (1, 1, 0, 2), (8, 8, 2, 16), (9, 9, 2, 18),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from featdsl.definitions.dialects import STORE, Dialect
 from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition, Member
 from featdsl.definitions.quality_rules import Distribution, Expectation, Freshness, Stability, Uniqueness, Volume
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.table_spec import TableSpec
-from featdsl.engines import Baseline, CompiledTable, Compiler
+from featdsl.engines import NO_TABLES, Baseline, CompiledTable, Compiler, StoredColumns, Unsupported
 from featdsl.engines.duckdb import checks, derived_tables, tables, views
 from featdsl.engines.duckdb.windows import running_totals
+from featdsl.engines.events import event_columns
 from featdsl.engines.lookups import Versions
 from featdsl.engines.table_layout import stored_columns
 
@@ -19,7 +21,17 @@ from featdsl.engines.table_layout import stored_columns
 class DuckDBCompiler:
     """Implements `featdsl.engines.Compiler`."""
 
-    dialect = "duckdb"
+    dialect: Dialect = STORE
+
+    def unsupported(
+        self,
+        features: Sequence[FeatureDefinition],  # noqa: ARG002 - users' SQL is DuckDB's
+        sources: Sequence[SourceDefinition],  # noqa: ARG002
+        versions: Versions,  # noqa: ARG002
+        tables: StoredColumns = NO_TABLES,  # noqa: ARG002
+    ) -> Iterator[Unsupported]:
+        """Yield nothing: the SQL of users is DuckDB's own, and binding it finds its mistakes."""
+        return iter(())
 
     def base_table(
         self, group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition
@@ -31,10 +43,14 @@ class DuckDBCompiler:
         self, group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition
     ) -> CompiledTable:
         """Compile the source rows that windows aggregate, with running totals."""
-        return CompiledTable(tables.events_table(group, features, source), tables.event_columns(features, source))
+        return CompiledTable(tables.events_table(group, features, source), event_columns(features, source))
 
     def derived_table(
-        self, features: Sequence[FeatureDefinition], versions: Versions, since: str | None = None
+        self,
+        features: Sequence[FeatureDefinition],
+        versions: Versions,
+        since: str | None = None,
+        tables: StoredColumns = NO_TABLES,  # noqa: ARG002 - DuckDB finds the types itself
     ) -> CompiledTable:
         """Compile the values of a derived group: one row for each time at which an input changes."""
         sql = derived_tables.derived_table(features, versions, since)

@@ -42,6 +42,10 @@ def attach(connection: DuckDBPyConnection, source: SourceDefinition, project: Pr
 
     Raises UnreachableError for a database that cannot be opened or a variable that is not set, and ExtensionError.
     """
+    if source.format == "cluster":
+        what = f"the table {source.location[0]} is in the catalogue of a cluster, which DuckDB cannot read."
+        fix = 'Compute it where the table is: engine="spark".'
+        raise UnreachableError(Problem("Source out of reach", what, source.origin, fix))
     if source.format == "table":
         _attach_database(connection, source.location[0], project.root)
         return

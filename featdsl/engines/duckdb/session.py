@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from featdsl.engines.duckdb.pushed_events import DuckDBPushedEvents
     from featdsl.engines.duckdb.sources import DuckDBSources
     from featdsl.engines.duckdb.statistics import DuckDBStatistics
+    from featdsl.engines.external import ParquetRows
     from featdsl.project.settings import Project
 
 
@@ -327,6 +328,19 @@ class DuckDBSession:
             from featdsl.engines.duckdb import dataframes
 
             dataframes.keep_all(self.connection, rows, folder)
+
+    def parquet_rows(self, rows: ParquetRows, columns: Sequence[Column]) -> str:
+        """Return the query of rows that another engine has written, with these columns in their own types."""
+        from featdsl.engines.duckdb import plain_files
+
+        return plain_files.query(rows.files, columns)
+
+    def write_parquet(self, query: str, columns: Sequence[Column], folder: str) -> ParquetRows:
+        """Write the rows of a query to a new folder, a path or a URL, as Parquet files in plain types, in any order."""
+        from featdsl.engines.duckdb import plain_files
+
+        with translated():
+            return plain_files.export_query(self.connection, query, columns, folder)
 
     def load_spine(self, spine: Any) -> str:
         """Copy the rows of a spine, in order, into a temporary table, and return its name. Raises RequestError."""

@@ -69,7 +69,7 @@ def listing(
     match source.format:
         case "sql" | "frame":
             return []
-        case "python" | "iceberg" | "delta":
+        case "python" | "iceberg" | "delta" | "cluster":
             return None
         case "table":
             # Recent writes may still be in the log beside the database.

@@ -11,42 +11,13 @@ from featdsl.definitions.sources import Column, SourceDefinition
 from featdsl.definitions.table_spec import TableSpec
 from featdsl.engines.duckdb import data_errors, source_times
 from featdsl.engines.duckdb.expressions import cast
-from featdsl.engines.duckdb.windows.families import Call, call_of, stored
-from featdsl.engines.duckdb.windows.running_totals import columns_of, count_column
+from featdsl.engines.duckdb.windows.families import Call, stored
+from featdsl.engines.duckdb.windows.running_totals import count_column
+from featdsl.engines.events import event_columns, read_columns, totals_of
 from featdsl.engines.table_layout import source_keys
 
 _KNOWN, _PLACE = '"#known"', '"#place"'
 """Names of computed columns, which no source column has."""
-
-
-def event_columns(features: Sequence[FeatureDefinition], source: SourceDefinition) -> tuple[Column, ...]:
-    """Return the columns of the table of rows that windows aggregate."""
-    table = TableSpec.of(features)
-    data = [Column(name=stored(column), dtype=source.dtype(column)) for column in _read_columns(features)]
-    totals = [Column(name=name, dtype=_total_type(name, call)) for name, call in _totals(table, features).items()]
-    return (*table.keys, *table.times, *data, *totals)
-
-
-def _read_columns(features: Sequence[FeatureDefinition]) -> list[str]:
-    """Return the source columns that windows read, or that order rows of the same time."""
-    return sorted({column for feature in features for column in [*feature.reads, *feature.order]})
-
-
-def _totals(table: TableSpec, features: Sequence[FeatureDefinition]) -> dict[str, Call | None]:
-    """Return the aggregate of each column of running totals that the windows can use; None for the count of all rows."""
-    if table.late:
-        return {}
-    totals: dict[str, Call | None] = {}
-    if table.clock == "TIMESTAMP":
-        calls = [call_of(feature, each) for feature in features for each in feature.aggregates]
-        totals |= {name: call for call in calls for name in columns_of(call) or ()}
-    return {**dict(sorted(totals.items())), count_column(""): None}
-
-
-def _total_type(name: str, call: Call | None) -> str:
-    if call is None or name == count_column(call.total):
-        return "BIGINT"
-    return f"DECIMAL(38,{call.dtype.rpartition(',')[2]}" if call.dtype.startswith("DECIMAL") else "HUGEINT"
 
 
 def events_table(group: GroupDefinition, features: Sequence[FeatureDefinition], source: SourceDefinition) -> str:
@@ -60,8 +31,8 @@ def events_table(group: GroupDefinition, features: Sequence[FeatureDefinition], 
     sources = dict(zip(key_columns(group, table.keys), table.keys, strict=True))
     listed = [f"CAST({column} AS {key.dtype}) AS {quote(key.name)}" for column, key in sources.items()]
     listed += [f"{time} AS {column.name}" for time, column in zip(stored_times, table.times, strict=True)]
-    listed += [f"{quote(column)} AS {quote(stored(column))}" for column in _read_columns(features)]
-    totals = _totals(table, features)
+    listed += [f"{quote(column)} AS {quote(stored(column))}" for column in read_columns(features)]
+    totals = totals_of(table, features)
     listed += [f"{_counted(call)} AS {quote(f'#{name}')}" for name, call in totals.items() if call]
     present = " AND ".join(f"{column} IS NOT NULL" for column in [*sources, *map(quote, source.times)])
     rows = f"SELECT\n{_lines(listed)}\nFROM {SOURCE_SCHEMA}.{quote(source.name)}\nWHERE {present}"

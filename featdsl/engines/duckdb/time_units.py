@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from featdsl.definitions.dtypes import family
 from featdsl.definitions.names import quote
-from featdsl.definitions.time_units import NANOSECONDS, TimeUnit, is_fine, scale_of
+from featdsl.definitions.time_units import EXACT, FIRST, LAST, NANOSECONDS, TimeUnit, is_fine, scale_of
 from featdsl.definitions.timestamps import Clock
 from featdsl.engines.duckdb import data_errors, timestamps
 
-_FIRST, _LAST = -9_223_372_022_400_000_000, 9_223_372_000_000_000_000  # microseconds: 290309 BC, 294247
 _FIRST_NS, _LAST_NS = -9_223_286_400_000_000_000, 9_223_372_036_000_000_000  # nanoseconds: 1677-09-22, 2262-04-11
-_EXACT = 2**53
-"""Up to this number, a float represents every integer."""
 
 
 def instant(column: str, dtype: str, unit: TimeUnit, clock: Clock) -> str:
     """Return the SQL of the time of a numeric column. A value that is not a whole number of microseconds raises a fault."""
     number = quote(column)
-    size, ends = (1, (_FIRST_NS, _LAST_NS)) if is_fine(unit) else (NANOSECONDS[unit] // 1_000, (_FIRST, _LAST))
+    size, ends = (1, (_FIRST_NS, _LAST_NS)) if is_fine(unit) else (NANOSECONDS[unit] // 1_000, (FIRST, LAST))
     time = "make_timestamp_ns({})" if is_fine(unit) else "make_timestamp({})"
     first, last = -(-ends[0] // size), ends[1] // size
     beyond = data_errors.raising(
@@ -47,7 +44,7 @@ def _parts(column: str, dtype: str, size: int, time: str, whole: str) -> list[st
     else:
         # A float counts as exact only if it is the nearest float to a whole number of microseconds.
         counted = f"round(CAST({number} AS DOUBLE) * {size})"
-        is_exact = f"{counted} / {size} = {number} AND abs({counted}) < {_EXACT}"
+        is_exact = f"{counted} / {size} = {number} AND abs({counted}) < {EXACT}"
         exact = f"CAST({counted} AS BIGINT)"
     inexact = data_errors.raising(
         "Time is not exact", f"{column} is", number, ", which is no whole number of microseconds",
