@@ -1,0 +1,1 @@
+"""Spark over its Connect protocol: tables are computed where the data are, and written as Parquet files."""
