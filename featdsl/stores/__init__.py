@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from featdsl.engines.external import ParquetRows, TableFiles
     from featdsl.engines.session import Session
     from featdsl.project.settings import Project
     from featdsl.stores.event_log import EventLog
@@ -94,6 +95,15 @@ class Store(Protocol):
     def open_tables(self, session: Session, tables: Iterable[StoredTable]) -> None:
         """Expose stored tables to SQL in this session as `tables.<name>`."""
 
+    def lend(
+        self, session: Session, tables: Iterable[StoredTable], folder: str
+    ) -> AbstractContextManager[dict[str, TableFiles]]:
+        """Return stored tables as Parquet files in plain types, by name, while the context lasts.
+
+        Tables that are not stored as such files are exported to `folder`, a path or a URL, and deleted afterwards; from a bucket
+        the caller deletes them. The tables are also open in the session.
+        """
+
     def open_views(self, session: Session, names: Iterable[str], environment: str = PROD) -> None:
         """Expose an environment's views to SQL in this session as `prod.<name>`; unknown names are ignored."""
 
@@ -138,6 +148,39 @@ class Writer(Protocol):
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Build a table from a query and return its number of rows. `keys` are the key columns of its entity."""
+
+    def staging(self, table: str) -> str:
+        """Return a new folder, not yet made, in which an engine elsewhere can write Parquet files of a table: a path or a URL.
+
+        What is in it is deleted when this apply ends, unless `take_over` makes it a table. After a crash it is an orphan.
+        """
+
+    def take_over(  # noqa: PLR0913, PLR0917 - everything that is known of a table
+        self,
+        table: str,
+        rows: ParquetRows,
+        columns: Sequence[Column],
+        keys: Sequence[str],
+        engine: str,
+        seconds: float,
+    ) -> int:
+        """Make Parquet files in the folder that `staging` returned a table, as `build` does; return its number of rows.
+
+        The columns of the files have plain types. `engine` is the name and the version of the engine that computed the rows in
+        `seconds`. Raises EngineError if the files are not what the engine says, and StoreError if this user may not change them.
+        """
+
+    def replace_with(self, table: str, rows: ParquetRows, engine: str) -> int | None:
+        """Replace all rows of a published table by those in files, as `replace` does with a query, and `take_over` with files.
+
+        Returns the number of rows, or None if they have not changed. Raises EngineError and StoreError as `take_over` does.
+        """
+
+    def lend(self, tables: Iterable[str]) -> dict[str, TableFiles]:
+        """Return tables as Parquet files in plain types, both published ones and those of this apply; the files last as long as it.
+
+        A column whose type no plain type has is left out.
+        """
 
     @property
     def has_room(self) -> bool:

@@ -81,13 +81,13 @@ def end_updates(table: StoredTable, target: str, new: str, since: str) -> list[s
     time, until = time_of(table, since), quote(UNTIL)
     by = [*map(quote, table.keys), EVENT_TIMESTAMP]
     ends = f"SELECT {', '.join(f'held.{name}' for name in by)}, {_new_end(table)} AS new_end"
-    held = f"(SELECT * FROM {target} WHERE {EVENT_TIMESTAMP} < {time} AND {until} >= {time}) AS held"
+    held = f"(SELECT * FROM {target} WHERE {EVENT_TIMESTAMP} < {time} AND {_holds_at(time)}) AS held"
     next_ = f"LEFT JOIN (\n{first_rows(new, table.keys)}\n) AS next ON {_same(table.keys, 'held', 'next')}"
     update = (
         f"UPDATE {target} SET {until} = ends.new_end\n"
         f"FROM ({ends} FROM {held}\n{next_}) AS ends\n"
         f"WHERE {_same([*table.keys, EVENT_TIMESTAMP], target, 'ends')} "
-        f"AND {target}.{until} IS DISTINCT FROM ends.new_end"
+        f"AND coalesce({target}.{until}, {_clock(table)} 'infinity') IS DISTINCT FROM ends.new_end"
     )
     return [update]
 
@@ -119,9 +119,14 @@ def _last_rows(table: StoredTable, segments: Sequence[Segment], number: int) -> 
     end, rows = _end(table, segments, number), segments[number].rows
     return (
         f"SELECT {listed} FROM "
-        f"(SELECT * FROM {rows} WHERE {EVENT_TIMESTAMP} < {end} AND {quote(UNTIL)} >= {end}) AS own "
+        f"(SELECT * FROM {rows} WHERE {EVENT_TIMESTAMP} < {end} AND {_holds_at(end)}) AS own "
         f"LEFT JOIN (\n{first}\n) AS next ON {_same(table.keys, 'own', 'next')}"
     )
+
+
+def _holds_at(time: str) -> str:
+    """Return the SQL condition that a row holds until a time or longer; without an end, in files of other engines, it always holds."""
+    return f"({quote(UNTIL)} >= {time} OR {quote(UNTIL)} IS NULL)"
 
 
 def _end(table: StoredTable, segments: Sequence[Segment], number: int) -> str:

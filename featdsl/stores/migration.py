@@ -16,12 +16,14 @@ from featdsl.definitions.names import escaped, literal, quote
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.stored_tables import StoredTable
 from featdsl.engines.duckdb import dataframes
+from featdsl.engines.duckdb.connections import attach_once
 from featdsl.errors import Problem, StoreError
 from featdsl.stores.ducklake.session import APPLY, LAKE, readable_errors, sign
 from featdsl.stores.ducklake.store import DuckLakeStore
 from featdsl.stores.ducklake.writer import DuckLakeWriter
+from featdsl.stores.embedded.parquet_folders import is_folder
 from featdsl.stores.embedded.store import EmbeddedStore
-from featdsl.stores.embedded.table_files import all_rows
+from featdsl.stores.embedded.table_files import all_rows, in_file
 from featdsl.stores.provenance import user
 from featdsl.stores.registry import STATISTICS
 
@@ -84,11 +86,10 @@ def migrate(project: Project, listen: Callable[[str], None]) -> Migrated:
 
 def _move_table(table: StoredTable, folder: Path, writer: DuckLakeWriter) -> None:
     """Copy a table and compare the copy. Raises StoreError if they differ."""
-
-    def reading(file: str, name: str) -> str:
-        return f"read_duckdb({literal(escaped(str(folder / file)))}, table_name => {literal(name)})"
-
-    rows = all_rows(table, reading)
+    # Attached, because DuckDB 1.5 reads NULL in the fields of structs with read_duckdb.
+    for file in {piece.file for piece in table.pieces if not is_folder(piece.file)}:
+        attach_once(writer.connection, str(folder / file), Path(file).stem, "READ_ONLY")
+    rows = all_rows(table, in_file, folder)
     writer.build(table.name, rows, table.columns, (), table.keys)
     copy = writer.table(table.name)
     digests = [

@@ -29,12 +29,13 @@ from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Orphan, Reading, StoredTable
 from featdsl.engines.duckdb import session
 from featdsl.engines.duckdb.session import connection_of
+from featdsl.engines.external import TableFiles
 from featdsl.engines.session import Session
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.project import permissions
 from featdsl.project.store_url import Place
 from featdsl.stores import damage, published_views, row_digests
-from featdsl.stores.ducklake import inspection
+from featdsl.stores.ducklake import inspection, lending
 from featdsl.stores.ducklake.lock import exclusive
 from featdsl.stores.ducklake.session import (
     APPLY,
@@ -230,6 +231,14 @@ class DuckLakeStore:
                 alias = attach(connection, self._place, int(table.file.rpartition("@")[2]))
                 view = f"tables.{quote(table.name)}"
                 connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {alias}.{view}")
+
+    def lend(
+        self, session: Session, tables: Iterable[StoredTable], folder: str
+    ) -> contextlib.AbstractContextManager[dict[str, TableFiles]]:
+        """Return stored tables as Parquet files in plain types, by name; those that are exported are in `folder` meanwhile."""
+        lent = list(tables)
+        self.open_tables(session, lent)
+        return lending.lent(connection_of(session), self._place, lent, folder)
 
     def open_views(self, session: Session, names: Iterable[str], environment: str = PROD) -> None:
         """Expose an environment's views to SQL in this session as `prod.<name>`; unknown names are ignored."""

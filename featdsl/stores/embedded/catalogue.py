@@ -174,7 +174,8 @@ class Catalogue:
 
     def _newest(self) -> int:
         """Return the newest state in the names of data files and copies; 0 if there are no files."""
-        prefixes = (file.name.partition("-")[0] for file in (self._folder / "data").glob("*-*.duckdb"))
+        files = [file.name for kind in ("duckdb", "parquet") for file in (self._folder / "data").glob(f"*-*.{kind}")]
+        prefixes = (name.partition("-")[0] for name in files)
         states = [int(number) for number in prefixes if number.isdigit()]
         return max([*states, *(state for state, _ in self._copies())], default=0)
 

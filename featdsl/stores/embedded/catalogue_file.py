@@ -15,8 +15,9 @@ from featdsl.definitions.names import escaped, literal, quote
 from featdsl.definitions.snapshot import Environment, Head, Snapshot
 from featdsl.definitions.sources import Column
 from featdsl.definitions.stored_tables import StoredTable
+from featdsl.engines.duckdb.plain_columns import plain_columns
 from featdsl.stores import extending, published_views
-from featdsl.stores.embedded import data_files
+from featdsl.stores.embedded import data_files, parquet_folders
 from featdsl.stores.embedded.catalogue import STORAGE, Catalogue, sync
 from featdsl.stores.embedded.table_files import NEXT, all_rows
 from featdsl.stores.embedded.view_stubs import Shapes, stub_tables
@@ -127,7 +128,7 @@ class CatalogueFile:
             connection.execute("BEGIN")
             for name in sorted(existing - tables.keys() & listed.keys()):
                 connection.execute(f"DROP VIEW tables.{quote(name)}")
-            own = {f"tables.{quote(name)}": all_rows(tables[name], self._reader) for name in sorted(new)}
+            own = {f"tables.{quote(name)}": all_rows(tables[name], self._reader, self._folder) for name in sorted(new)}
             published_views.create(connection, own)
             published_views.put(connection, edits)
             connection.execute("COMMIT")
@@ -137,10 +138,12 @@ class CatalogueFile:
 
 
 def _shapes_of(tables: Mapping[str, StoredTable]) -> Shapes:
-    """Return the columns of tables, and of the tables of first event times beside their parts."""
+    """Return the columns of tables, of their folders of Parquet files, and of the tables of first event times beside their parts."""
     columns: dict[str, Sequence[Column]] = {}
     for name, table in tables.items():
         columns[name] = table.columns
+        if parquet_folders.is_folder(table.file):
+            columns[Path(table.file).name] = plain_columns(table.columns)
         if table.parts:
             columns[name + NEXT] = extending.first_columns(table)
     return columns

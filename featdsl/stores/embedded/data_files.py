@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from featdsl.definitions import fingerprints
+from featdsl.stores.embedded import parquet_folders
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TABLE = "CREATE TABLE registry.files (name VARCHAR, bytes BIGINT, modified BIGINT, retired BIGINT, digest VARCHAR);"
-"""One row a file: its size, its modification time in nanoseconds, when it was retired in Unix seconds, and its SHA-256."""
+"""One row a file: its size, its modification time in nanoseconds, when it was retired in Unix seconds, and its SHA-256.
+
+A folder of Parquet files has a row with their total size, and no digest.
+"""
+_INSIDE = "registry.parquet_files (folder VARCHAR, name VARCHAR, bytes BIGINT, modified BIGINT, digest VARCHAR)"
+"""One row a Parquet file in a folder. A table that earlier releases did not make and do not read: to them, each folder is altered."""
 RETIRED_SECONDS = 3600
 """The longest time that an unused file is kept for readers that opened an earlier catalogue."""
 _MOST_RETIRED, _MOST_SHARE = 64, 4
@@ -34,7 +40,7 @@ CheckLevel = Literal["size", "time", "bytes"]
 class DataFile:
     """A data file as it was written: path below the store's folder, size in bytes, time and digest.
 
-    The digest is empty in stores that an earlier featdsl wrote.
+    The digest is empty in stores that an earlier featdsl wrote. A folder is intact if the Parquet files `inside` are.
     """
 
     name: str
@@ -42,6 +48,11 @@ class DataFile:
     modified: int
     retired: int | None
     digest: str
+    inside: tuple[DataFile, ...] = ()
+
+    def damaged(self, folder: Path, level: CheckLevel = "time") -> list[str]:
+        """Return the names of the files that are missing or altered: of this one, or of those inside."""
+        return [each.name for each in self.inside or (self,) if not each.is_intact(folder, level)]
 
     def is_intact(self, folder: Path, level: CheckLevel = "time") -> bool:
         """Return whether the file is unchanged since it was written.
@@ -71,19 +82,48 @@ def listed(connection: DuckDBPyConnection) -> dict[str, DataFile]:
     cursor = connection.execute("SELECT * FROM registry.files")
     columns = [column for column, *_ in cursor.description or ()]
     rows = (dict(zip(columns, row, strict=True)) for row in cursor.fetchall())
-    return {row["name"]: DataFile(**{**row, "digest": row.get("digest") or ""}) for row in rows}
+    inside = _inside(connection)
+    return {
+        row["name"]: DataFile(**{**row, "digest": row.get("digest") or ""}, inside=tuple(inside.get(row["name"], ())))
+        for row in rows
+    }
+
+
+def _inside(connection: DuckDBPyConnection) -> dict[str, list[DataFile]]:
+    """Return the Parquet files by folder."""
+    import duckdb
+
+    files: dict[str, list[DataFile]] = {}
+    try:
+        rows = connection.execute("SELECT * FROM registry.parquet_files ORDER BY name").fetchall()
+    except duckdb.CatalogException:  # a store without such folders
+        return files
+    for folder, name, size, modified, digest in rows:
+        files.setdefault(folder, []).append(DataFile(name, size, modified, None, digest))
+    return files
 
 
 def add(connection: DuckDBPyConnection, folder: Path, names: Iterable[str]) -> None:
     """Add new files to the catalogue that a session writes, with their sizes and digests."""
     connection.execute(_ADD_DIGEST)
-    paths = {name: folder / name for name in names}
+    names = list(names)
+    folders = {name: parquet_folders.names(name) for name in names if parquet_folders.is_folder(name)}
+    files = [file for name in names for file in folders.get(name, [name])]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        digests = dict(zip(paths, pool.map(fingerprints.of_file, paths.values()), strict=True))
-    for name, path in paths.items():
-        status = path.stat()
-        row = [name, status.st_size, status.st_mtime_ns, digests[name]]
-        connection.execute("INSERT INTO registry.files (name, bytes, modified, digest) VALUES (?, ?, ?, ?)", row)
+        digests = dict(zip(files, pool.map(lambda file: fingerprints.of_file(folder / file), files), strict=True))
+    insert = "INSERT INTO registry.files (name, bytes, modified, digest) VALUES (?, ?, ?, ?)"
+    for name in names:
+        if name not in folders:
+            connection.execute(insert, [name, *_state(folder / name), digests[name]])
+    if not folders:
+        return
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {_INSIDE}")
+    for name, inside in folders.items():
+        states = [_state(folder / file) for file in inside]
+        rows = [[name, file, *state, digests[file]] for file, state in zip(inside, states, strict=True)]
+        connection.executemany("INSERT INTO registry.parquet_files VALUES (?, ?, ?, ?, ?)", rows)
+        total, newest = sum(size for size, _ in states), max(modified for _, modified in states)
+        connection.execute(insert, [name, total, newest, None])
 
 
 def retire(connection: DuckDBPyConnection, now: int) -> list[str]:
@@ -109,16 +149,26 @@ def retire(connection: DuckDBPyConnection, now: int) -> list[str]:
         if retired != stamp and is_old:
             gone.append(name)
     connection.execute("DELETE FROM registry.files WHERE name IN (SELECT unnest($1::VARCHAR[]))", [gone])
+    if any(parquet_folders.is_folder(name) for name in gone):
+        connection.execute("DELETE FROM registry.parquet_files WHERE folder IN (SELECT unnest($1::VARCHAR[]))", [gone])
     return gone
 
 
 def damaged(
     folder: Path, files: Mapping[str, DataFile], names: Iterable[str], level: CheckLevel = "time"
-) -> Iterator[str]:
-    """Yield the names of files that are missing or altered; names that the catalogue does not list are skipped."""
-    for name in sorted(set(names)):
-        if name in files and not files[name].is_intact(folder, level):
-            yield name
+) -> dict[str, list[str]]:
+    """Return the names of data files that are missing or altered; names that the catalogue does not list are skipped.
+
+    Each has the names of the files that are missing or altered: its own, or those of Parquet files in it.
+    """
+    found = {name: files[name].damaged(folder, level) for name in sorted(set(names)) if name in files}
+    return {name: damaged for name, damaged in found.items() if damaged}
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return the size and the modification time of a file."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _set_time(path: Path, modified: int) -> None:

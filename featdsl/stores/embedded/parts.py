@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featdsl.definitions.names import EVENT_TIMESTAMP, quote
@@ -30,25 +31,29 @@ class Parts:
     Every method expects the tables to be open in the session, and returns the table with its new rows.
     """
 
-    def __init__(self, connection: DuckDBPyConnection, files: BuildFiles, serial: int) -> None:
-        self._connection, self._files, self._serial = connection, files, serial
+    def __init__(self, connection: DuckDBPyConnection, files: BuildFiles, folder: Path, serial: int) -> None:
+        self._connection, self._files, self._folder, self._serial = connection, files, folder, serial
 
     def replace(self, table: StoredTable, sql: str) -> StoredTable | None:
         """Replace all rows of a published table by the rows of a query; None if they have not changed."""
         file, stored = self._files.new_table(table.name)
         rows = self._create(stored, sql)
+        new = replace(table, file=file, rows=rows, engine=f"duckdb {session.version()}")
+        replaced = self.replaced(table, new, stored)
+        if replaced is None:
+            self._connection.execute(f"DROP TABLE {stored}")
+        return replaced
+
+    def replaced(self, table: StoredTable, new: StoredTable, stored: str) -> StoredTable | None:
+        """Return a table with the file of `new`, whose rows are in the relation `stored`; None if the published rows are the same."""
         published = f"tables.{quote(table.name)}"
         query = row_differences.query(table, published, stored)
         ((differs, since),) = self._connection.execute(query).fetchall()
         if not differs:
-            self._connection.execute(f"DROP TABLE {stored}")
             return None
         changed = row_differences.has_lost_rows(self._connection, table, published, stored, since)
         return replace(
-            table,
-            file=file,
-            rows=rows,
-            engine=f"duckdb {session.version()}",
+            new,
             entity_rows=None,
             parts=(),
             written=self._written(table, since, changed=changed),
@@ -94,6 +99,10 @@ class Parts:
         writes = self._written(table, since, changed=changed)
         return replace(extended, entity_rows=_scaled(table, extended.rows), written=writes), rows
 
+    def rows_since(self, table: StoredTable, since: str) -> int:
+        """Return the number of rows of a table from an event time on."""
+        return self._count(f"tables.{quote(table.name)} WHERE {EVENT_TIMESTAMP} >= {time_of(table, since)}")
+
     def copy(self, table: StoredTable) -> StoredTable:
         """Copy all rows of a published table to one new file."""
         file, stored = self._files.new_table(table.name)
@@ -101,6 +110,8 @@ class Parts:
         return replace(table, file=file, parts=())
 
     def _written(self, table: StoredTable, since: str | None, *, changed: bool) -> tuple[Written, ...]:
+        if table.written and table.written[-1] == Written(serial=self._serial):
+            return table.written  # this apply has built the table
         return (*table.written, Written(serial=self._serial, since=since, changed=changed))[-_MOST_WRITES:]
 
     def _create(self, stored: str, sql: str) -> int:
@@ -117,7 +128,7 @@ class Parts:
         stored = in_file(newest.file, table.name)
         self._store_first_rows(table, stored)
         if first < len(table.parts) - 1:
-            rows_query = all_rows(replace(table, parts=table.parts[first:]), in_file)
+            rows_query = all_rows(replace(table, parts=table.parts[first:]), in_file, self._folder)
             order = ", ".join(quote(name) for name in [*table.keys, EVENT_TIMESTAMP])
             merged_name = in_file(newest.file, f"{table.name}#merged")
             self._connection.execute(

@@ -2,6 +2,7 @@
 
     store.duckdb            registry and views; never edited in place
     data/000042-….duckdb    tables of one apply
+    data/000042-….parquet/  a table that another engine has computed
     frames/….parquet        rows that were given as dataframes
     lock                    held by the one writer
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -23,13 +24,15 @@ from featdsl.definitions.kinds import SetDefinition
 from featdsl.definitions.snapshot import NOTHING, PROD, Drift, Environment, Examined, Restored, Snapshot
 from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Orphan, Reading, StoredTable
+from featdsl.engines.duckdb import lent_tables
 from featdsl.engines.duckdb.errors import needed
 from featdsl.engines.duckdb.session import connection_of
+from featdsl.engines.external import TableFiles
 from featdsl.engines.session import Session
 from featdsl.errors import FeatdslError, Problem, ResourceError, StoreError
 from featdsl.stores import damage, published_views
 from featdsl.stores.edits import PriorState
-from featdsl.stores.embedded import data_files, secret
+from featdsl.stores.embedded import data_files, lending, parquet_folders, secret
 from featdsl.stores.embedded.catalogue import Catalogue
 from featdsl.stores.embedded.data_files import CheckLevel, DataFile
 from featdsl.stores.embedded.file_lock import exclusive
@@ -199,19 +202,30 @@ class EmbeddedStore:
 
     def _damaged(self, listed: Mapping[str, DataFile], tables: Iterable[StoredTable], level: CheckLevel) -> Examined:
         files_of = {table.name: {piece.file for piece in table.pieces} for table in tables}
-        damaged = set(data_files.damaged(self._folder, listed, set().union(*files_of.values()), level))
-        altered = frozenset(name for name, files in files_of.items() if files & damaged)
-        return Examined(altered, files=tuple(str(self._folder / file) for file in sorted(damaged)))
+        damaged = data_files.damaged(self._folder, listed, set().union(*files_of.values()), level)
+        altered = frozenset(name for name, files in files_of.items() if files & damaged.keys())
+        return Examined(altered, files=self._paths(damaged))
+
+    def _paths(self, damaged: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        return tuple(str(self._folder / file) for files in damaged.values() for file in files)
 
     def open_tables(self, session: Session, tables: Iterable[StoredTable]) -> None:
         """Expose stored tables to SQL in this session as `tables.<name>`. Raises StoreError if a file has another size."""
         connection = connection_of(session)
         tables = list(tables)
         files = {piece.file for table in tables for piece in table.pieces}
-        truncated = list(data_files.damaged(self._folder, self._files, files, "size"))
+        truncated = data_files.damaged(self._folder, self._files, files, "size")
         if truncated:
-            raise damage.damaged_error([str(self._folder / file) for file in truncated])
+            raise damage.damaged_error(self._paths(truncated))
         open_tables(connection, self._folder, tables)
+
+    @contextlib.contextmanager
+    def lend(self, session: Session, tables: Iterable[StoredTable], folder: str) -> Iterator[dict[str, TableFiles]]:
+        """Yield stored tables as Parquet files in plain types, by name; those that are exported are in `folder` meanwhile."""
+        lent, connection = list(tables), connection_of(session)
+        self.open_tables(session, lent)
+        with lent_tables.export_folders(folder) as folders:
+            yield {each.name: lending.lend(connection, self._folder, each, folders.new) for each in lent}
 
     def open_views(self, session: Session, names: Iterable[str], environment: str = PROD) -> None:
         """Expose an environment's views to SQL in this session as `prod.<name>`; unknown names are ignored."""
@@ -280,13 +294,13 @@ class EmbeddedStore:
         before, listed = self._before()
         orphans = self._orphaned(listed)
         for path in orphans:
-            path.unlink(missing_ok=True)
-        return before, [Orphan(str(path)) for path in orphans]
+            parquet_folders.delete(path)
+        return before, [Orphan(str(path)) for path in orphans if not path.exists()]
 
     def _orphaned(self, listed: AbstractSet[str]) -> list[Path]:
         """Return the files that are neither in the catalogue nor reusable by the next apply."""
         kept = listed | {entry.table.file for entry in self._journal().read().values()}
-        data = sorted((self._folder / "data").glob("*.duckdb*"))
+        data = [*sorted((self._folder / "data").glob("*.duckdb*")), *sorted((self._folder / "data").glob("*.parquet"))]
         unlisted = [file for file in data if f"data/{file.name.removesuffix('.wal')}" not in kept]
         # Plans write partial files without the lock; only old ones are certainly abandoned.
         partial = [path for path in self._folder.rglob("*.partial*") if _age(path) > _ABANDONED or _is_writers(path)]

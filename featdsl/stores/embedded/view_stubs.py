@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, Sequence[Column]]
 """The columns of tables, by name."""
 _SCHEMA = "memory.stubs"
-_READER = f"CREATE TEMP MACRO read_duckdb(path, table_name := '') AS TABLE FROM query_table('{_SCHEMA}.\"' || table_name || '\"')"
+_NAMED = f"TABLE FROM query_table('{_SCHEMA}.\"' || {{}} || '\"')"
+_MACROS = (
+    f"CREATE TEMP MACRO read_duckdb(path, table_name := '') AS {_NAMED.format('table_name')}",
+    "CREATE TEMP MACRO read_parquet(files, hive_partitioning := true) AS "
+    + _NAMED.format("regexp_extract(files[1], '([^/]+)/[^/]+$', 1)"),
+)
 """DuckDB resolves a temporary macro before the built-in function."""
 
 
@@ -38,12 +43,15 @@ def shapes(connection: DuckDBPyConnection, databases: Sequence[str]) -> dict[str
 def stub_tables(connection: DuckDBPyConnection, tables: Shapes) -> Iterator[None]:
     """Let `read_duckdb` return empty stubs of these tables, found by table name in any file; other tables fail.
 
+    `read_parquet` returns the stub that has the name of the folder of the files.
+
     The stubs stay after an error, because the session's transaction can then only be closed.
     """
-    statements = [f"CREATE SCHEMA {_SCHEMA}", *(_table(name, columns) for name, columns in tables.items()), _READER]
+    statements = [f"CREATE SCHEMA {_SCHEMA}", *(_table(name, columns) for name, columns in tables.items()), *_MACROS]
     connection.execute(";\n".join(statements))
     yield
-    connection.execute(f"DROP MACRO TABLE temp.read_duckdb; DROP SCHEMA {_SCHEMA} CASCADE")
+    dropped = "DROP MACRO TABLE temp.read_duckdb; DROP MACRO TABLE temp.read_parquet"
+    connection.execute(f"{dropped}; DROP SCHEMA {_SCHEMA} CASCADE")
 
 
 def _table(name: str, columns: Sequence[Column]) -> str:

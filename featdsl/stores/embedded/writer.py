@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,19 @@ from featdsl.definitions.history import HistoryEntry
 from featdsl.definitions.snapshot import Head, Snapshot
 from featdsl.definitions.sources import Column
 from featdsl.definitions.stored_tables import Reading, Resumed, StoredTable, Written
-from featdsl.engines.duckdb import session
+from featdsl.engines.duckdb import plain_files, session
+from featdsl.engines.external import ParquetRows, TableFiles
 from featdsl.engines.session import Session
 from featdsl.stores import entity_counts, publication
 from featdsl.stores.edits import PriorState, Recording
+from featdsl.stores.embedded import lending, parquet_folders
 from featdsl.stores.embedded.build_files import SMALL, BuildFiles
 from featdsl.stores.embedded.catalogue import Catalogue
 from featdsl.stores.embedded.catalogue_file import CatalogueFile, NewState
 from featdsl.stores.embedded.journal import Journal, JournalEntry
 from featdsl.stores.embedded.parallel_build import ParallelBuild, TableBuild, build_table
 from featdsl.stores.embedded.parts import Parts
-from featdsl.stores.embedded.table_files import in_file, open_tables
+from featdsl.stores.embedded.table_files import all_rows, in_file, open_tables
 
 if TYPE_CHECKING:
     from featdsl.project.settings import Project
@@ -54,7 +57,7 @@ class EmbeddedWriter(Recording):
         self._parallel = ParallelBuild(self.connection, project.settings.engine.threads or os.cpu_count() or 1)
         self._folder, self._damaged = folder, damaged
         self._files = BuildFiles(self.connection, folder, self.serial)
-        self._parts = Parts(self.connection, self._files, self.serial)
+        self._parts = Parts(self.connection, self._files, folder, self.serial)
         self._catalogue = Catalogue(project, folder)
         self._catalogue_file = CatalogueFile(self._catalogue, folder)
         self._journal = journal
@@ -64,11 +67,14 @@ class EmbeddedWriter(Recording):
             name: entry for name, entry in self._journal.read().items() if entry.table.file not in published
         }
         self._published = False
+        self._lent: dict[str, TableFiles] = {}
+        """The tables that were lent and have not changed since."""
 
     def build(
         self, table: str, sql: str, columns: Sequence[Column], reads: Iterable[str], keys: Sequence[str] = ()
     ) -> int:
         """Build a table from a query and return its number of rows. `keys` are the key columns of its entity."""
+        self._lent.pop(table, None)
         built = self._parallel.take(table, sql)
         if built is None:
             self.open(reads)
@@ -85,6 +91,73 @@ class EmbeddedWriter(Recording):
             written=(Written(serial=self.serial),),
         )
         return built.rows
+
+    def staging(self, table: str) -> str:
+        """Return a new folder, not yet made, in which an engine elsewhere can write the Parquet files of a table."""
+        return self._files.stage(table)
+
+    def take_over(  # noqa: PLR0913, PLR0917 - everything that is known of a table
+        self,
+        table: str,
+        rows: ParquetRows,
+        columns: Sequence[Column],
+        keys: Sequence[str],
+        engine: str,
+        seconds: float,
+    ) -> int:
+        """Make the Parquet files in the folder that `staging` returned a table of this apply, and return its number of rows.
+
+        The columns of the files have plain types. Raises EngineError if the files are not what the engine says, and StoreError if
+        this user may not change them.
+        """
+        self._lent.pop(table, None)
+        rows = self._files.staged(table, rows)
+        plain_files.check(self.connection, rows, columns, engine)
+        file, size = self._files.take_staged(table, rows, columns)
+        made = StoredTable(
+            name=table,
+            file=file,
+            rows=rows.rows,
+            columns=tuple(columns),
+            engine=engine,
+            built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(seconds, 3),
+            bytes=size,
+            keys=tuple(keys),
+            written=(Written(serial=self.serial),),
+        )
+        open_tables(self.connection, self._folder, [made])
+        self._edits.tables[table] = made
+        return rows.rows
+
+    def replace_with(self, table: str, rows: ParquetRows, engine: str) -> int | None:
+        """Replace all rows of a published table by those in files, as `take_over` makes a table.
+
+        Returns the number of rows, or None if they have not changed.
+        """
+        self._lent.pop(table, None)
+        self.open([table])
+        known = self.snapshot.tables[table]
+        rows = self._files.staged(table, rows)
+        plain_files.check(self.connection, rows, known.columns, engine)
+        file, _ = self._files.take_staged(table, rows, known.columns)
+        stored = parquet_folders.relation(self._folder, file, known.columns)
+        replaced = self._parts.replaced(known, replace(known, file=file, rows=rows.rows, engine=engine), stored)
+        if replaced is None:
+            return None
+        self._edits.tables[table] = replaced
+        open_tables(self.connection, self._folder, [replaced])
+        return rows.rows
+
+    def lend(self, tables: Iterable[str]) -> dict[str, TableFiles]:
+        """Return tables as Parquet files in plain types, both published ones and those of this apply; the files last as long as it."""
+        names = list(dict.fromkeys(tables))
+        self.open(names)
+        for table in map(self.table, names):
+            if table.name not in self._lent:
+                new_folder = partial(self._files.stage, "lent")
+                self._lent[table.name] = lending.lend(self.connection, self._folder, table, new_folder)
+        return {name: self._lent[name] for name in names}
 
     @property
     def has_room(self) -> bool:
@@ -103,6 +176,7 @@ class EmbeddedWriter(Recording):
 
     def resume(self, table: str, made_of: str) -> Resumed | None:
         """Reuse a table of an interrupted apply if it was built from the same data; else return None."""
+        self._lent.pop(table, None)
         entry = self._unfinished.get(table)
         if entry is None or not made_of or entry.made_of != made_of or not self._files.take_over(entry.table):
             return None
@@ -127,20 +201,22 @@ class EmbeddedWriter(Recording):
 
         Returns the number of rows from then on, or None if they have not changed.
         """
+        self._lent.pop(table, None)
         self.open([table, *reads])
         known = self._edits.tables.get(table)
-        if known and known.file in self._files and not known.parts:
+        if known and known.file in self._files and not known.parts and not parquet_folders.is_folder(known.file):
             self._edits.tables[table], rows = self._parts.extend_unpublished(known, sql, since)
             return rows
         result = self._parts.extend(self.table(table), sql, since)
         if result is None:
-            return None
+            return self._parts.rows_since(known, since) if known and known.file in self._files else None
         self._edits.tables[table], rows = result
         open_tables(self.connection, self._folder, [self._built[table]])
         return rows
 
     def replace(self, table: str, sql: str, reads: Iterable[str] = ()) -> int | None:
         """Replace all rows of a table by the rows of a query; return their number, or None if they have not changed."""
+        self._lent.pop(table, None)
         self.open([table, *reads])
         replaced = self._parts.replace(self.snapshot.tables[table], sql)
         if replaced is None:
@@ -196,7 +272,7 @@ class EmbeddedWriter(Recording):
             self._catalogue.put(partial, head.serial)
             self._journal.clear()
             for file in gone:
-                (self._folder / file).unlink(missing_ok=True)
+                parquet_folders.delete(self._folder / file)
         finally:
             partial.unlink(missing_ok=True)
         return head
@@ -215,12 +291,10 @@ class EmbeddedWriter(Recording):
     def _count_entities(self) -> None:
         """Set the rows per entity of each table that was built whole, file by file."""
         for file in self._files:
-            tables = [
-                each for each in self._built.values() if each.file == file and not each.parts and not each.entity_rows
-            ]
-            means = entity_counts.measure(
-                self.connection, [(in_file(file, table.name), table.keys) for table in tables]
-            )
+            tables = [each for each in self._built.values() if each.file == file and not each.entity_rows]
+            rows = [f"({all_rows(table, in_file, self._folder)})" for table in tables]
+            keys = [table.keys for table in tables]
+            means = entity_counts.measure(self.connection, list(zip(rows, keys, strict=True)))
             for table, entity_rows in zip(tables, means, strict=True):
                 self._edits.tables[table.name] = replace(table, entity_rows=entity_rows)
 
