@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any, Never
 
 from featdsl.apply.events import ignore
 from featdsl.declarations.feature_set import FeatureSet
+from featdsl.definitions.dialects import STORE, Dialect
 from featdsl.definitions.names import quote
 from featdsl.definitions.snapshot import PROD
 from featdsl.definitions.table_spec import RowSpec
 from featdsl.definitions.timestamps import Ambiguous
 from featdsl.engines.duckdb import dataframes
 from featdsl.engines.duckdb.session import open_session
+from featdsl.engines.opening import Engines
 from featdsl.errors import Problem, RequestError
 from featdsl.online.fetch import LatestRequest
 from featdsl.query import deprecation_warnings
 from featdsl.query import spine as spine_reading
 from featdsl.query.answer import Answer
 from featdsl.query.data_errors import computing
+from featdsl.query.external_training import SpinePlace
 from featdsl.query.selection import Selectable, select, stored_feature
 from featdsl.registry_calls import RegistryCalls
 from featdsl.served.log import LogCounts, ServingLog
@@ -75,6 +78,8 @@ class FeatureStore(RegistryCalls):
         ordered: bool = True,
         explain: bool = False,
         as_of_snapshot: int | Mapping[str, Any] | None = None,
+        engine: Dialect = STORE,
+        to: str | Path | None = None,
     ) -> TrainingSet:
         """Return the spine with the value that each feature had at the time of each row.
 
@@ -85,11 +90,21 @@ class FeatureStore(RegistryCalls):
         twice, as in a Source. The result has every row and column of the spine, in its order unless `ordered` is False, which
         saves the sort. A value that was not known yet is NULL. `explain` prints how the values are computed, and why.
         `as_of_snapshot` is the lock of an earlier training set, or the number of a snapshot of a team store: the values are
-        those of that snapshot. Raises FeatureNotFoundError for an unknown feature, RequestError for a spine that does not fit,
-        StoreError for a snapshot that is not kept, LockFileError for the lock of another store.
+        those of that snapshot. `engine="spark"` computes the training set on the project's Spark, for a spine that is too large
+        for this machine: the path of Parquet files, or a table of the cluster. Its rows are written, in no order, to the new
+        folder `to` as Parquet files, which the training set reads. Raises FeatureNotFoundError for an unknown feature, RequestError for a spine that does not fit,
+        StoreError for a snapshot that is not kept, LockFileError for the lock of another store, UnreachableError for an engine
+        that does not answer.
         """
         from featdsl.query.training_set import TrainingSet
 
+        reading = spine_reading.time_reading(time_unit, timezone, ambiguous)
+        if engine != STORE:
+            place = SpinePlace(spine, timestamp, reading, to)
+            training = self._external_training_set(features, place, engine, as_of_snapshot)
+            if explain:
+                print(training.explanation)  # noqa: T201 - `explain` asks for it
+            return training
         if as_of_snapshot is None:
             state, session = self._states.newest_for(spine)
         else:
@@ -98,7 +113,6 @@ class FeatureStore(RegistryCalls):
         selection = self._select(state, features)
         is_empty = isinstance(spine, list) and not spine
         table = session.load_spine(spine_reading.without_rows(selection, timestamp) if is_empty else spine)
-        reading = spine_reading.time_reading(time_unit, timezone, ambiguous)
         times = spine_reading.SpineTimes(timestamp, reading, state.snapshot.versions)
         reader = state.reader(session)
         fitted = replace(spine_reading.fit(reader, table, selection, times), ordered=ordered)
@@ -109,6 +123,27 @@ class FeatureStore(RegistryCalls):
         if explain:
             print(training.explanation)  # noqa: T201 - `explain` asks for it
         return training
+
+    def _external_training_set(
+        self,
+        features: FeatureSet | Selectable | Sequence[Selectable],
+        place: SpinePlace,
+        dialect: Dialect,
+        as_of_snapshot: int | Mapping[str, Any] | None,
+    ) -> TrainingSet:
+        """Return a training set that another engine has computed."""
+        from featdsl.query import external_training
+        from featdsl.query.training_set import TrainingSet
+
+        state = self._states.newest() if as_of_snapshot is None else self._states.as_of(as_of_snapshot)
+        selection = self._select(state, features)
+        session = state.session.cursor()
+        reads = external_training.Reads(session, state.snapshot, state.lend)
+        with state.reading(), closing(Engines(self._project)) as engines:
+            query = external_training.training_query(
+                selection, place, reads, engines.of(dialect), state.external_compiler(dialect)
+            )
+        return TrainingSet(session, query, selection, state.snapshot, reading=state.reading)
 
     def get_features(
         self,

@@ -20,16 +20,18 @@ from featdsl.declarations.declaration import Declaration
 from featdsl.declarations.python_feature import PythonFeature
 from featdsl.declarations.source import Source
 from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.dialects import EXTERNAL
 from featdsl.definitions.notices import Notice
 from featdsl.definitions.snapshot import PROD, Drift, Snapshot
 from featdsl.definitions.udfs import Functions
 from featdsl.definitions.value_shifts import Compared
-from featdsl.engines import Runtime
-from featdsl.engines.duckdb.compiler import COMPILER
+from featdsl.engines import Compilers, Runtime
+from featdsl.engines.duckdb.compiler import COMPILER as DUCKDB
 from featdsl.engines.duckdb.session import open_session
+from featdsl.engines.opening import Engines, external_compiler
 from featdsl.errors import DeclarationError, PlanFileError, Problem
 from featdsl.plan import comparison, function_uses, planner, preview, preview_session
-from featdsl.plan.document import KeepEnvironment, OpenSource, Plan
+from featdsl.plan.document import BuildTable, KeepEnvironment, OpenSource, Plan
 from featdsl.plan.state_readers import (
     AppliedState,
     EarlierState,
@@ -42,6 +44,8 @@ from featdsl.project.settings import Project
 from featdsl.sql.cache import AnalysisCache
 from featdsl.stores import Store, environments
 from featdsl.stores.export import Exported
+
+_COMPILERS = Compilers(DUCKDB, external_compiler)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,18 @@ def _plan(project: Project, reader: StateReader, select: Sequence[str], cache: A
         declared = Declared(applied.state.snapshot, earlier.catalog.of_project(project.name))
     else:
         declared = _bind(project, applied, _load(project, applied, cache), cache)
-    return _compare(project, applied, declared, select)
+    planned = _compare(project, applied, declared, select)
+    if applied.exported is None:
+        _reach_engines(project, planned.plan)
+    return planned
+
+
+def _reach_engines(project: Project, plan: Plan) -> None:
+    """Raise UnreachableError if an engine that would compute a table of a plan does not answer, or cannot be used."""
+    dialects = {step.dialect for step in plan.steps if isinstance(step, BuildTable)} & set(EXTERNAL)
+    with closing(Engines(project)) as engines:
+        for each in sorted(dialects):
+            engines.of(each)
 
 
 @contextmanager
@@ -167,11 +182,12 @@ def _load(project: Project, applied: AppliedState, cache: AnalysisCache) -> Decl
 
 def _bind(project: Project, applied: AppliedState, declared: Declared, cache: AnalysisCache) -> Declared:
     """Bind the catalogue to its sources, and read the removed set versions if it creates set versions."""
-    with closing(open_session(project)) as session:
+    with closing(open_session(project)) as session, closing(Engines(project)) as engines:
         context = BindContext(
             project,
             session,
-            COMPILER,
+            _COMPILERS,
+            engine_of=engines.of if applied.exported is None else None,
             frames=declared.rows,
             frame_folder=applied.frames,
             cache=cache,
@@ -188,7 +204,7 @@ def _compare(project: Project, applied: AppliedState, declared: Declared, select
     """Return the plan from the applied state to declared definitions, with all notices."""
     snapshot, catalog = declared.snapshot, declared.catalog
     state = replace(applied.state, snapshot=snapshot)
-    plan = planner.build(state, catalog, planner.PlanRequest(project.name, select), COMPILER)
+    plan = planner.build(state, catalog, planner.PlanRequest(project.name, select), _COMPILERS)
     plan = replace(plan, back_to=applied.back_to)
     pulled = imports.notices(catalog, declared.imports, project.name)
     notices = (*plan.notices, *pulled, *declared.notices, *_behind(plan, snapshot))
@@ -219,7 +235,7 @@ def _behind(plan: Plan, snapshot: Snapshot) -> Iterator[Notice]:
 
 def previewed(planned: Planned, project: Project, store: Store, *, sample: int | None) -> Planned:
     """Return a plan with the shifts of its values, for up to `sample` entities of each group; None compares all."""
-    inputs = preview_session.PreviewInputs(store, planned.rows, Runtime(COMPILER, planned.functions))
+    inputs = preview_session.PreviewInputs(store, planned.rows, Runtime(_COMPILERS, planned.functions))
     snapshot = store.read(planned.plan.environment)
     with closing(open_session(project)) as scratch:
         shifts = preview.preview(planned.plan, snapshot, inputs, scratch, sample=sample)
@@ -245,7 +261,7 @@ def saved(project: Project, store: Store, plan: Plan) -> Planned:
 
         earlier = None if plan.back_to is None else store.read(plan.environment, plan.back_to)
         past = replace(snapshot, past_sets=store.past_sets(plan.environment))
-        return verification.derived(plan, past, COMPILER, earlier)
+        return verification.derived(plan, past, _COMPILERS, earlier)
 
     wanted = {function.fingerprint for _, function in function_uses.functions(plan)}
     if not wanted:
@@ -269,7 +285,7 @@ def refresh(
     of_sources = any(each.function for each in snapshot.catalog.sources.values() if each.project == project.name)
     is_needed = of_features or of_sources
     known = declared_functions(loader.load(project).declarations) if is_needed else {}
-    return refreshing.refresh(project, store, request, Runtime(COMPILER, known), listen=listen)
+    return refreshing.refresh(project, store, request, Runtime(_COMPILERS, known), listen=listen)
 
 
 def declared_functions(declarations: Iterable[Declaration]) -> dict[str, FunctionType]:

@@ -9,16 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from featdsl.definitions.dialects import EXTERNAL, Dialect
 from featdsl.definitions.names import literal
 from featdsl.definitions.snapshot import PROD, Snapshot
 from featdsl.definitions.stored_tables import StoredTable
-from featdsl.engines import Compiler, lookups
+from featdsl.engines import Compiler, ExternalCompiler, lookups
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.engines.duckdb.reading import DuckDBReader
 from featdsl.engines.duckdb.session import DuckDBSession, open_session
+from featdsl.engines.external import TableFiles
 from featdsl.engines.lookups import Want
+from featdsl.engines.opening import external_compiler
 from featdsl.engines.reading import Reader
 from featdsl.engines.session import Session
+from featdsl.errors import Problem, RequestError
 from featdsl.project.settings import Project
 from featdsl.query import lockfile
 from featdsl.query.spine import views_named
@@ -77,6 +81,22 @@ class OpenState:
     def compiler(self) -> Compiler:
         """The compiler of the engine that reads the state."""
         return COMPILER
+
+    def external_compiler(self, dialect: Dialect) -> ExternalCompiler:
+        """Return the compiler of an engine that computes training sets elsewhere. Raises RequestError for an unknown one."""
+        if dialect not in EXTERNAL:
+            what = f"engine={dialect!r} computes nothing elsewhere."
+            raise RequestError(Problem("Unknown engine", what, fix=f"Give one of: {', '.join(EXTERNAL)}."))
+        return external_compiler(dialect)
+
+    @contextmanager
+    def lend(self, tables: set[str], folder: str) -> Iterator[Mapping[str, TableFiles]]:
+        """Lend stored tables to another engine as Parquet files, while the context lasts; copies are in the folder."""
+        with self._lock:
+            stored = [self.snapshot.tables[name] for name in sorted(tables)]
+            lent = self.store.lend(self.session.cursor(), stored, folder)
+        with lent as files:
+            yield files
 
     def reading(self) -> AbstractContextManager[None]:
         """Raise StoreError if the body fails and the files of open tables are damaged."""

@@ -21,7 +21,7 @@ PACKAGES = {
     "declarations": {"errors", "definitions"},
     "project": {"errors", "definitions", "declarations"},
     "sql": {"errors", "definitions", "project"},
-    "engines": {"errors", "definitions", "declarations", "project"},
+    "engines": {"errors", "definitions", "declarations", "project", "sql"},
     "stores": {"errors", "definitions", "project", "engines"},
     "query": {"errors", "definitions", "declarations", "project", "engines"},
     "online": {"errors", "definitions", "project", "engines", "query"},

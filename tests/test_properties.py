@@ -23,6 +23,7 @@ from featdsl.catalog.loader import Loaded
 from featdsl.declarations.declaration import Declaration, collecting
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.snapshot import Snapshot
+from featdsl.engines import Compilers
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.plan import diff, planfile, planner, verification
 from featdsl.plan.document import Plan
@@ -156,7 +157,9 @@ def planned(described: Described, project: Project, store: Store, environment: s
     """Return the plan that takes an environment of the store to a random project."""
     declared = pipeline.Declared(store.read(environment), desired(described, project))
     plan = pipeline.plan_for(project, store, declared, store.drift(declared.snapshot)).plan
-    found = verification.derived(plan, replace(declared.snapshot, past_sets=store.past_sets(environment)), COMPILER)
+    found = verification.derived(
+        plan, replace(declared.snapshot, past_sets=store.past_sets(environment)), Compilers(COMPILER)
+    )
     assert found == plan  # what a saved plan may do is found again from the registry and what it records
     return plan
 
@@ -184,8 +187,10 @@ def test_the_order_of_declarations_changes_neither_fingerprints_nor_the_bytes_of
 
     assert list(one) == list(other)
     assert planfile.to_json(
-        planner.build(planner.State(Snapshot()), one, planner.PlanRequest("random"), COMPILER)
-    ) == planfile.to_json(planner.build(planner.State(Snapshot()), other, planner.PlanRequest("random"), COMPILER))
+        planner.build(planner.State(Snapshot()), one, planner.PlanRequest("random"), Compilers(COMPILER))
+    ) == planfile.to_json(
+        planner.build(planner.State(Snapshot()), other, planner.PlanRequest("random"), Compilers(COMPILER))
+    )
 
 
 @pure

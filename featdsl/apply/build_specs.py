@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from featdsl.definitions.dialects import EXTERNAL
 from featdsl.definitions.names import SOURCE_SCHEMA, quote
 from featdsl.definitions.sources import FunctionDefinition, SourceDefinition
 from featdsl.engines.increments import SourceTable
@@ -52,7 +53,9 @@ class BuildSpec:
     @property
     def is_incremental(self) -> bool:
         """Whether the rows from a time on can be computed without the source's earlier rows."""
-        return self.build.timed and self.build.sql.count(f"FROM {SOURCE_SCHEMA}.{quote(self.build.source)}") == 1
+        own_relation = f"FROM {SOURCE_SCHEMA}.{quote(self.build.source)}"
+        reads_once = self.build.dialect in EXTERNAL or self.build.sql.count(own_relation) == 1
+        return self.build.timed and reads_once
 
     @property
     def lookback(self) -> int:

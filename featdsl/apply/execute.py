@@ -25,7 +25,7 @@ from featdsl.apply.events import (
     Summary,
     Waiting,
 )
-from featdsl.apply.run import Run, sources_of
+from featdsl.apply.run import Run, running
 from featdsl.definitions import udfs
 from featdsl.definitions.history import CheckResult, HistoryEntry, Touched
 from featdsl.definitions.kinds import FeatureDefinition
@@ -85,8 +85,8 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
         plan = permitted(plan, Conditions(writer.snapshot, functions or {}, approved_by, teams, derive))
         writer.session.keep_frames(rows or {}, store.frames)
         listen(Started(len(plan.steps)))
-        run = _run_of(plan, project, store, writer, functions or {})
-        built = _built(plan, run, listen)
+        with _run_of(plan, project, store, writer, functions or {}) as run:
+            built = _built(plan, run, listen)
         statistics.collect(run.builds, run, _recorded(plan))
         writer.checked(run.results.checks)
         seconds = time.monotonic() - begun
@@ -102,13 +102,16 @@ def apply(  # noqa: PLR0913 - rows and functions are what no plan can hold
     return done
 
 
-def _run_of(plan: Plan, project: Project, store: Store, writer: Writer, functions: udfs.Functions) -> Run:
+def _run_of(
+    plan: Plan, project: Project, store: Store, writer: Writer, functions: udfs.Functions
+) -> contextlib.AbstractContextManager[Run]:
     builds = {step.table: step for step in plan.steps if isinstance(step, BuildTable)}
     # A table must have one row for each key and time before another table reads it; rules are checked on the final tables.
     identity = (step for step in plan.steps if isinstance(step, CheckRows) and step.kind == "identity")
     checks = {table: step.sql for step in identity for table in step.reads}
-    sources = sources_of(project, store, writer, functions)
-    return Run(project, store, writer, functions, plan.environment, "apply", sources, builds, checks)
+    return running(
+        project, store, writer, functions, plan.environment, during="apply", builds=builds, identity_checks=checks
+    )
 
 
 def _built(plan: Plan, run: Run, listen: Listener) -> int:

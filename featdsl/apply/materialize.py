@@ -37,7 +37,7 @@ def start_small_tables(coming: deque[BuildTable], run: Run) -> None:
     small = min(SMALL, run.project.settings.engine.batch_rows)
     while run.writer.has_room and coming and _is_ready(coming[0], run):
         step = coming.popleft()
-        if step.functions or step.table in run.results.built:
+        if step.functions or step.table in run.results.built or run.is_external(step):
             continue
         try:
             with run.session.translated():
@@ -63,10 +63,16 @@ def _expected_rows(step: BuildTable, run: Run) -> int | None:
 def _derived(step: BuildTable, run: Run) -> int:
     made_of = _made_of_tables(step, run)
     left = run.writer.resume(step.table, made_of)
-    rows = left.rows if left else run.writer.build(step.table, step.sql, step.columns, step.reads, step.keys)
+    rows = left.rows if left else _built(step, run)
     run.results.made_of[step.table] = made_of
     run.writer.keep(step.table, "", Reading(""), made_of=made_of)
     return rows
+
+
+def _built(step: BuildTable, run: Run) -> int:
+    if not run.is_external(step):
+        return run.writer.build(step.table, step.sql, step.columns, step.reads, step.keys)
+    return run.taken_over(step, run.external.derived(step))
 
 
 def _made_of_tables(step: BuildTable, run: Run) -> str:
@@ -95,6 +101,10 @@ def _over_source(spec: BuildSpec, run: Run, progress: Progress) -> int:
     if left and left.upto is None:
         writer.keep(step.table, kept, reading, made_of=made_of)
         return left.rows
+    if run.is_external(step):
+        rows = run.taken_over(step, run.external.over_source(step, spec.table, spec.sources))
+        writer.keep(step.table, kept, reading, made_of=made_of)
+        return rows
     total, bounds = _batches(spec, run)
     done, start = (left.rows, left.upto) if left else (0, None)
     # The bounds may differ from those of the interrupted apply: they are estimates, and settings may have changed.

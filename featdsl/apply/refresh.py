@@ -20,7 +20,7 @@ from featdsl.apply.events import (
     Waiting,
 )
 from featdsl.apply.execute import commit
-from featdsl.apply.run import Run, sources_of
+from featdsl.apply.run import Run, running
 from featdsl.apply.table_refresh import RefreshRequest, TableRefresh
 from featdsl.definitions.history import HistoryEntry, Touched
 from featdsl.engines import Runtime
@@ -71,12 +71,11 @@ def refresh(
     ):
         if behind := writer.behind():
             listen(ClockBehind(behind))
-        sources = sources_of(project, store, writer, runtime.functions)
-        run = Run(project, store, writer, runtime.functions, request.environment, "refresh", sources)
-        work = TableRefresh(run, request, runtime.compiler, listen)
-        tables = list(work.tables())
-        listen(Started(len(tables)))
-        done = [_refreshed(work, number, table, listen) for number, table in enumerate(tables)]
+        with running(project, store, writer, runtime.functions, request.environment, during="refresh") as run:
+            work = TableRefresh(run, request, runtime.compilers, listen)
+            tables = list(work.tables())
+            listen(Started(len(tables)))
+            done = [_refreshed(work, number, table, listen) for number, table in enumerate(tables)]
         changed = _changed(done)
         rows, serial = sum(each.rows for each in changed), writer.serial - 1
         if changed or work.has_new_listings:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from featdsl.apply.external_tables import Computed, ExternalTables
 from featdsl.apply.run_errors import Subject, reported
 from featdsl.apply.run_sources import RunSources
 from featdsl.definitions import udfs
+from featdsl.definitions.dialects import EXTERNAL
 from featdsl.definitions.history import CheckResult
 from featdsl.plan.document import BuildTable
 
@@ -53,6 +55,7 @@ class Run:
     environment: str
     during: Literal["apply", "refresh"]
     sources: RunSources
+    external: ExternalTables
     builds: Mapping[str, BuildTable] = field(default_factory=dict)
     identity_checks: Mapping[str, str] = field(default_factory=dict)
     results: Results = field(default_factory=Results)
@@ -66,11 +69,48 @@ class Run:
         """Report errors of the engine in the body as errors of a source, a group, a table or a check."""
         return reported(subject, self.session)
 
+    def is_external(self, step: BuildTable) -> bool:
+        """Return whether another engine than the store's own computes a table."""
+        return step.dialect in EXTERNAL
+
+    def taken_over(self, step: BuildTable, computed: Computed) -> int:
+        """Make the rows that another engine has written the table of a step; return their number."""
+        found = computed.rows
+        return self.writer.take_over(
+            step.table, found, step.columns, step.keys, engine=computed.engine, seconds=computed.seconds
+        )
+
     def calling(self, step: BuildTable) -> AbstractContextManager[None]:
-        """Let SQL call the Python functions of a table."""
+        """Let SQL of the store's session call the Python functions of a table."""
+        if self.is_external(step):
+            return nullcontext()
         return self.session.calling(step.functions, self.functions)
 
 
-def sources_of(project: Project, store: Store, writer: Writer, functions: udfs.Functions) -> RunSources:
-    """Return the sources of a run that is about to begin."""
-    return RunSources(writer.session, project, store, functions, partial(reported, session=writer.session))
+@contextmanager
+def running(  # noqa: PLR0913 - a run's whole start
+    project: Project,
+    store: Store,
+    writer: Writer,
+    functions: udfs.Functions,
+    environment: str,
+    *,
+    during: Literal["apply", "refresh"],
+    builds: Mapping[str, BuildTable] | None = None,
+    identity_checks: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """Yield a run that is about to begin, and close the engines that it opens."""
+    sources = RunSources(writer.session, project, store, functions, partial(reported, session=writer.session))
+    with closing(ExternalTables(project, sources, writer, functions)) as external:
+        yield Run(
+            project,
+            store,
+            writer,
+            functions,
+            environment,
+            during,
+            sources,
+            external,
+            builds or {},
+            identity_checks or {},
+        )

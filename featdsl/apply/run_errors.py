@@ -10,7 +10,7 @@ from featdsl.definitions.kinds import GroupDefinition
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.engines.resources import exhausted
 from featdsl.engines.session import EngineError
-from featdsl.errors import DataError, Problem, ReadingError, SourceFileError, UnreachableError
+from featdsl.errors import DataError, Problem, ReadingError, ResourceError, SourceFileError, UnreachableError
 from featdsl.plan.document import BuildTable, CheckRows
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ def reported(subject: Subject, session: Session) -> Iterator[None]:
         fix = f"Nothing was published. {problem.fix}"
         raise DataError(Problem(problem.summary, f"{_name(subject)}: {problem.what}", subject.origin, fix)) from None
     except EngineError as error:
-        if error.exhausted:
+        if error.exhausted and not error.fault:
             raise exhausted(error.exhausted, _name(subject), str(error), subject.origin) from None
         problem = _problem(subject, error, session)
-        raise (ReadingError if error.cannot_read else DataError)(problem) from None
+        kind = ResourceError if error.exhausted else ReadingError if error.cannot_read else DataError
+        raise kind(problem) from None
 
 
 def _name(subject: Subject) -> str:

@@ -57,12 +57,23 @@ class RunSources:
         if source.name in self.opened:
             self._session.sources.close(self.opened[source.name])
         self.opened[source.name] = source
+        if self._is_elsewhere(source):
+            return  # only the engine that has its rows can open it
         with self._reported(source):
             if source.format == "frame":
                 _refuse_damaged_frame(source, self._frames)
             # All tables of a run are made of the files that were listed first.
-            paths = [state.path for state in self.listing([source]).files] if source.in_files else []
-            self._session.sources.open(source, SourceRows(paths, self._frames, self._functions))
+            rows = SourceRows(self.paths(source) or [], self._frames, self._functions)
+            self._session.sources.open(source, rows)
+
+    def _is_elsewhere(self, source: SourceDefinition) -> bool:
+        """Return whether a source is a table of another engine's catalogue, or reads one."""
+        inputs = (self.opened[name] for name in source.inputs if name in self.opened)
+        return source.format == "cluster" or any(self._is_elsewhere(each) for each in inputs)
+
+    def paths(self, source: SourceDefinition) -> list[str] | None:
+        """Return the files of a source as the run first listed them; None if it is not in plain files."""
+        return [state.path for state in self.listing([source]).files] if source.in_files else None
 
     def _digest_files(self, source: SourceDefinition) -> None:
         settled = settled_before(self.begun)

@@ -10,22 +10,25 @@ from featdsl.apply import build_specs, file_changes, increments
 from featdsl.apply.build_specs import BuildSpec
 from featdsl.apply.checks import check
 from featdsl.apply.events import Listener, Refreshed
+from featdsl.apply.external_tables import Computed
 from featdsl.apply.increments import Increment, Wish
 from featdsl.apply.run import Run
 from featdsl.apply.source_changes import SourceChanges
 from featdsl.definitions import graph
+from featdsl.definitions.dialects import EXTERNAL
 from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition, SetDefinition
 from featdsl.definitions.names import escaped
 from featdsl.definitions.snapshot import PROD
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.stored_tables import Reading
 from featdsl.definitions.timestamps import in_order
-from featdsl.engines import Compiler, derived_rows
+from featdsl.engines import Compilers, derived_rows
 from featdsl.engines.increments import Bounds, Increments
 from featdsl.engines.session import EngineError
 from featdsl.errors import DataError
 from featdsl.plan import scope, steps
 from featdsl.plan.diff import altered
+from featdsl.plan.document import BuildTable
 from featdsl.plan.live_versions import live_versions
 from featdsl.plan.sides import Queries
 from featdsl.stores import row_digests
@@ -45,19 +48,32 @@ class RefreshRequest:
 class TableRefresh:
     """The tables of one refresh, and how each is brought up to date."""
 
-    def __init__(self, run: Run, request: RefreshRequest, compiler: Compiler, listen: Listener) -> None:
+    def __init__(self, run: Run, request: RefreshRequest, compilers: Compilers, listen: Listener) -> None:
         self.run, self._request, self._listen = run, request, listen
         self._snapshot = run.writer.snapshot
-        self._queries = Queries(compiler, self._snapshot.versions)
+        columns = {name: table.columns for name, table in self._snapshot.tables.items()}
+        self._queries = Queries(compilers, self._snapshot.versions, columns)
         self._own = self._snapshot.catalog.of_project(run.project.name)
         self._lost = run.store.drift(self._snapshot).tables
         self._features = self._by_table()
         over_sources = [name for name, features in self._features.items() if not features[0].inputs]
         kept = run.store.build_specs(over_sources)
-        self._specs = {name: build_specs.from_json(text) for name, text in kept.items()}
+        specs = {name: build_specs.from_json(text) for name, text in kept.items()}
+        self._specs = {name: self._in_present_dialect(spec, self._features[name]) for name, spec in specs.items()}
         self._readings = run.store.readings(over_sources)
         self.has_new_listings = False
         """Whether new states of files are kept although no table has changed."""
+
+    def _in_present_dialect(self, spec: BuildSpec, features: Sequence[FeatureDefinition]) -> BuildSpec:
+        """Return a build spec for the engine that computes the group now, which may be another than the one that built the table."""
+        group = self._own.groups.get(features[0].group)
+        if group is None or group.engine == spec.build.dialect:
+            return spec
+        compiler = self._queries.compilers.of(group)
+        compile_table = compiler.events_table if features[0].window else compiler.base_table
+        compiled = compile_table(group, sorted(features, key=lambda each: each.name), spec.source)
+        build = replace(spec.build, dialect=compiler.dialect, sql=compiled.sql, columns=compiled.columns)
+        return replace(spec, build=build)
 
     def _by_table(self) -> dict[str, list[FeatureDefinition]]:
         """Return the features of this project by table: pinned older versions, too, if they are computed from a source.
@@ -148,6 +164,8 @@ class TableRefresh:
         gone = [f"{was.name}.{column.name}" for was, now in pairs if now for column in altered(was, now)[0]]
         if not gone:
             return ""
+        if self.run.is_external(spec.build):
+            return f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone; it stays as it is"
         try:
             self.open(spec)
             with self.run.calling(spec.build):
@@ -177,7 +195,12 @@ class TableRefresh:
         """Write the rows of an increment; return their number, or None if no row changed."""
         build, run, since = spec.build, self.run, increment.since
         self.open(spec, increment.files)
-        query = run.session.increments.query(spec.table, Bounds(since, increment.upto))
+        bounds = Bounds(since, increment.upto)
+        if run.is_external(build):
+            opened = [run.sources.opened[each.name] for each in spec.sources]
+            with run.reported(build):
+                return self._taken_in(build, run.external.over_source(build, spec.table, opened, bounds), since)
+        query = run.session.increments.query(spec.table, bounds)
         with run.calling(build), run.reported(build):
             if since is not None:
                 run.writer.open([build.table])
@@ -186,13 +209,26 @@ class TableRefresh:
                     return self._rebuild(build.table, sql, build.reads)
                 return run.writer.extend(build.table, sql, since=since)
 
+    def _taken_in(self, step: BuildTable, computed: Computed, since: str | None) -> int | None:
+        """Write the rows that another engine has computed from an event time on; return their number, or None if no row changed."""
+        if since is not None:
+            query = self.run.session.parquet_rows(computed.rows, step.columns)
+            return self.run.writer.extend(step.table, query, since=since)
+        if self._is_built_again(step.table):
+            return self.run.taken_over(step, computed)
+        return self.run.writer.replace_with(step.table, computed.rows, computed.engine)
+
     def _rebuild(self, name: str, sql: str, reads: Sequence[str]) -> int | None:
         """Compute all rows of a table; return their number, or None if no row changed."""
         table = self._snapshot.tables[name]
-        is_undigested = self._request.full and table.digest and not row_digests.is_known(table.digest)
-        if name in self._lost or is_undigested:
+        if self._is_built_again(name):
             return self.run.writer.build(name, sql, table.columns, reads, table.keys)
         return self.run.writer.replace(name, sql, reads)
+
+    def _is_built_again(self, name: str) -> bool:
+        """Return whether a table is built as a new one: it is lost, or its rows cannot be compared."""
+        digest = self._snapshot.tables[name].digest
+        return name in self._lost or bool(self._request.full and digest and not row_digests.is_known(digest))
 
     def _keep(self, name: str, changes: SourceChanges, done: Increment | None = None) -> None:
         """Keep which rows of a table's sources were read: all, or only those before an event time."""
@@ -242,7 +278,12 @@ class TableRefresh:
     def _compute_derived(self, name: str, since: str | None, reads: Sequence[str]) -> int | None:
         """Write the rows of a derived table from an event time on, or all; return their number, or None if no row changed."""
         writer, group = self.run.writer, self._own.groups[self.group_of(name)]
-        sql = self._queries.compiler.derived_table(self._features[name], self._snapshot.versions, since).sql
+        compiler = self._queries.compilers.of(group)
+        sql = compiler.derived_table(self._features[name], self._snapshot.versions, since, self._queries.tables).sql
+        if compiler.dialect in EXTERNAL:
+            step = replace(steps.build_step(self._own, self._features[name], self._queries, ""), sql=sql)
+            with self.run.reported(group):
+                return self._taken_in(step, self.run.external.derived(step), since)
         with self.run.reported(group):
             if since is not None:
                 return writer.extend(name, sql, since=since, reads=reads)

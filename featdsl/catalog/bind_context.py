@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions import readers as definition_readers
 from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.dialects import Dialect
 from featdsl.definitions.kinds import FeatureDefinition
 from featdsl.definitions.names import AS_OF_TIMESTAMP, did_you_mean
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import Column, SourceDefinition
-from featdsl.engines import Compiler
+from featdsl.engines import Compilers
+from featdsl.engines.external import ExternalEngine
 from featdsl.engines.session import EngineError, Session
 from featdsl.errors import Origin, Problem
 from featdsl.sql.cache import AnalysisCache
@@ -33,17 +35,19 @@ class BindContext:
 
     `frames` are the dataframes of sources by hash; other frames are files in `frame_folder`. `cache` is the SQL analysis
     cache. `exported` are the sources of an exported registry: an unchanged source takes its columns from there, unread, and
-    a changed source that cannot be read stays unchecked. None means that every source must be readable. `offline` leaves every
+    a changed source that cannot be read stays unchecked. None means that every source must be readable. `engine_of` opens the
+    engine that has tables of its own; without it, sources over these stay unchecked. `offline` leaves every
     source unread whose columns are not declared in code.
     """
 
     project: Project
     session: Session
-    compiler: Compiler
+    compilers: Compilers
     frames: Mapping[str, Any] = field(default_factory=dict)
     frame_folder: Path | str = ""
     cache: AnalysisCache = field(default_factory=AnalysisCache)
     exported: Mapping[str, SourceDefinition] | None = None
+    engine_of: Callable[[Dialect], ExternalEngine] | None = None
     offline: bool = False
 
     @property

@@ -16,6 +16,7 @@ from featdsl.catalog.bind_context import (
     sql_problem,
     with_former_readers,
 )
+from featdsl.catalog.bind_engines import check_engine
 from featdsl.catalog.bind_sources import differing_files, open_source
 from featdsl.definitions import fingerprints, timestamps
 from featdsl.definitions import udfs as function_references
@@ -66,8 +67,10 @@ def bind_group(binding: Binding, group: GroupDefinition) -> None:
         if len(binding.problems) == problems:
             binding.cache.keep("group", key, types)
     rooted = [revised(each, roots=_roots(binding, group, each)) for each in bound]
-    for feature in _with_totals(rooted, types, binding.context.compiler):
-        binding.features[feature.address] = feature
+    features = _with_totals(rooted, types, binding.context.compilers.store)
+    binding.features.update({each.address: each for each in features})
+    if len(binding.problems) == problems:
+        check_engine(binding, group, features)
 
 
 def _cache_key(group: GroupDefinition, members: Sequence[FeatureDefinition], scope: _Scope) -> str:

@@ -44,6 +44,9 @@ def bind_source(binding: Binding, source: SourceDefinition) -> None:
     if binding.context.offline and source.format not in IN_CODE:
         _leave_unchecked(binding, source, "it is not read offline")
         return
+    if source.format == "cluster" and binding.context.engine_of is None:
+        _leave_unchecked(binding, source, "its columns are known to Spark only")
+        return
     columns = _columns(binding, source)
     if columns is None:
         return
@@ -211,6 +214,8 @@ def _read_columns(binding: Binding, source: SourceDefinition, applied: SourceDef
     context = binding.context
     frame = context.frames.get(source.location[0]) if source.format == "frame" else None
     try:
+        if source.format == "cluster" and context.engine_of is not None:
+            return context.engine_of("spark").columns(source)
         return binding.session.sources.columns(source, applied, context.frame_folder, frame)
     except (EngineError, UnreachableError, SourceFileError) as error:
         _add_unreadable(binding, source, error)
@@ -285,6 +290,9 @@ def _source_problem(binding: Binding, source: SourceDefinition, error: _ReadErro
     if source.format == "sql":
         inputs = [column.name for name in source.inputs for column in binding.sources[name].columns]
         return with_former_readers(binding, source.inputs, sql_problem(address, error, inputs, source.origin))
+    if source.format == "cluster" and error.kind == "missing":
+        what = f"{address}: the cluster has no table {source.location[0]}."
+        return Problem("Missing table", what, source.origin, "List its tables: SHOW TABLES IN the schema.")
     how_to_reach = binding.session.sources.how_to_reach(source)
     if error.kind == "unreachable" and error.detail.lacks == "files":
         what = f"{address}: no file matches {', '.join(source.location)}."

@@ -11,8 +11,10 @@ from featdsl.catalog.imports import Imports
 from featdsl.declarations.declaration import Declaration
 from featdsl.declarations.deprecation import Deprecated
 from featdsl.declarations.feature import Feature, FeatureAlias
+from featdsl.declarations.feature_group import GroupDeclaration
 from featdsl.declarations.references import Reference
 from featdsl.definitions import graph
+from featdsl.definitions.dialects import Dialect
 from featdsl.definitions.kinds import (
     EntityDefinition,
     FeatureDefinition,
@@ -71,6 +73,10 @@ class CatalogBuilder:
         origin = declaration.origin.relative_to(self.project.root)
         return {"project": self.project.name, "owner": self.project.team_of(origin.file), "origin": origin}
 
+    def engine_of(self, group: GroupDeclaration) -> Dialect:
+        """Return the engine that computes a group: its own, or that of the project."""
+        return group.engine or self.project.settings.engine.kind
+
     def guards(self, address: str, protect: bool, deprecated: Deprecated | None) -> dict[str, Any]:  # noqa: FBT001 - two fields of a definition
         """Return a definition's fields that protect it from removal and deprecate it."""
         if deprecated is None or not deprecated.valid:
@@ -105,6 +111,13 @@ class CatalogBuilder:
             )
             return None
         return filled.strip()
+
+    def variants(
+        self, address: str, texts: Mapping[Dialect, str], where: Origin, names: Mapping[str, str]
+    ) -> tuple[tuple[Dialect, str], ...]:
+        """Return the rendered texts of SQL in other dialects than DuckDB's, without those that have a problem."""
+        rendered = [(dialect, self.rendered(address, text, where, names)) for dialect, text in sorted(texts.items())]
+        return tuple((dialect, text) for dialect, text in rendered if text is not None)
 
     def refuse_undeclared(self, address: str, kind: str, name: str, where: Origin) -> None:
         """Refuse a definition that uses one not declared in this project, unless that one is broken itself."""

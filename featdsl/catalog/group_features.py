@@ -18,6 +18,7 @@ from featdsl.declarations.feature_group import GroupDeclaration
 from featdsl.declarations.python_feature import PythonFeature
 from featdsl.declarations.window import LIFETIME
 from featdsl.definitions import fingerprints, quality_rules
+from featdsl.definitions.dialects import Dialect
 from featdsl.definitions.durations import length
 from featdsl.definitions.kinds import FeatureDefinition, Input, revised
 from featdsl.definitions.names import AS_OF_TIMESTAMP, did_you_mean
@@ -25,7 +26,7 @@ from featdsl.definitions.quality_rules import Expectation, WholeRule
 from featdsl.definitions.sources import Column, FunctionDefinition, SourceDefinition
 from featdsl.definitions.windows import Window
 from featdsl.errors import SqlProblem
-from featdsl.sql import expressions
+from featdsl.sql import expressions, variants
 from featdsl.sql.cache import AnalysisCache
 
 
@@ -40,6 +41,7 @@ class Scope:
     keys: tuple[Column, ...]
     key_sources: tuple[tuple[str, str, str], ...]
     ttl: int | None
+    engine: Dialect
 
     @cached_property
     def names(self) -> AbstractSet[str]:
@@ -73,6 +75,7 @@ def define_feature(builder: CatalogBuilder, name: str, scope: Scope) -> FeatureD
         tags=feature.tags,
         dtype=feature.dtype,
         sql=text,
+        variants=_variants(builder, feature, scope),
         expect=tuple(replace(rule, condition=_of_itself(rule.condition, feature)) for rule in expect),
         whole=whole,
         function=function,
@@ -115,6 +118,19 @@ def _text_of(
         return function, call(function, feature.dtype) if function else None
     sql = feature.sql if feature.sql is not None else f'"{name}"'
     return None, builder.rendered(f"feature {group.name}.{name}", sql, feature.origin, {})
+
+
+def _variants(builder: CatalogBuilder, feature: Feature[Any], scope: Scope) -> tuple[tuple[Dialect, str], ...]:
+    """Return the SQL of a feature for the engine that computes its group, if it is written for that engine."""
+    texts = {dialect: text for dialect, text in feature.variants.items() if dialect == scope.engine}
+    address = f"feature {scope.group.name}.{feature.name}"
+    rendered = builder.variants(address, texts, feature.origin, {})
+    for dialect, text in rendered:
+        try:
+            variants.check_expression(text, dialect)
+        except SqlProblem as problem:
+            builder.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.fix)
+    return rendered
 
 
 def _rendered_expectations(builder: CatalogBuilder, address: str, feature: Feature[Any]) -> list[Expectation] | None:
@@ -234,13 +250,14 @@ def _derived_fingerprint(cache: AnalysisCache, feature: FeatureDefinition) -> st
     # The names of inputs do not count, so that inputs can be renamed.
     names = {item.column: fingerprints.input_name(item) for item in feature.inputs}
     over = expressions.over(feature.sql, names, cache)
-    return fingerprints.derived_feature(dtype=feature.dtype, sql=over, keys=feature.keys, asks=feature.asks)
+    sql = fingerprints.in_dialects(over, feature.variants)
+    return fingerprints.derived_feature(dtype=feature.dtype, sql=sql, keys=feature.keys, asks=feature.asks)
 
 
 def _base_fingerprint(feature: FeatureDefinition, keys: Keys, source: str, cache: AnalysisCache) -> str:
     return fingerprints.base_feature(
         dtype=feature.dtype,
-        sql=expressions.expression(feature.sql, cache).canonical,
+        sql=fingerprints.in_dialects(expressions.expression(feature.sql, cache).canonical, feature.variants),
         keys=keys,
         source=source,
         ttl=None if feature.window else feature.ttl,

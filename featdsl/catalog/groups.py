@@ -44,6 +44,7 @@ def _add_group(builder: CatalogBuilder, group: GroupDeclaration) -> None:
         keys=key_columns(group.entity.keys) if group.entity else (),
         key_sources=_key_sources(group),
         ttl=seconds(group.ttl) if group.ttl else None,
+        engine=builder.engine_of(group),
     )
     declared = [define_feature(builder, name, scope) for name in sorted(group.features)]
     features = builder.applied.totals_of([feature for feature in declared if feature is not None])
@@ -65,6 +66,7 @@ def _add_group(builder: CatalogBuilder, group: GroupDeclaration) -> None:
         rules=rules_of(builder, group, stored),
         moments=moments,
         online=group.online,
+        engine=scope.engine,
         members=tuple(map(_member, features)),
         renamed_from=former_address(builder, address, group, builder.declared),
         **builder.guards(address, group.protect, group.deprecated),

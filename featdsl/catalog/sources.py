@@ -9,11 +9,12 @@ from featdsl.catalog.builder import CatalogBuilder, key_columns
 from featdsl.catalog.python_functions import function_of
 from featdsl.declarations.source import Source
 from featdsl.definitions import fingerprints
+from featdsl.definitions.dialects import Dialect
 from featdsl.definitions.durations import seconds
 from featdsl.definitions.names import EVENT_NUMBER, did_you_mean
 from featdsl.definitions.sources import FunctionDefinition, SourceDefinition, SourceFormat
 from featdsl.errors import SqlProblem
-from featdsl.sql import expressions, templates
+from featdsl.sql import expressions, templates, variants
 
 
 def add_sources(builder: CatalogBuilder, sources: Sequence[Source]) -> None:
@@ -36,6 +37,19 @@ def _rendered_query(builder: CatalogBuilder, source: Source, names: Mapping[str,
     if source.sql is None:
         return None
     return builder.rendered(f"source {source.name}", source.sql, source.origin, names)
+
+
+def _variants(builder: CatalogBuilder, source: Source, inputs: Sequence[str]) -> tuple[tuple[Dialect, str], ...]:
+    """Return the queries of a source in other dialects, with their sources rendered as in the first."""
+    address, relations = f"source {source.name}", {f"source_{name}" for name in inputs}
+    names = {name: f"`source_{name}`" for name in templates.source_names(builder.sources)}
+    texts = builder.variants(address, source.variants, source.origin, names)
+    for dialect, text in texts:
+        try:
+            variants.check_query(text, dialect, relations)
+        except SqlProblem as problem:
+            builder.refuse(address, "Invalid SQL", f"{address}: {problem}", source.origin, problem.fix)
+    return texts
 
 
 def _source_inputs(builder: CatalogBuilder, source: Source, text: str, known: Mapping[str, Source]) -> tuple[str, ...]:
@@ -81,6 +95,7 @@ def _add_source(
         location=location,
         options=options,
         sql=text,
+        variants=_variants(builder, source, inputs),
         inputs=inputs,
         function=function,
         columns=columns,
@@ -103,7 +118,7 @@ def _add_source(
             format=each.format,
             location=each.location,
             options=each.options,
-            sql=expressions.query(each.sql, builder.cache).canonical if each.sql else "",
+            sql=fingerprints.in_dialects(_canonical(builder, each), each.variants),
             inputs=upstream,
             time=(each.timestamp, each.tie_break),
             available_at=each.available_at,
@@ -114,6 +129,10 @@ def _add_source(
 
     upstream = {name: builder.sources[name].fingerprint for name in inputs}
     builder.sources[source.name] = builder.applied.source(definition, fingerprint, upstream)
+
+
+def _canonical(builder: CatalogBuilder, source: SourceDefinition) -> str:
+    return expressions.query(source.sql, builder.cache).canonical if source.sql else ""
 
 
 def _tie_break(source: Source) -> str | tuple[str, ...] | None:
@@ -142,7 +161,7 @@ def _location(builder: CatalogBuilder, source: Source) -> tuple[SourceFormat, tu
     if source.function is not None:
         return "python", ()
     if source.table is not None:
-        return "table", (str(source.database), source.table)
+        return ("table", (str(source.database), source.table)) if source.database else ("cluster", (source.table,))
     if source.pushed:
         return "push", (source.name,)
     if source.path is None:

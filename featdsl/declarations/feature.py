@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Generic, Never, Self, TypeVar, over
 
 from pydantic import AfterValidator, Field, InstanceOf, PrivateAttr, StrictBool, model_validator
 
+from featdsl.declarations import variants
 from featdsl.declarations import window as windowing
 from featdsl.declarations.declaration import (
     ColumnName,
@@ -22,6 +23,7 @@ from featdsl.declarations.declaration import (
 )
 from featdsl.declarations.deprecation import Deprecated
 from featdsl.declarations.expectations import Expectations, Expected
+from featdsl.declarations.variants import SqlTexts, Variants
 from featdsl.declarations.window import Closed, Rows, Shift, Span, Spans
 from featdsl.definitions.names import is_column
 from featdsl.definitions.validation_errors import shown
@@ -36,7 +38,8 @@ class Feature(Declaration, Generic[T]):
     - `dtype`: a Python type, or the name of a DuckDB type (`"DECIMAL(18, 2)"`, `"FLOAT[384]"`,
       `"STRUCT(a INTEGER, b VARCHAR)"`);
     - `sql`: an expression in DuckDB's dialect over the columns of the group's source, or over its `inputs`. Default: the
-      column with the feature's name. May use Jinja;
+      column with the feature's name. May use Jinja. `sql={"duckdb": "...", "spark": "..."}` also has the text for an engine that
+      does not compute the first with the same values;
     - `expect`: one or more conditions that every stored row must meet, as strings or `Expect(...)`, or rules on all values
       together: `Between(...)`, `Stable(...)`. A condition that is NULL passes. May use Jinja;
     - `unit`: the unit of its values, for people: `"mph"`, `"USD per year"`;
@@ -66,6 +69,7 @@ class Feature(Declaration, Generic[T]):
 
     dtype: DType
     sql: str | None = None
+    variants: Variants
     description: str = ""
     unit: str = ""
     expect: Expectations = ()
@@ -93,7 +97,7 @@ class Feature(Declaration, Generic[T]):
         self: Feature[T],
         dtype: type[T],
         *,
-        sql: str | None = ...,
+        sql: str | SqlTexts | None = ...,
         description: str = ...,
         unit: str = ...,
         expect: Expected | Collection[Expected] = ...,
@@ -116,7 +120,7 @@ class Feature(Declaration, Generic[T]):
         self: Feature[Any],
         dtype: str,
         *,
-        sql: str | None = ...,
+        sql: str | SqlTexts | None = ...,
         description: str = ...,
         unit: str = ...,
         expect: Expected | Collection[Expected] = ...,
@@ -138,7 +142,7 @@ class Feature(Declaration, Generic[T]):
         self,
         dtype: type[T] | str,
         *,
-        sql: str | None = None,
+        sql: str | SqlTexts | None = None,
         description: str = "",
         unit: str = "",
         expect: Expected | Collection[Expected] = (),
@@ -157,7 +161,7 @@ class Feature(Declaration, Generic[T]):
         **unknown: Never,
     ) -> None:
         options = {
-            "dtype": dtype, "sql": sql, "description": description, "unit": unit, "expect": expect, "tags": tags, "name": name,
+            "dtype": dtype, **variants.split(sql), "description": description, "unit": unit, "expect": expect, "tags": tags, "name": name,
             "protect": protect, "deprecated": deprecated, "renamed_from": renamed_from,
             "window": window, "windows": windows, "closed": closed,
             "delay": delay, "offset": offset, "last_n": last_n, "every": every, **unknown,
@@ -174,6 +178,11 @@ class Feature(Declaration, Generic[T]):
         one: Feature[T] = Feature.__new__(Feature)
         Declaration.__init__(one, options, placed=self.origin)
         return one
+
+    @model_validator(mode="after")
+    def _written(self) -> Self:
+        variants.required(self.sql, self.variants)
+        return self
 
     @model_validator(mode="after")
     def _windowed(self) -> Self:
@@ -264,6 +273,7 @@ class Feature(Declaration, Generic[T]):
         yield "unit", self.unit
         yield from self._private["_group"].origins() if self.joined else ()
         yield "sql", self.sql or ""
+        yield from ((f"sql for {dialect}", text) for dialect, text in self.variants.items())
         for option in ("window", "delay", "offset", "every"):
             yield option, getattr(self, option) or ""
         yield "windows", ", ".join(self.windows or ())

@@ -40,6 +40,7 @@ from featdsl.declarations.feature import Feature
 from featdsl.declarations.references import Reference, described, valid_inputs
 from featdsl.declarations.request import Request
 from featdsl.declarations.source import Source
+from featdsl.definitions.dialects import Dialect
 from featdsl.definitions.names import (
     AS_OF_TIMESTAMP,
     EVENT_TIMESTAMP,
@@ -147,6 +148,7 @@ class FeatureGroup(metaclass=_Metaclass):
     - `materialize`: for `inputs` of another entity: whether the table also has a row for each change of that entity's inputs,
       and not only of its own entity's. The table gets larger, but queries on it see every change;
     - `online`: whether the group is published to the online store by itself, beside the set versions that have its features;
+    - `engine`: the engine that computes the group's tables, `"spark"` or `"duckdb"`. Default: `kind` of `[engine]`;
     - `shared_by`: the project that computes the features, in modules written by `featdsl pull`; instead of `source` and `inputs`.
 
     Raises DeclarationError if an option is invalid.
@@ -174,6 +176,7 @@ class FeatureGroup(metaclass=_Metaclass):
         renamed_from: str | None = None,
         materialize: bool = False,
         online: bool = False,
+        engine: Dialect | None = None,
         shared_by: str = "",
         **unknown: Never,
     ) -> None:
@@ -192,7 +195,7 @@ class FeatureGroup(metaclass=_Metaclass):
             "inputs": listed(inputs), "keys": mapping(keys), "ttl": ttl,
             "description": _description(cls), "tags": tags, "access": access, "protect": protect, "deprecated": deprecated,
             "renamed_from": renamed_from, "unique": unique, "max_age": max_age, "rows": rows,
-            "materialize": materialize, "online": online, "shared_by": shared_by,
+            "materialize": materialize, "online": online, "engine": engine, "shared_by": shared_by,
             "features": dict(gathered), **unknown,
         }  # fmt: skip
         declaration = GroupDeclaration(options)
@@ -276,6 +279,7 @@ class GroupDeclaration(Declaration):
     rows: Volumes = ()
     materialize: StrictBool = False
     online: StrictBool = False
+    engine: Dialect | None = None
     shared_by: str = ""
     features: Annotated[dict[Name, Annotated[Feature[Any], SkipValidation]], BeforeValidator(_own)]
 

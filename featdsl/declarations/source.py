@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike, fspath
@@ -10,8 +11,10 @@ from typing import Annotated, Any, ClassVar, Literal, Never, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from featdsl.declarations import variants
 from featdsl.declarations.declaration import Declaration, DType, Duration, Name, SourceColumn, listed, mapping
 from featdsl.declarations.functions import Function
+from featdsl.declarations.variants import SqlTexts, Variants
 from featdsl.definitions import urls
 from featdsl.definitions.names import EVENT_NUMBER, did_you_mean
 from featdsl.definitions.sheets import by_name
@@ -19,6 +22,9 @@ from featdsl.definitions.time_units import TimeUnit
 from featdsl.definitions.time_units import checked as unit
 from featdsl.definitions.timestamps import Ambiguous
 from featdsl.definitions.validation_errors import shown
+
+_CLUSTER_TABLE = re.compile(r"[\w-]+(\.[\w-]+){2}")
+"""A table in the catalogue of an engine: catalogue, schema and name."""
 
 Format = Literal["parquet", "csv", "json", "iceberg", "delta"]
 
@@ -100,7 +106,9 @@ class Source(Declaration):
       variables. `path="s3://bucket/accounts", format="iceberg"` or `"delta"`: the folder of an Iceberg or Delta table;
     - `table="main.accounts", database="warehouse.duckdb"`: a table of a DuckDB file, of `"sqlite:shop.db"` or of PostgreSQL,
       `"postgresql://host/shop"`. `database="env:NAME"` reads the location from a variable and keeps it out of plans;
-    - `sql="SELECT ... FROM {{ other_source }}"`: a query over other sources, with Jinja;
+    - `table="spark_catalog.db.events"`, without `database`: a table of the catalogue of Spark, for groups that Spark computes;
+    - `sql="SELECT ... FROM {{ other_source }}"`: a query over other sources, with Jinja. As in a Feature, `sql` may have one text for
+      each engine;
     - `Source.push(...)` instead of `Source(...)`: events that `FeatureStore.push` appends;
     - `frame=`: rows in memory (pandas, polars, pyarrow or a DuckDB relation), for tests and notebooks;
     - `function=load_rates, columns={"currency": str, "day": date, "rate": float}`: a Python function that apply calls. It
@@ -139,6 +147,7 @@ class Source(Declaration):
     table: str | None = None
     database: Annotated[str | None, BeforeValidator(_text)] = None
     sql: str | None = None
+    variants: Variants
     frame: Any = None
     function: Function = None
     columns: dict[SourceColumn, DType] | None = None
@@ -164,7 +173,7 @@ class Source(Declaration):
         options: Mapping[str, Any] | None = None,
         table: str | None = None,
         database: str | PathLike[str] | None = None,
-        sql: str | None = None,
+        sql: str | SqlTexts | None = None,
         frame: Any = None,
         function: Callable[..., Any] | None = None,
         columns: Mapping[str, type[Any] | str] | None = None,
@@ -182,7 +191,7 @@ class Source(Declaration):
     ) -> None:
         values = {
             "name": name, "path": path, "format": format, "options": mapping(options), "table": table,
-            "database": database, "sql": sql, "frame": frame, "function": function, "columns": columns, "schema": mapping(schema), "timestamp": timestamp,
+            "database": database, **variants.split(sql), "frame": frame, "function": function, "columns": columns, "schema": mapping(schema), "timestamp": timestamp,
             "available_at": available_at, "valid_to": valid_to, "tie_break": tie_break,
             "lookback": lookback, "time_unit": time_unit, "timezone": timezone,
             "ambiguous": ambiguous, "description": description,
@@ -262,8 +271,14 @@ class Source(Declaration):
         if len(locations) != 1:
             text = f"{' and '.join(locations)} are given" if locations else "none is given"
             raise ValueError(f"give one of path=, table=, sql=, frame= or function=; {text}")
-        if (self.table is None) != (self.database is None):
+        variants.required(self.sql, self.variants)
+        if self.database is not None and self.table is None:
             raise ValueError("table= and database= go together: give the table and its database")
+        if self.table is not None and self.database is None and not _CLUSTER_TABLE.fullmatch(self.table):
+            raise ValueError(
+                "give the database= of the table; without one, table= is a table of an engine's own catalogue, such as "
+                "'spark_catalog.db.events'"
+            )
         if (self.function is None) != (not self.columns):
             raise ValueError("function= and columns= go together: give the function and the columns that it returns")
         if self.file_schema and (self.path is None or self.file_format() in {"iceberg", "delta"}):
@@ -288,6 +303,7 @@ class Source(Declaration):
         """Yield its location, its columns and its times."""
         yield "rows", "\n".join(self.path or ()) or self._rows()
         yield "sql", self.sql or ""
+        yield from ((f"sql for {dialect}", text) for dialect, text in self.variants.items())
         for option in ("format", "timestamp", "time_unit", "timezone", "available_at", "valid_to", "lookback"):
             yield option.replace("_", " "), getattr(self, option) or ""
         yield "tie break", ", ".join(self.tie_break)
@@ -299,7 +315,7 @@ class Source(Declaration):
         if self.pushed:
             return "pushed by code: store.push"
         if self.table is not None:
-            return f"{self.table} of {self.database}"
+            return f"{self.table} of {self.database}" if self.database else f"{self.table} of the cluster"
         if self.frame is not None:
             return f"in memory: {type(self.frame).__name__}"
         return f"function {getattr(self.function, '__qualname__', '')}" if self.function is not None else ""

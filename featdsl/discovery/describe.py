@@ -8,6 +8,7 @@ from typing import Any
 
 from featdsl.definitions import durations
 from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.dialects import STORE
 from featdsl.definitions.history import CheckResult
 from featdsl.definitions.json_format import versioned
 from featdsl.definitions.kinds import (
@@ -219,7 +220,7 @@ def definition_fields(snapshot: Snapshot, definition: Definition) -> dict[str, A
                 "fingerprint": definition.fingerprint, "renamed_from": definition.renamed_from,
                 "protect": snapshot.catalog.protects(definition), **_function(definition.function),
                 **({"as_of": "the requested time"} if definition.as_of else {}),
-                **({"access": "private"} if is_private(snapshot.catalog, definition) else {}),
+                **({"access": "private"} if is_private(snapshot.catalog, definition) else {}), **_variants(definition),
             }  # fmt: skip
         case GroupDefinition():
             features = snapshot.catalog.members_of(definition.name)
@@ -228,6 +229,7 @@ def definition_fields(snapshot: Snapshot, definition: Definition) -> dict[str, A
                 "features": {feature.name: feature.dtype for feature in features},
                 "view": _view(snapshot, definition.name), "access": definition.access, "protect": definition.protect,
                 "renamed_from": definition.renamed_from, "rules": [str(rule) for rule in definition.rules],
+                **({"engine": definition.engine} if definition.engine != STORE else {}),
             }  # fmt: skip
         case SetDefinition():
             return {"members": [_member(snapshot, member) for member in definition.members],
@@ -240,12 +242,17 @@ def definition_fields(snapshot: Snapshot, definition: Definition) -> dict[str, A
                 "format": definition.format, "location": list(definition.location), "sql": definition.sql,
                 "timestamp": definition.timestamp, "available_at": definition.available_at, "tie_break": definition.tie_break,
                 **_reading(definition),
-                "columns": _columns(definition.columns), **_function(definition.function),
+                "columns": _columns(definition.columns), **_function(definition.function), **_variants(definition),
             }  # fmt: skip
         case EntityDefinition():
             return {"keys": _columns(definition.keys)}
         case PolicyDefinition():
             return {"approvals": definition.approvals}
+
+
+def _variants(definition: FeatureDefinition | SourceDefinition) -> dict[str, Any]:
+    """Return the SQL that is written for other engines than DuckDB."""
+    return {f"sql_{dialect}": text for dialect, text in definition.variants}
 
 
 def _view(snapshot: Snapshot, name: str) -> str | None:

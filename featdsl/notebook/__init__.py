@@ -20,6 +20,7 @@ from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.kinds import FeatureDefinition
 from featdsl.definitions.names import quote
 from featdsl.definitions.snapshot import Snapshot
+from featdsl.engines import Compilers
 from featdsl.engines.duckdb import dataframes, session, source_files
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.errors import FeatdslError, Problem, RequestError, StalePlanError
@@ -154,7 +155,7 @@ def _change(at: settings.Project, store: Store, desired: Callable[[Snapshot], Ca
         target = Catalog.of([*own, *new])
         try:
             apply(
-                planner.build(planner.State(snapshot), target, planner.PlanRequest(at.name), COMPILER),
+                planner.build(planner.State(snapshot), target, planner.PlanRequest(at.name), Compilers(COMPILER)),
                 at,
                 store,
                 listen=ignore,
@@ -193,7 +194,9 @@ def _declare(
     declared = [*([entity] if entity else []), source, group]
     made = build.build(Loaded(tuple(declared)), at, build.BuildContext(frames={name: digest}))
     with closing(session.open_session(at)) as binding:
-        bound = bind.bind(made, BindContext(at, binding, COMPILER, frame_folder=open_store(at).frames)).catalog
+        bound = bind.bind(
+            made, BindContext(at, binding, Compilers(COMPILER), frame_folder=open_store(at).frames)
+        ).catalog
     # Only the project's own apply changes its policy.
     return Catalog.of(_marked(each) for each in bound if each.kind != "policy")
 

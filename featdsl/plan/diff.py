@@ -117,6 +117,7 @@ def _reasons(before: Catalog, after: Catalog, old: Definition, new: Definition) 
             yield from _if_other("rules", "metadata", _rules(old.rules, "; "), _rules(new.rules, "; "))
             yield from _if_other("rows at", "metadata", old.moments, new.moments)
             yield from _if_other("online", "metadata", _on(old.online), _on(new.online))
+            yield from _if_other("engine", "metadata", old.engine, new.engine)
             yield from _guard_reasons(old, new)
         case FeatureDefinition(), FeatureDefinition():
             yield from _feature_reasons(before, after, old, new)
@@ -174,7 +175,7 @@ def _source_reasons(before: Catalog, after: Catalog, old: SourceDefinition, new:
     ]
     if old.sql != new.sql and _query_form(old.sql) != _query_form(new.sql):
         own.append(Reason(code="sql", change_class="definition", before=old.sql, after=new.sql))
-    own += _function_reasons(old, new)
+    own += [*_variant_reasons(old, new), *_function_reasons(old, new)]
     yield from own
     for name in new.inputs:
         if name in before.sources and before.sources[name].fingerprint != after.sources[name].fingerprint:
@@ -228,6 +229,16 @@ def _own_reasons(old: FeatureDefinition, new: FeatureDefinition) -> Iterable[Rea
         yield from _function_reasons(old, new)
     elif old.sql != new.sql and _expression_form(old.sql) != _expression_form(new.sql):
         yield Reason(code="sql", change_class="definition", before=old.sql, after=new.sql)
+    yield from _variant_reasons(old, new)
+
+
+def _variant_reasons(
+    old: FeatureDefinition | SourceDefinition, new: FeatureDefinition | SourceDefinition
+) -> Iterable[Reason]:
+    """Yield a reason for each dialect whose own text of the SQL differs."""
+    was, now = dict(old.variants), dict(new.variants)
+    for dialect in sorted({*was, *now}):
+        yield from _if_other(f"sql for {dialect}", "definition", was.get(dialect, "none"), now.get(dialect, "none"))
 
 
 def version_reasons(old: FeatureDefinition, new: FeatureDefinition) -> tuple[Reason, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from featdsl.definitions.dialects import STORE, Dialect
 from featdsl.definitions.kinds import Definition, Policy
 from featdsl.definitions.notices import Notice
 from featdsl.definitions.quality_rules import Kind, Severity, rule_text
@@ -50,7 +51,7 @@ class BuildTable:
     step: Literal["build_table"] = "build_table"
     group: str
     table: str
-    dialect: str = "duckdb"
+    dialect: Dialect = STORE
     sql: str
     keys: tuple[str, ...]
     timed: bool

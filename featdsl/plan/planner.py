@@ -23,10 +23,11 @@ from featdsl.definitions.quality_rules import Expectation
 from featdsl.definitions.readers import Affected
 from featdsl.definitions.snapshot import Drift, Snapshot
 from featdsl.definitions.sources import SourceDefinition
-from featdsl.engines import Compiler
+from featdsl.engines import Compilers
 from featdsl.engines.lookups import tables_of
 from featdsl.errors import DeclarationError, Problem
 from featdsl.plan import (
+    engine_costs,
     former_names,
     frozen_sets,
     guards,
@@ -41,6 +42,7 @@ from featdsl.plan import (
 )
 from featdsl.plan.diff import Change, compare, member_text
 from featdsl.plan.document import Plan, PlannedChange
+from featdsl.plan.event_columns import event_columns
 from featdsl.plan.live_versions import holders, live_versions
 from featdsl.plan.sides import Queries, Sides
 
@@ -66,7 +68,7 @@ class PlanRequest:
     today: date | None = None
 
 
-def build(state: State, catalog: Catalog, request: PlanRequest, compiler: Compiler) -> Plan:
+def build(state: State, catalog: Catalog, request: PlanRequest, compilers: Compilers) -> Plan:
     """Return the plan that takes a registry to the definitions of a catalog, within one project.
 
     Ad hoc features stay until code declares them. Definitions of other projects in the catalog are ignored, and unselected
@@ -84,7 +86,11 @@ def build(state: State, catalog: Catalog, request: PlanRequest, compiler: Compil
     planned = _planned(changes, before, target, known, seen)
     held_by = holders(others, target)
     live = live_versions(held_by, versions)
-    todo = tuple(steps.derive(sides, changes, state.drift, Queries(compiler, versions), live))
+    todo = tuple(
+        steps.derive(
+            sides, changes, state.drift, Queries(compilers, versions, event_columns(snapshot, target, compilers)), live
+        )
+    )
     at = replace(sides, others=seen)
     guards.refuse_private(at)
     waiting = (f.address for f in snapshot.catalog.features.values() if _waits(f, target, request.project))
@@ -95,7 +101,12 @@ def build(state: State, catalog: Catalog, request: PlanRequest, compiler: Compil
         policy=guards.policy(snapshot, target, request.project),
         blocks=guards.blocks(at, planned, request.today or datetime.now(UTC).date()),
         approvals=guards.approvals(at, planned),
-        notices=(*guards.notices(at), *renames.probable(changes, before, target), *notices),
+        notices=(
+            *guards.notices(at),
+            *renames.probable(changes, before, target),
+            *notices,
+            *engine_costs.notices(snapshot, target),
+        ),
         changes=planned,
         untouched=impact.untouched(before, target, planned),
         kept=held_versions.kept(held_by, live, snapshot.tables),

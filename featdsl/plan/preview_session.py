@@ -190,7 +190,7 @@ class Scratch:
 
     def compute(self, need: NeededTable) -> None:
         """Compute a table. Raises NotAvailableError."""
-        comparisons, compiler = self.session.comparisons, self.inputs.runtime.compiler
+        comparisons, compiler = self.session.comparisons, self.inputs.runtime.compilers.store
         if need.first.computed:
             with as_not_available(f"group {need.first.group}"):
                 rows = comparisons.change_rows(list(need.features.values()), self.versions)

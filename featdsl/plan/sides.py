@@ -1,13 +1,13 @@
-"""The two sides of a plan, and the compiler of its SQL."""
+"""The two sides of a plan, and the compilers of its SQL."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.snapshot import Snapshot
-from featdsl.engines import Compiler
+from featdsl.engines import Compiler, Compilers, StoredColumns
 from featdsl.engines.lookups import Versions
 
 
@@ -34,7 +34,13 @@ class Sides:
 
 @dataclass(frozen=True)
 class Queries:
-    """The compiler of a plan, and every feature version that its SQL may read."""
+    """The compilers of a plan, every feature version that its SQL may read, and the columns of the tables that windows read."""
 
-    compiler: Compiler
+    compilers: Compilers
     versions: Versions
+    tables: StoredColumns = field(default_factory=dict)
+
+    @property
+    def compiler(self) -> Compiler:
+        """The compiler of views and checks, which run where the store is."""
+        return self.compilers.store

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from featdsl.definitions import graph, quality_rules, udfs
 from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.dialects import STORE, TITLES
 from featdsl.definitions.kinds import Definition, FeatureDefinition, GroupDefinition, revised
 from featdsl.definitions.snapshot import Drift, Snapshot
 from featdsl.definitions.table_spec import TableSpec
-from featdsl.engines import Baseline, Compiler, derived_rows, table_layout
+from featdsl.engines import Baseline, Compiler, UnprovedError, derived_rows, table_layout
 from featdsl.engines.lookups import Versions
-from featdsl.errors import Origin
+from featdsl.errors import DeclarationError, Origin, Problem
 from featdsl.plan import impact, rule_checks
 from featdsl.plan.diff import Change
 from featdsl.plan.document import BuildTable, CheckRows, Estimate, Forget, OpenSource, Record, Step
@@ -35,7 +37,7 @@ def derive(sides: Sides, changes: Iterable[Change], drift: Drift, queries: Queri
     yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
     for name, table in stale:
         features = target.tables_of(name)[table]
-        table_step = _build_table(target, features, queries, _why(snapshot, features, changes))
+        table_step = build_step(target, features, queries, _why(snapshot, features, changes))
         yield replace(table_step, estimate=_estimate(snapshot, features, versions))
         if TableSpec.of(features).rows != "events":
             yield uniqueness(target.groups[name], features, queries.compiler)
@@ -90,9 +92,14 @@ def _open_sources(catalog: Catalog, groups: Iterable[str]) -> Iterator[OpenSourc
     yield from (OpenSource(source=source) for source in graph.with_inputs(catalog, read))
 
 
-def _build_table(catalog: Catalog, features: Sequence[FeatureDefinition], queries: Queries, reason: str) -> BuildTable:
-    spec, compiler = TableSpec.of(features), queries.compiler
+def build_step(catalog: Catalog, features: Sequence[FeatureDefinition], queries: Queries, reason: str) -> BuildTable:
+    """Return the step that builds the table of features, in the dialect of the engine that computes their group.
+
+    Raises DeclarationError for SQL that this engine is not known to compute with the same values.
+    """
+    spec = TableSpec.of(features)
     group = catalog.groups[spec.group]
+    compiler = queries.compilers.of(group)
     step = partial(
         BuildTable,
         group=group.name,
@@ -103,13 +110,14 @@ def _build_table(catalog: Catalog, features: Sequence[FeatureDefinition], querie
         reason=reason,
         origin=group.origin,
     )
-    if group.source is None:
-        compiled = compiler.derived_table(features, queries.versions)
-        reads = derived_rows.tables_read(features, queries.versions)
-        return step(sql=compiled.sql, columns=compiled.columns, reads=reads)
-    source = catalog.sources[group.source]
-    compile_table = compiler.events_table if spec.rows == "events" else compiler.base_table
-    compiled = compile_table(group, features, source)
+    with _proved(group):
+        if group.source is None:
+            compiled = compiler.derived_table(features, queries.versions, tables=queries.tables)
+            reads = derived_rows.tables_read(features, queries.versions)
+            return step(sql=compiled.sql, columns=compiled.columns, reads=reads)
+        source = catalog.sources[group.source]
+        compile_table = compiler.events_table if spec.rows == "events" else compiler.base_table
+        compiled = compile_table(group, features, source)
     return step(
         sql=compiled.sql,
         columns=compiled.columns,
@@ -118,6 +126,16 @@ def _build_table(catalog: Catalog, features: Sequence[FeatureDefinition], querie
         source_keys=table_layout.source_keys(group, spec.keys),
         functions=tuple(udfs.of(features, source)),
     )
+
+
+@contextmanager
+def _proved(group: GroupDefinition) -> Iterator[None]:
+    """Raise DeclarationError for SQL that the engine of a group is not known to compute with the same values."""
+    try:
+        yield
+    except UnprovedError as error:
+        what, fix = f"group {group.name}: {error}.", f'Let DuckDB compute the group: engine="{STORE}".'
+        raise DeclarationError(Problem(f"Not computed on {TITLES[group.engine]}", what, group.origin, fix)) from None
 
 
 def checks_of(

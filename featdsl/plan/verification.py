@@ -8,24 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.dialects import STORE
 from featdsl.definitions.kinds import Definition, FeatureDefinition, address, revised
 from featdsl.definitions.snapshot import PROD, Drift, Snapshot
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.windows import Aggregate
-from featdsl.engines import Compiler
+from featdsl.engines import Compilers
 from featdsl.errors import FeatdslError, Origin, PlanFileError, Problem, SqlProblem
 from featdsl.plan import planner
 from featdsl.plan.document import BuildTable, CheckRows, Forget, KeepEnvironment, Plan, PutView, Record, Step
 from featdsl.project import invocation
-from featdsl.sql import expressions, parser, syntax_tree
+from featdsl.sql import expressions, parser, syntax_tree, variants
 from featdsl.sql.cache import AnalysisCache
 
 _NOWHERE = Origin("", 0)
 
 
-def derived(plan: Plan, snapshot: Snapshot, compiler: Compiler, earlier: Snapshot | None = None) -> Plan:
+def derived(plan: Plan, snapshot: Snapshot, compilers: Compilers, earlier: Snapshot | None = None) -> Plan:
     """Return the plan with the changes, blocks and approvals that the planner derives from the registry.
 
     `earlier` is the state that a rollback restores. Raises PlanFileError if the planner writes other steps, or if a recorded
@@ -41,7 +43,7 @@ def derived(plan: Plan, snapshot: Snapshot, compiler: Compiler, earlier: Snapsho
         target = earlier.catalog.of_project(plan.project) if earlier else _target(plan, snapshot)
         drift = _rebuilt(plan, snapshot)
         state = planner.State(snapshot, drift, earlier)
-        again = planner.build(state, target, planner.PlanRequest(plan.project), compiler)
+        again = planner.build(state, target, planner.PlanRequest(plan.project), compilers)
     except PlanFileError:
         raise
     except (FeatdslError, SqlProblem, LookupError) as error:
@@ -104,7 +106,8 @@ def _act(step: Step) -> Step:
 
 def _refuse_statements(step: BuildTable | CheckRows | PutView) -> None:
     """Refuse a step whose SQL is not one query: a text in a definition may have ended the query early."""
-    if not syntax_tree.is_query(step.sql):
+    is_query = syntax_tree.is_query if step.dialect == STORE else partial(variants.is_query, dialect=step.dialect)
+    if not is_query(step.sql):
         raise _changed(f"the SQL of a step is not one query: {step.step}")
 
 
@@ -113,9 +116,13 @@ def _refuse_forged(found: Definition, applied: Mapping[str, FeatureDefinition]) 
     if isinstance(found, SourceDefinition):
         if found.sql:
             parser.query(found.sql)
+        for dialect, text in found.variants:
+            variants.check_query(text, dialect, {f"source_{name}" for name in found.inputs})
     elif isinstance(found, FeatureDefinition):
         for rule in found.expect:
             parser.expression(rule.condition)
+        for dialect, text in found.variants:
+            variants.check_expression(text, dialect)
         if found.function is None:
             _refuse_other_formula(found)
         same = applied.get(found.fingerprint)
@@ -145,7 +152,8 @@ def _values(feature: FeatureDefinition) -> tuple[object, ...]:
     function = feature.function.fingerprint if feature.function else ""
     inputs = sorted(each.fingerprint for each in feature.inputs)
     text = syntax_tree.form(syntax_tree.whole(feature.sql)) if not inputs and not function else ""
-    return feature.dtype, feature.keys, feature.ttl, feature.window, feature.request, function, inputs, text
+    own = feature.dtype, feature.keys, feature.ttl, feature.window, feature.request
+    return *own, function, inputs, text, feature.variants
 
 
 def _changed(what: str) -> PlanFileError:

@@ -24,6 +24,12 @@ def make_folder(path: Path) -> None:
                 path.chmod(path.stat().st_mode | stat.S_ISGID | (above & 0o070))
 
 
+def share_folder(path: Path) -> None:
+    """Make a folder that another program made as open as the folder above it."""
+    with contextlib.suppress(PermissionError):
+        path.chmod(stat.S_IMODE(path.parent.stat().st_mode))
+
+
 def share(path: Path) -> None:
     """Make a file group-writable if its folder is shared with the group."""
     above = path.parent.stat().st_mode

@@ -13,18 +13,20 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from featdsl.declarations.declaration import Name
+from featdsl.definitions.dialects import STORE, Dialect
 from featdsl.definitions.durations import seconds
 from featdsl.definitions.kinds import Policy
 from featdsl.definitions.names import did_you_mean
 from featdsl.definitions.owners import PROJECT_FILE, Ownership
 from featdsl.definitions.validation_errors import reason, shown
-from featdsl.errors import DeclarationError, OnlineStoreError, Origin, Problem, StoreError
+from featdsl.errors import DeclarationError, OnlineStoreError, Origin, Problem, StoreError, UnreachableError
 from featdsl.project.serving_settings import ServingTable
 from featdsl.project.setting_types import VARIABLE, Duration, SettingTable, memory
 from featdsl.project.store_url import Place, holds_secret, parse
 
 FILE = PROJECT_FILE
 
+_SERVER = re.compile(r"sc://[^/\s:@]+(:\d{1,5})?(/(;[^\s;=]+=[^\s;]*)*)?")
 _ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
 
 
@@ -81,9 +83,26 @@ class S3Table(SettingTable):
     use_ssl: bool | None = None
 
 
-class EngineTable(SettingTable):
-    """`[engine]`: limits for DuckDB (default: its own), the rows of a batch, and whether to install extensions."""
+def _connect(text: str) -> str:
+    """Return `text` if it is the URL of a Spark Connect server, `local`, or `env:NAME`. Raises ValueError."""
+    if text == "local" or text.startswith(VARIABLE):
+        return text
+    if not _SERVER.fullmatch(text):
+        raise ValueError('write the URL of a Spark Connect server, such as "sc://host:15002", or "local"')
+    if "token=" in text:
+        raise ValueError("it contains a token; keep it out of this file: write env:NAME for the whole URL")
+    return text
 
+
+class EngineTable(SettingTable):
+    """`[engine]`: which engine computes tables, limits for DuckDB (default: its own), and whether to install extensions.
+
+    `kind` computes the groups that choose no engine themselves. `url` is the server of Spark: `sc://host:port`, or `local` for one
+    that lives as long as the command.
+    """
+
+    kind: Dialect = STORE
+    url: Annotated[str, AfterValidator(_connect)] | None = None
     memory_limit: Annotated[str, AfterValidator(memory)] | None = None
     # DuckDB starts all threads at once; too many get the process killed.
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -197,6 +216,22 @@ class Project:
             what = f"[serving] url is {url}, but the environment variable {name} is not set."
             raise OnlineStoreError(Problem("URL of the online store is missing", what, fix=f"Set {name}."))
         return os.environ[name]
+
+    @property
+    def engine_url(self) -> str | None:
+        """The server of Spark, with its token; None without one. Raises UnreachableError if its variable is unset or invalid."""
+        url = self.settings.engine.url
+        if url is None or not url.startswith(VARIABLE):
+            return url
+        name = url.removeprefix(VARIABLE)
+        if name not in os.environ:
+            what = f"[engine] url is {url}, but the environment variable {name} is not set."
+            raise UnreachableError(Problem("URL of the engine is missing", what, fix=f"Set {name}."))
+        value = os.environ[name]
+        if value != "local" and not _SERVER.fullmatch(value):
+            what = f"Environment variable {name} is not the URL of a Spark Connect server."
+            raise UnreachableError(Problem("URL of the engine is invalid", what, fix=f"Set {name}=sc://host:15002"))
+        return value
 
     @property
     def data(self) -> str | None:
@@ -320,7 +355,7 @@ def _problem(text: str, detail: Any) -> Problem:
         return Problem("Missing setting", f"{setting} is required.", where, fix)
     why = reason(detail)
     # Never repeat a store URL or a hash: it may contain a password, or be the token itself.
-    secret = setting in {"store.url", "serving.url"} or location[-1:] == ["sha256"]
+    secret = setting in {"store.url", "serving.url", "engine.url"} or location[-1:] == ["sha256"]
     subject = setting if secret or why.startswith(shown(detail["input"])) else f"{setting} = {detail['input']!r}"
     return Problem("Invalid setting", f"{subject}: {why}.", where)
 

@@ -87,7 +87,7 @@ def fit(reader: Reader, table: str, selection: Selection, times: SpineTimes) -> 
     rows = _Loaded(reader.session, table)
     keys = {name: _key(rows, name, dtype) for name, dtype in selection.keys.items()}
     if times.reading.zone:
-        _refuse_unknown_zone(reader.session, times.reading.zone)
+        refuse_unknown_zone(reader.session, times.reading.zone)
     time, time_ns = _time(reader, rows, times, selection)
     twice = [column for column in selection.columns if column.lower() in rows.names]
     if twice:
@@ -109,7 +109,7 @@ def fit(reader: Reader, table: str, selection: Selection, times: SpineTimes) -> 
 def _key(rows: _Loaded, name: str, dtype: str) -> str:
     """Return the SQL of a key in its type: NULL for a number outside the type, which is no entity's key."""
     if name.lower() not in rows.names:
-        raise _missing(f"The spine has no column {name!r}, a key of the requested features.", name, rows.columns)
+        raise missing(f"The spine has no column {name!r}, a key of the requested features.", name, rows.columns)
     column = name if name in rows.columns else rows.names[name.lower()]
     actual = rows.columns[column]
     if casts.widens(actual, dtype):
@@ -137,13 +137,13 @@ def _time(reader: Reader, rows: _Loaded, times: SpineTimes, selection: Selection
             raise RequestError(Problem("Missing timestamp", what, fix=f"Name the column of times: {hint}."))
         return None, None
     if times.column.lower() not in rows.names:
-        raise _missing(f"The spine has no column {times.column!r}, its timestamp=.", times.column, rows.columns)
+        raise missing(f"The spine has no column {times.column!r}, its timestamp=.", times.column, rows.columns)
     column = rows.names[times.column.lower()]
     dtype = rows.columns[column]
-    return reader.times(rows.table, Column(name=column, dtype=dtype), _reading(times, column, dtype, selection))
+    return reader.times(rows.table, Column(name=column, dtype=dtype), reading_of(times, column, dtype, selection))
 
 
-def _reading(times: SpineTimes, column: str, dtype: str, selection: Selection) -> TimeReading:
+def reading_of(times: SpineTimes, column: str, dtype: str, selection: Selection) -> TimeReading:
     """Return how a column of times is read. Raises RequestError for another type, and for numbers in an unknown unit."""
     what, fix = f"The spine's timestamp {column!r} is {dtype}", "Parse it to timestamps first."
     if times.reading.unit and is_instant(dtype):
@@ -169,13 +169,15 @@ def _reading(times: SpineTimes, column: str, dtype: str, selection: Selection) -
     raise RequestError(Problem("Unknown time unit", f"{what}, and {of_sources} what it counts.", fix=fix))
 
 
-def _refuse_unknown_zone(session: Session, zone: str) -> None:
+def refuse_unknown_zone(session: Session, zone: str) -> None:
+    """Raise RequestError for a time zone that the engine does not know."""
     known = session.time_zones()
     if zone not in known:
         fix = did_you_mean(zone, known) or 'Zones have names such as "Europe/Berlin" and "America/New_York".'
         raise RequestError(Problem("Unknown time zone", f'There is no time zone "{zone}".', fix=fix))
 
 
-def _missing(what: str, wanted: str, columns: Mapping[str, str]) -> RequestError:
+def missing(what: str, wanted: str, columns: Mapping[str, str]) -> RequestError:
+    """Return the error of a column that a spine with these columns lacks."""
     fix = did_you_mean(wanted, columns) or f"Its columns are: {', '.join(columns)}."
     return RequestError(Problem("Missing column", what, fix=fix))

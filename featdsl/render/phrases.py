@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from featdsl.definitions.dialects import STORE, TITLES
 from featdsl.definitions.kinds import (
     Definition,
     EntityDefinition,
@@ -155,7 +156,7 @@ def statements(plan: Plan) -> Iterator[tuple[str, list[str]]]:
             yield f"-- source {step.source.name} is {step.source.function.name}", []
         elif isinstance(step, BuildTable):
             yield (
-                f"-- table {step.table}",
+                f"-- table {step.table}{'' if step.dialect == STORE else f', on {TITLES[step.dialect]}'}",
                 [
                     *(f"-- {use.name} is {use.function.name}" for use in step.functions),
                     *step.sql.splitlines(),
@@ -224,6 +225,7 @@ def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
     """Yield the estimate of each group that is built, at most `most`, then first builds and reused groups."""
     builds = [step for step in plan.steps if isinstance(step, BuildTable)]
     by_group: dict[str, list[Estimate]] = defaultdict(list)
+    elsewhere = {step.group: f", on {TITLES[step.dialect]}" for step in builds if step.dialect != STORE}
     for step in builds:
         if step.estimate:
             by_group[step.group].append(step.estimate)
@@ -234,14 +236,16 @@ def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
             if any(each.seconds or each.bytes for each in estimates)
             else "based on its inputs"
         )
-        yield Line(group, f"{together(estimates)}, {basis}", is_thing=True)
+        yield Line(group, f"{together(estimates)}{elsewhere.get(group, '')}, {basis}", is_thing=True)
     if len(known) > most:
         yield Line(f"{len(known) - most:,} more", together(_all(known[most:])))
     if len(known) > 2:  # noqa: PLR2004 - a reader adds up two at sight
         yield Line("total", together(_all(known)))
     first = list(dict.fromkeys(step.group for step in builds if step.estimate is None))
     if first:
-        yield Line("first build", some(first, _NAMES))
+        yield Line(
+            "first build", some([f"{name}{elsewhere.get(name, '').replace(', ', ' ')}" for name in first], _NAMES)
+        )
     existing = [each.group for each in plan.reused if each.new]
     if existing:
         yield Line("already built", f"{some(existing, _NAMES)}: nothing to compute")

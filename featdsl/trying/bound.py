@@ -19,6 +19,7 @@ from featdsl.definitions.history import HistoryEntry
 from featdsl.definitions.kinds import FeatureDefinition, revised
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.udfs import Functions
+from featdsl.engines import Compilers
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.engines.duckdb.session import open_session
 from featdsl.errors import Problem, RequestError
@@ -71,7 +72,9 @@ def made(start: Start, loaded: Loaded, resolved: str | Sequence[Selectable]) -> 
         selection = select(_state(start.applied, built), resolved)
         needed = reduced(built, selection)
         frames = dict(rows.values())
-        bound = bind.bind(needed, BindContext(start.project, session, COMPILER, frames=frames), start.applied).catalog
+        bound = bind.bind(
+            needed, BindContext(start.project, session, Compilers(COMPILER), frames=frames), start.applied
+        ).catalog
     state = _state(start.applied, built.updated(bound))
     selection = replace(selection, wants=tuple(replace(w, feature=_newest(state, w.feature)) for w in selection.wants))
     groups = [each for each in loaded.declarations if isinstance(each, GroupDeclaration) and each.valid]

@@ -20,7 +20,7 @@ from featdsl.definitions.names import did_you_mean
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.udfs import Functions
-from featdsl.engines import Runtime
+from featdsl.engines import Compilers, Runtime
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.engines.duckdb.reading import DuckDBReader
 from featdsl.engines.duckdb.session import open_session
@@ -117,14 +117,14 @@ class Memory:
         key = (id(built), tuple(catalog.sources.values()))
         if key not in self._bound:
             frames = {name: built.frames[name] for name in built.frames if name in catalog.sources}
-            self._bound[key] = _bound(catalog, BindContext(self.project, session, COMPILER, frames=frames))
+            self._bound[key] = _bound(catalog, BindContext(self.project, session, Compilers(COMPILER), frames=frames))
             session.execute(_DROPPED[0])
         bound = self._bound[key]
         state = replace(_state(bound), tables=pulled_values.tables(session, bound, rows))
         wants = [
             replace(w, feature=state.versions[w.feature.address, w.feature.fingerprint]) for w in built.selection.wants
         ]
-        runtime = Runtime(COMPILER, built.functions)
+        runtime = Runtime(Compilers(COMPILER), built.functions)
         bench = Bench(session, state.catalog, state, runtime, partial(DuckDBReader, session), _are_made)
         bench.open_sources(partial(_open, session, built))
         selection = replace(built.selection, wants=tuple(wants))

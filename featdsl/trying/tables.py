@@ -141,7 +141,7 @@ class Bench:
         group = self.catalog.groups[features[0].group]
         source = self.catalog.sources[str(group.source)]
         table = features[0].table
-        compiler, comparisons = self.runtime.compiler, self.session.comparisons
+        compiler, comparisons = self.runtime.compilers.store, self.session.comparisons
         compiled = (compiler.events_table if features[0].window else compiler.base_table)(group, features, source)
         with _calling(self.session, list(udfs.of(features, source)), self.runtime), reported(group, self.session):
             comparisons.open_rows(SideSource(DECLARED, group, features[0], source), kept)
@@ -153,7 +153,7 @@ class Bench:
 
     def _refuse_duplicates(self, features: Sequence[FeatureDefinition]) -> None:
         """Raise DataError if an entity has several rows of one time, which apply would refuse."""
-        step = uniqueness(self.catalog.groups[features[0].group], features, self.runtime.compiler)
+        step = uniqueness(self.catalog.groups[features[0].group], features, self.runtime.compilers.store)
         broken, rows = self.session.first_rows(step.sql, _SHOWN_ROWS)
         if broken:
             what = "\n".join(

@@ -13,7 +13,7 @@ from featdsl.catalog.loader import Loaded
 from featdsl.definitions.kinds import FeatureDefinition
 from featdsl.definitions.snapshot import PROD, Snapshot
 from featdsl.definitions.sources import SourceDefinition
-from featdsl.engines import Runtime, lookups
+from featdsl.engines import Compilers, Runtime, lookups
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.engines.duckdb.reading import DuckDBReader
 from featdsl.engines.duckdb.session import open_session
@@ -147,7 +147,7 @@ def tables(place: TrialPlace, trial: Trial, session: Session) -> Bench:
         session,
         trial.catalog,
         trial.snapshot,
-        Runtime(COMPILER, trial.functions),
+        Runtime(Compilers(COMPILER), trial.functions),
         partial(DuckDBReader, session),
         partial(place.store.open_tables, session),
     )

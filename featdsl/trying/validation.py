@@ -14,6 +14,7 @@ from featdsl.catalog.equivalence import Applied
 from featdsl.declarations.source import Source
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.snapshot import Snapshot
+from featdsl.engines import Compilers
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.engines.duckdb.session import open_session
 from featdsl.errors import DeclarationError, Problem
@@ -63,7 +64,7 @@ def _checked(project: Project, exported: Exported | None) -> Validation:
         context = BindContext(
             project,
             session,
-            COMPILER,
+            Compilers(COMPILER),
             frames=rows,
             exported=applied.catalog.sources if exported else None,
             offline=True,

@@ -337,7 +337,7 @@ MISTAKES = {
         "Source('s', table='main.t')",
         (
             "Invalid declaration\n"
-            "  Source 's': table= and database= go together: give the table and its database\n"
+            "  Source 's': give the database= of the table; without one, table= is a table of an engine's own catalogue, such as 'spark_catalog.db.events'\n"
             "  features/bank.py:1"
         ),
     ),

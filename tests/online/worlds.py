@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from featdsl import Entity, Feature, FeatureGroup, FeatureSet, FeatureStore, Request, Source
 from featdsl.apply import events, refresh, table_refresh
 from featdsl.definitions.moments import moment
-from featdsl.engines import Runtime
+from featdsl.engines import Compilers, Runtime
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.online.fetch import LatestRequest
 from featdsl.online.manifest import Manifest, read_manifest
@@ -188,7 +188,9 @@ class Place:
     def refresh(self) -> None:
         """Refresh all tables."""
         here = settings.load(self.root)
-        refresh.refresh(here, open_store(here), table_refresh.RefreshRequest(), Runtime(COMPILER), listen=events.ignore)
+        refresh.refresh(
+            here, open_store(here), table_refresh.RefreshRequest(), Runtime(Compilers(COMPILER)), listen=events.ignore
+        )
 
     def publish(self, at: int, *, full: bool = False, online: InMemoryOnlineStore | None = None) -> PublishSummary:
         """Publish the newest state as of a time."""

@@ -12,7 +12,7 @@ from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition, Member
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import Column, SourceDefinition
-from featdsl.engines import CompiledTable, Compiler
+from featdsl.engines import NO_TABLES, CompiledTable, Compiler, Compilers, StoredColumns
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.engines.lookups import Versions
 from featdsl.errors import DeclarationError, Problem
@@ -44,10 +44,14 @@ class WordCompiler:
         raise DeclarationError([Problem("Window is not supported", f"{group.name} has windows.", group.origin)])
 
     def derived_table(
-        self, features: Sequence[FeatureDefinition], versions: Versions, since: str | None = None
+        self,
+        features: Sequence[FeatureDefinition],
+        versions: Versions,
+        since: str | None = None,
+        tables: StoredColumns = NO_TABLES,
     ) -> CompiledTable:
         """Name the group."""
-        del versions, since
+        del versions, since, tables
         columns = tuple(Column(name=each.name, dtype=each.dtype) for each in features)
         return CompiledTable(f"values derived in {features[0].group}", columns)
 
@@ -103,7 +107,7 @@ def plan_by(bank: Workspace) -> Any:
     target = planned_catalog(make_plan(project, open_store(project)).plan)
 
     def planned(compiler: Compiler) -> Plan:
-        return planner.build(planner.State(Snapshot()), target, planner.PlanRequest("bank"), compiler)
+        return planner.build(planner.State(Snapshot()), target, planner.PlanRequest("bank"), Compilers(compiler))
 
     return planned
 

@@ -11,6 +11,7 @@ import pytest
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.kinds import Member
 from featdsl.definitions.snapshot import Snapshot
+from featdsl.engines import Compilers
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.errors import DeclarationError
 from featdsl.plan import frozen_sets, planner
@@ -164,18 +165,23 @@ def test_a_registry_of_before_knows_lists_by_what_they_have(moving: Workspace) -
         for name, each in snapshot.catalog.sets.items()
     }
     before = replace(snapshot, catalog=replace(snapshot.catalog, sets=old))
-    assert planner.build(planner.State(before), snapshot.catalog, planner.PlanRequest("bank"), COMPILER).empty
+    assert planner.build(
+        planner.State(before), snapshot.catalog, planner.PlanRequest("bank"), Compilers(COMPILER)
+    ).empty
     one = snapshot.catalog.features["movement.rise_7d"]
     new = replace(one, name="rise_9d")
     now = with_feature(snapshot.catalog, new, "rise")
 
-    plan = planner.build(planner.State(before), now, planner.PlanRequest("bank"), COMPILER)
+    plan = planner.build(planner.State(before), now, planner.PlanRequest("bank"), Compilers(COMPILER))
 
     assert [(each.change.action, each.change.address) for each in plan.changes] == [("create", "movement.rise_9d")]
     assert [each.code for each in plan.notices] == ["frozen list"]
     with pytest.raises(DeclarationError, match="a version never changes"):
         planner.build(
-            planner.State(before), with_feature(snapshot.catalog, new, ""), planner.PlanRequest("bank"), COMPILER
+            planner.State(before),
+            with_feature(snapshot.catalog, new, ""),
+            planner.PlanRequest("bank"),
+            Compilers(COMPILER),
         )
     assert frozen_sets.is_same(old["credit_risk@1"], now.sets["credit_risk@1"], before.catalog, now)
 

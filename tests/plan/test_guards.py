@@ -22,6 +22,7 @@ from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.history import HistoryEntry
 from featdsl.definitions.kinds import Definition, address
 from featdsl.definitions.snapshot import Snapshot
+from featdsl.engines import Compilers
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.plan import planfile, planner
 from featdsl.plan.document import Block
@@ -217,7 +218,9 @@ def test_the_day_itself_is_free(today: date, blocked: int, bank: Workspace, edit
     snapshot = registry(bank)
     without = Catalog.of(each for each in snapshot.catalog if address(each) != "credit_risk@2")
 
-    plan = planner.build(planner.State(snapshot), without, planner.PlanRequest("bank", today=today), COMPILER)
+    plan = planner.build(
+        planner.State(snapshot), without, planner.PlanRequest("bank", today=today), Compilers(COMPILER)
+    )
 
     assert [each.code for each in plan.blocks] == ["deprecated"] * blocked
 

@@ -19,6 +19,7 @@ from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import Column
 from featdsl.definitions.stored_tables import StoredTable
+from featdsl.engines import Compilers
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.plan import impact, planner
 from featdsl.plan.document import Estimate, Plan
@@ -64,7 +65,7 @@ def test_what_is_named_as_not_hit_is_what_a_look_at_tables_adds(described: Descr
     after = replace(described, base={**described.base, changed: (other, *rest)})
     old, new = desired(described, NOWHERE), desired(after, NOWHERE)
 
-    plan = planner.build(planner.State(snapshot_of(old)), new, planner.PlanRequest("random"), COMPILER)
+    plan = planner.build(planner.State(snapshot_of(old)), new, planner.PlanRequest("random"), Compilers(COMPILER))
 
     hit = following(described, {changed})
     groups = {name.partition(".")[0] for name in hit}
@@ -94,7 +95,7 @@ def test_a_column_of_another_type_reaches_those_who_read_it(described: Described
     types = {"a": "INTEGER", "b": "DOUBLE", column: "VARCHAR"}
     after = with_columns(catalog, {name: types[name] for name in types if name != column or not gone})
 
-    plan = planner.build(planner.State(snapshot_of(before)), after, planner.PlanRequest("random"), COMPILER)
+    plan = planner.build(planner.State(snapshot_of(before)), after, planner.PlanRequest("random"), Compilers(COMPILER))
 
     (source,) = plan.changes
     readers = {name for name, (sql, *_) in described.base.items() if re.search(rf"\b{column}\b", sql)}
@@ -121,7 +122,7 @@ def test_a_column_more_touches_nobody(described: Described) -> None:
     catalog = desired(described, NOWHERE)
     before, after = (with_columns(catalog, dict.fromkeys(names, "BIGINT")) for names in ("ab", "abc"))
 
-    plan = planner.build(planner.State(snapshot_of(before)), after, planner.PlanRequest("random"), COMPILER)
+    plan = planner.build(planner.State(snapshot_of(before)), after, planner.PlanRequest("random"), Compilers(COMPILER))
 
     (source,) = plan.changes
     assert (source.change.change_class, source.downstream, plan.untouched) == ("metadata", (), ())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from featdsl import DataError, DeclarationError, Entity, Feature, FeatureGroup, FeatureSet, FeatureStore, Source
 from featdsl.apply import events, refresh, table_refresh
-from featdsl.engines import Runtime
+from featdsl.engines import Compilers, Runtime
 from featdsl.engines.duckdb.compiler import COMPILER
 from featdsl.project import settings as project_settings
 from featdsl.stores import open_store
@@ -173,7 +173,9 @@ def test_a_refresh_is_a_rebuild(tmp_path_factory: pytest.TempPathFactory, world:
     store = applied(root, world.declare_files)
     keep("b", new=True)
     here = project_settings.load(root)
-    refresh.refresh(here, open_store(here), table_refresh.RefreshRequest(), Runtime(COMPILER), listen=events.ignore)
+    refresh.refresh(
+        here, open_store(here), table_refresh.RefreshRequest(), Runtime(Compilers(COMPILER)), listen=events.ignore
+    )
 
     assert read(FeatureStore(root)) == [world.expected(user, day) for user, day in ASKED]
     assert store
