@@ -41,11 +41,9 @@ class ExternalTables:
         self._engines = Engines(project)
         self._opened: dict[tuple[Dialect, str], SourceDefinition] = {}
         self._copies: dict[SourceDefinition, ParquetRows] = {}
-        self._stack = ExitStack()
 
     def close(self) -> None:
-        """End the sessions, and delete the copies of sources."""
-        self._stack.close()
+        """End the sessions."""
         self._engines.close()
 
     def over_source(

@@ -22,7 +22,7 @@ from featdsl.definitions.snapshot import PROD
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.stored_tables import Reading
 from featdsl.definitions.timestamps import in_order
-from featdsl.engines import Compilers, derived_rows
+from featdsl.engines import Compilers, UnprovedError, derived_rows
 from featdsl.engines.increments import Bounds, Increments
 from featdsl.engines.session import EngineError
 from featdsl.errors import DataError
@@ -71,7 +71,10 @@ class TableRefresh:
             return spec
         compiler = self._queries.compilers.of(group)
         compile_table = compiler.events_table if features[0].window else compiler.base_table
-        compiled = compile_table(group, sorted(features, key=lambda each: each.name), spec.source)
+        try:
+            compiled = compile_table(group, sorted(features, key=lambda each: each.name), spec.source)
+        except UnprovedError:
+            return spec  # an older version, which the engine of its time goes on to compute
         build = replace(spec.build, dialect=compiler.dialect, sql=compiled.sql, columns=compiled.columns)
         return replace(spec, build=build)
 

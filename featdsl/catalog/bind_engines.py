@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from featdsl.catalog.bind_context import Binding
-from featdsl.definitions import graph
+from featdsl.definitions import fingerprints, graph
 from featdsl.definitions.dialects import STORE, TITLES
 from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition
-from featdsl.definitions.sources import SourceDefinition
+from featdsl.definitions.sources import Column, SourceDefinition
 from featdsl.engines import StoredColumns
+from featdsl.engines.lookups import Versions
 from featdsl.errors import Problem
 
 
@@ -24,15 +25,61 @@ def check_engine(binding: Binding, group: GroupDefinition, features: Sequence[Fe
         fix = 'Add to [engine] in featproject.toml: url = "sc://host:15002", or "local".'
         binding.refuse("Engine has no server", what, group.origin, fix)
         return
-    versions = {**binding.applied.versions, **{(f.address, f.fingerprint): f for f in binding.features.values()}}
-    tables = _event_columns(binding, features)
-    by_address = {each.address: each.origin for each in features} | {each.name: each.origin for each in sources}
     stored = [each for each in features if not each.is_rowless]
-    for found in binding.context.compilers.of(group).unsupported(stored, sources, versions, tables):
-        what = f"{found.kind} {found.address}: {found.reason}."
-        problem = Problem(f"Not computed on {TITLES[group.engine]}", what, by_address[found.address], found.fix)
+    tables = _event_columns(binding, stored)
+    key = _cache_key(binding, group, stored, sources, tables)
+    if binding.cache.recall("engine", key) is None and not _refuse_unsupported(binding, group, stored, sources, tables):
+        binding.cache.keep("engine", key, True)  # noqa: FBT003 - a value of the cache
+
+
+def _refuse_unsupported(
+    binding: Binding,
+    group: GroupDefinition,
+    features: Sequence[FeatureDefinition],
+    sources: Sequence[SourceDefinition],
+    tables: StoredColumns,
+) -> bool:
+    """Refuse what the engine of a group is not known to compute equally; return whether there is anything."""
+    origins = {each.address: each.origin for each in features} | {each.name: each.origin for each in sources}
+    compiler = binding.context.compilers.of(group)
+    found = list(compiler.unsupported(features, sources, _versions(binding), tables))
+    for each in found:
+        what = f"{each.kind} {each.address}: {each.reason}."
+        problem = Problem(f"Not computed on {TITLES[group.engine]}", what, origins[each.address], each.fix)
         if problem not in binding.problems:  # several groups may read the source
             binding.problems.append(problem)
+    return bool(found)
+
+
+def _versions(binding: Binding) -> Versions:
+    return {**binding.applied.versions, **{(f.address, f.fingerprint): f for f in binding.features.values()}}
+
+
+def _cache_key(
+    binding: Binding,
+    group: GroupDefinition,
+    features: Sequence[FeatureDefinition],
+    sources: Sequence[SourceDefinition],
+    tables: StoredColumns,
+) -> str:
+    """Return the fingerprint of everything that decides whether an engine computes a group equally."""
+    versions, read, pending = _versions(binding), dict[str, object](), list(features)
+    while pending:
+        each = pending.pop()
+        if each.address not in read:
+            read[each.address] = (each.fingerprint, each.sql, each.variants, each.dtype, each.clock, _pairs(each.keys))
+            pending += [versions[key] for key in each.upstream if key in versions]
+    known = {each.table for each in versions.values() if each.address in read}
+    return fingerprints.of({
+        "engine": group.engine,
+        "features": sorted(read.items()),
+        "sources": [(each.fingerprint, each.sql, each.variants, _pairs(each.columns)) for each in sources],
+        "tables": sorted((name, _pairs(columns)) for name, columns in tables.items() if name in known),
+    })  # fmt: skip
+
+
+def _pairs(columns: Iterable[Column]) -> list[tuple[str, str]]:
+    return [(column.name, column.dtype) for column in columns]
 
 
 def _event_columns(binding: Binding, features: Sequence[FeatureDefinition]) -> StoredColumns:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from featdsl.engines.spark.compiler import SparkCompiler
+from featdsl.pipeline import make_plan
+from featdsl.project import settings
+from featdsl.stores import open_store
 from tests.conftest import ACCOUNTS, Workspace
 from tests.spark.projects import Twins, engines_of, files_of, rows, twins
 
@@ -57,11 +61,18 @@ def test_an_apply_gives_the_same_tables(both: Twins) -> None:
     assert {path.suffix for path in files_of(both.spark)} == {".parquet"}
 
 
-def test_a_plan_after_an_apply_is_empty(both: Twins) -> None:
-    """Nothing is left to do, and the doctor finds nothing."""
-    both.run("plan")
-    assert "Nothing to do" in both.spark.run("plan").stdout or "No changes" in both.spark.run("plan").stdout
+def test_a_plan_after_an_apply_is_empty(both: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left to do, the doctor finds nothing, and what was proved once is not translated again."""
+    both.run("plan", "--check")
     both.run("doctor")
+    monkeypatch.setattr(SparkCompiler, "unsupported", None)
+    both.run("plan", "--check")
+    path = both.spark.root / "features/accounts/__init__.py"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"annual_income"', '"annual_income + 0"'), encoding="utf-8"
+    )
+    with pytest.raises(TypeError):
+        make_plan(settings.load(both.spark.root), open_store(settings.load(both.spark.root)))
 
 
 def test_the_plan_shows_the_sql_of_spark(both: Twins, edit: Edit) -> None:
