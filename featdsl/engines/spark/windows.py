@@ -21,6 +21,7 @@ from featdsl.engines.duckdb.windows.families import call_of, stored
 from featdsl.engines.spark import translate
 from featdsl.engines.spark.comparisons import comparable, is_ordered_alike
 from featdsl.engines.spark.expressions import TIME, SparkQuery, plain, variant
+from featdsl.engines.spark.lifetimes import Lifetime
 from featdsl.engines.spark.sql_text import quote, table_relation
 from featdsl.engines.spark.times import before, bucket
 from featdsl.engines.spark.translate import Translated, Unproved
@@ -93,18 +94,22 @@ def _add_frame(query: SparkQuery, frame: _Frame, asked: Asked, types: Mapping[st
     for each in columns:
         plain(each.dtype)
     columns.append(Column(name="#own", dtype="TIMESTAMP"))
-    results = _Results(name)
+    results, lifetime = _Results(name), Lifetime.of(frame.features, types)
     for feature in frame.features:
         own = variant(feature)
-        value = _own_value(feature, own, frame, results) if own else _value(feature, columns, results)
+        value = _own_value(feature, own, frame, results) if own else _value(feature, columns, results, lifetime)
         joined.formulas[feature.address, feature.fingerprint] = value
     joined.results |= results.values
     at = frame.at
     times = ", ".join(f"{value} AS {each}" for value, each in zip([*asked.keys, at], [*asked.names, _AT], strict=True))
-    rows = frame.matches(asked.names, types, f"(SELECT DISTINCT {times} FROM {asked.layer})")
+    requested = f"(SELECT DISTINCT {times} FROM {asked.layer})"
     by = ", ".join([*asked.names, _AT])
     listed = ", ".join([by, *(f"{sql} AS {column}" for sql, column in results.columns.items())])
-    query.ctes.append(f"{name} AS (\n  SELECT {listed}\n  FROM {rows}\n  GROUP BY {by}\n)")
+    if lifetime:
+        rows = lifetime.rows(asked.names, _AT, frame.ends(requested))
+    else:
+        rows = f"{frame.matches(asked.names, types, requested)}\n  GROUP BY {by}"
+    query.ctes.append(f"{name} AS (\n  SELECT {listed}\n  FROM {rows}\n)")
     on = [f"{key} = {name}.{each}" for key, each in zip([*asked.keys, at], [*asked.names, _AT], strict=True)]
     joined.joins.append(f"LEFT JOIN {name} ON {' AND '.join(on)}")
 
@@ -139,12 +144,13 @@ class _Results:
         return name
 
 
-def _value(feature: FeatureDefinition, columns: Sequence[Column], results: _Results) -> str:
+def _value(feature: FeatureDefinition, columns: Sequence[Column], results: _Results, lifetime: Lifetime | None) -> str:
     """Return the value of a feature over the results of its aggregates, and add those. Raises Unproved."""
     placed: list[Column] = []
     for each in feature.aggregates:
-        result = _aggregate(call_of(feature, each).sql, tuple(columns))
-        value = results.column(result.sql)
+        call = call_of(feature, each)
+        result = _aggregate(call.sql, tuple(columns))
+        value = results.column(lifetime.value(call) if lifetime else result.sql)
         if each.empty:
             value = f"coalesce({value}, CAST({each.empty} AS {plain(result.dtype)}))"
         placed.append(Column(name=results.add(value), dtype=result.dtype))
@@ -205,7 +211,7 @@ class _Frame:
 
     def matches(self, keys: Sequence[str], types: Mapping[str, str], asked: str) -> str:
         """Return the relation of requested times and the rows in their windows."""
-        ends = f"SELECT *, {self._end} AS {_TO} FROM {asked}"
+        ends = self.ends(asked)
         rows, on = self.rows(keys), [f"a.{key} = e.{key}" for key in keys]
         if self.window.length:
             ends = f"SELECT *, {before(_TO, self.window.length)} AS {_FROM} FROM ({ends})"
@@ -230,12 +236,12 @@ class _Frame:
             f"(SELECT * FROM (SELECT {', '.join([*listed, place])} FROM {join}) WHERE {_PLACE} <= {self.window.last_n})"
         )
 
-    @property
-    def _end(self) -> str:
+    def ends(self, asked: str) -> str:
+        """Return the query of requested times with the ends of their windows."""
         end = _AT
         for shift in self.window.shifts:
             end = before(end, shift)
-        return end
+        return f"SELECT *, {end} AS {_TO} FROM {asked}"
 
     @property
     def _inside(self) -> list[str]:
