@@ -5,7 +5,7 @@ Run in the repository: python benchmarks/engines.py [--rows 1_000_000 10_000_000
 The project has one source of N events of N / 100 entities in Parquet files. `values` is a group of five features at the time of
 each event, `totals` a group of five features over it that is derived, `windows` a group of two sums over 7 days. All engines write
 equal tables, which is checked by counts and sums. Sail runs in the process of featdsl. `--spark` is a server that runs already; with
-`python -m tests.spark.cluster -- python benchmarks/engines.py ...` it is a master and two workers on this machine.
+`python -m tests.spark.cluster python benchmarks/engines.py ...` it is a master and two workers on this machine.
 """
 
 from __future__ import annotations
