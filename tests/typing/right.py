@@ -30,6 +30,8 @@ user = Entity("user", keys={"user_id": int, "country": "VARCHAR"}, description="
 accounts = Source("accounts", path=["a.parquet", "b.parquet"], timestamp="updated_at", tie_break="version")
 rates = Source("rates", sql="FROM {{ accounts }}")
 warehouse = Source("warehouse", table="main.t", database="w.duckdb")
+events = Source("events", table="spark_catalog.db.events", timestamp="at")
+recent = Source("recent", sql={"duckdb": "FROM {{ events }}", "spark": "SELECT * FROM {{ events }}"})
 
 
 class UserProfile(FeatureGroup, entity=user, source=accounts, keys={"user_id": "uid"}, ttl="30 days", tags={"kyc"}):
@@ -41,6 +43,12 @@ class UserProfile(FeatureGroup, entity=user, source=accounts, keys={"user_id": "
     seen = Feature(datetime, expect=["seen > '2000-01-01'", "seen < '2100-01-01'"])
     balance = Feature("DECIMAL(18, 2)")
     history = Feature(list[float])
+
+
+class Clicks(FeatureGroup, entity=user, source=recent, engine="spark"):
+    """Computed elsewhere, with a text for each engine."""
+
+    day = Feature(date, sql={"duckdb": "at::DATE", "spark": "to_date(at)"})
 
 
 class Checked(
@@ -214,3 +222,4 @@ class Gone(FeatureGroup, entity=user, source=accounts, deprecated=Deprecated(sin
 
 
 assert_type(Kept.net, Feature[float])
+assert_type(Clicks.day, Feature[date])
