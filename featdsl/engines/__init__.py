@@ -107,9 +107,18 @@ class ExternalCompiler(TableCompiler, Protocol):
     """Writes the SQL of an engine that computes tables elsewhere."""
 
     def training_table(
-        self, wants: Sequence[Want], spine: ExternalSpine, versions: Versions, tables: StoredColumns
+        self,
+        wants: Sequence[Want],
+        spine: ExternalSpine,
+        versions: Versions,
+        tables: StoredColumns,
+        *,
+        has_asof_join: bool = False,
     ) -> CompiledTable:
-        """Compile the rows of a spine with the values that features had at their times. Raises UnprovedError."""
+        """Compile the rows of a spine with the values that features had at their times, for an engine with an ASOF join or without.
+
+        Raises UnprovedError.
+        """
         ...
 
 

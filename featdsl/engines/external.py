@@ -67,6 +67,11 @@ class ExternalEngine(Protocol):
         """The name and the version of the engine, which the store keeps with each table: `spark 4.1.0`."""
         ...
 
+    @property
+    def has_asof_join(self) -> bool:
+        """Whether the server has a join that finds the latest row."""
+        ...
+
     def reads(self, source: SourceDefinition) -> bool:
         """Return whether the engine reads a source itself. Of other sources it reads a copy in Parquet files."""
         ...

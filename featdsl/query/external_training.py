@@ -64,7 +64,9 @@ def training_query(
     versions = reads.snapshot.versions
     columns = {name: table.columns for name, table in reads.snapshot.tables.items()}
     try:
-        compiled = compiler.training_table(selection.wants, spine, versions, columns)
+        compiled = compiler.training_table(
+            selection.wants, spine, versions, columns, has_asof_join=engine.has_asof_join
+        )
     except UnprovedError as error:
         fix = "Compute the training set without engine=, or write the feature for the engine too."
         raise RequestError(Problem("Not computed elsewhere", f"{error}.", fix=fix)) from None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from featdsl import FeatureStore
+from featdsl.definitions.sources import Column
+from featdsl.engines.external import ParquetRows
 from featdsl.engines.spark.connect import connect
+from featdsl.engines.spark.session import SparkEngine
 from featdsl.errors import RequestError, UnreachableError
 from tests.conftest import ACCOUNTS, Workspace
 from tests.spark.projects import Twins, rows, twins
@@ -119,6 +122,26 @@ def test_spark_computes_a_training_set(both: Twins, tmp_path: Path) -> None:
     training = spark.training_set(FEATURES, path, timestamp="at", engine="spark", to=tmp_path / "three")
     assert training.lock == spark.training_set(FEATURES, path, timestamp="at").lock
     assert "60 rows" in training.explanation
+
+
+def test_the_join_of_the_server_has_the_same_values(
+    both: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server has an ASOF join, it is used, and the portable form gives what it gives."""
+    path, store = str(both.spark.root / "spine.parquet"), both.spark.store
+    written: list[str] = []
+    write = SparkEngine.write
+
+    def noted(engine: SparkEngine, query: str, columns: Sequence[Column], folder: str) -> ParquetRows:
+        written.append(query)
+        return write(engine, query, columns, folder)
+
+    monkeypatch.setattr(SparkEngine, "write", noted)
+    native = sorted_rows(store, path, engine="spark", to=tmp_path / "native")
+    monkeypatch.setattr(SparkEngine, "has_asof_join", False)
+    assert sorted_rows(store, path, engine="spark", to=tmp_path / "portable") == native
+    is_apache = "FEATDSL_SPARK_URL" in os.environ
+    assert ["ASOF JOIN" in query for query in written] == [is_apache, False]
 
 
 def test_a_spine_may_be_a_table_of_the_cluster(both: Twins, tmp_path: Path, spark_url: str, table: str) -> None:

@@ -56,10 +56,16 @@ class SparkCompiler:
         return CompiledTable(derived_tables.derived_table(features, versions, since, tables), stored_columns(features))
 
     def training_table(
-        self, wants: Sequence[Want], spine: ExternalSpine, versions: Versions, tables: StoredColumns
+        self,
+        wants: Sequence[Want],
+        spine: ExternalSpine,
+        versions: Versions,
+        tables: StoredColumns,
+        *,
+        has_asof_join: bool = False,
     ) -> CompiledTable:
         """Compile the rows of a spine with the values that features had at their times. Raises Unproved."""
-        return spines.training_table(wants, spine, versions, tables)
+        return spines.training_table(wants, spine, versions, tables, has_asof_join=has_asof_join)
 
 
 COMPILER = SparkCompiler()

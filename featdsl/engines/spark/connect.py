@@ -61,6 +61,10 @@ SETTINGS = {
 }
 """The settings of each session, and of no other session of the server."""
 
+_ASOF_JOIN = "spark.sql.join.asofJoin.enabled"
+_ASOF_PROBE = (
+    "SELECT a, b FROM (SELECT 2 AS a) AS l LEFT OUTER ASOF JOIN (SELECT 1 AS b) AS r MATCH_CONDITION (l.a >= r.b)"
+)
 _PROBE = r"""
 SELECT current_timezone() AS `spark.sql.session.timeZone`, typeof(TIMESTAMP '2020-01-01') AS `spark.sql.timestampType`,
   '${spark.sql.ansi.enabled}' AS `spark.sql.variable.substitute`, length('\'') AS `spark.sql.parser.escapedStringLiterals`,
@@ -90,6 +94,16 @@ class Connected:
     def is_sail(self) -> bool:
         """Whether the server is Sail."""
         return self.version.startswith("sail")
+
+    def has_asof_join(self) -> bool:
+        """Switch on the join that finds the latest row, and return whether the server has it."""
+        from pyspark.errors import PySparkException
+
+        try:
+            self.spark.conf.set(_ASOF_JOIN, "true")
+            return [tuple(row) for row in self.spark.sql(_ASOF_PROBE).collect()] == [(2, 1)]
+        except PySparkException:
+            return False
 
     def close(self) -> None:
         """End the session, and the server if it has its own. A server that is gone is no error."""

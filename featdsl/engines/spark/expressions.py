@@ -21,12 +21,14 @@ TIME = quote("#time")
 class SparkQuery:
     """A query under construction: each layer adds columns to the layer before, under names that no SQL of a user has.
 
-    `events` has the columns of each stored table of rows that windows aggregate, by the name of the table.
+    `events` has the columns of each stored table of rows that windows aggregate, by the name of the table. `has_asof_join` says
+    whether the server has the join that finds the latest row.
     """
 
     spine: Spine
     versions: Versions
     events: Mapping[str, Sequence[Column]]
+    has_asof_join: bool = False
     names: dict[Read, str] = field(default_factory=dict)
     """The column of each feature that a layer has added."""
     ctes: list[str] = field(default_factory=list)

@@ -3,8 +3,9 @@
 The values are those of `featdsl.engines.duckdb.lookups`: a feature's value at time t comes from its latest stored row with an
 event timestamp ≤ t, unless the row has expired or ended. Stored tables are temporary views with plain types.
 
-Spark has no join that finds the latest row. Stored rows and rows of the spine are put into one relation, and a window function
-carries the last stored row, whole, to the rows of the spine after it: a stored NULL is a value.
+Few servers have a join that finds the latest row. On the others, stored rows and rows of the spine are put into one relation, and a
+window function carries the last stored row, whole, to the rows of the spine after it: a stored NULL is a value. A plan has this
+form always: its bytes depend on no server.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT"})
 
 
 def compile_sql(
-    wants: Sequence[Want], spine: Spine, versions: Versions, events: Mapping[str, Sequence[Column]] = {}
+    wants: Sequence[Want],
+    spine: Spine,
+    versions: Versions,
+    events: Mapping[str, Sequence[Column]] = {},
+    *,
+    has_asof_join: bool = False,
 ) -> str:
     """Return the query that gives every row of the spine its columns and each wanted feature. Raises Unproved.
 
     The spine's SQL is Spark's, and has the same rows whenever it is read. `events` has the tables of windowed features.
     """
-    query = SparkQuery(spine, versions, events)
+    query = SparkQuery(spine, versions, events, has_asof_join)
     add_spine(query)
     for lookups in rounds_of(wants, versions):
         add_expressions(query, (target for _, roles in lookups for _, target in roles if isinstance(target, Read)))
@@ -60,8 +66,9 @@ def _add_lookups(query: SparkQuery, lookups: Lookups) -> None:
             add_windows(query, features, asked, [quote(query.name(_read(feature, roles))) for feature in features])
         else:
             together.setdefault((features[0].timed, tuple(keys)), []).append((roles, features))
+    add_timed = _add_asof_joins if query.has_asof_join else _add_latest
     for (timed, by), tables in together.items():
-        (_add_latest if timed else _add_joined)(query, by, tables)
+        (add_timed if timed else _add_joined)(query, by, tables)
 
 
 def _refuse(features: Sequence[FeatureDefinition]) -> None:
@@ -114,6 +121,25 @@ def _add_joined(
         for feature in features:
             column = quote(f"#v{list(columns).index(feature.column)}")
             values[quote(query.name(_read(feature, roles)))] = f"t{number}.{column}"
+    query.add_columns(values, joins)
+
+
+def _add_asof_joins(
+    query: SparkQuery, keys: Sequence[str], tables: Sequence[tuple[Roles, Sequence[FeatureDefinition]]]
+) -> None:
+    """Add a layer with the values of the latest rows, by a join for each table."""
+    values: dict[str, str] = {}
+    joins: list[str] = []
+    for number, (roles, features) in enumerate(tables):
+        row, name = _Row(number, features), f"t{number}"
+        own = [f"{quote(key.name)} AS {quote(f'#e{i}')}" for i, key in enumerate(features[0].keys)]
+        listed = ", ".join([*own, f"{EVENT_TIMESTAMP} AS {_AT}", f"{row.struct} AS {row.found}"])
+        on = " AND ".join(f"{key} = {name}.{quote(f'#e{i}')}" for i, key in enumerate(keys))
+        joins.append(
+            f"LEFT OUTER ASOF JOIN (SELECT {listed} FROM {table_relation(features[0].table)}) AS {name}"
+            f" MATCH_CONDITION ({query.last}.{TIME} >= {name}.{_AT}){f' ON {on}' if on else ''}"
+        )
+        values |= {quote(query.name(_read(feature, roles))): row.value(feature) for feature in features}
     query.add_columns(values, joins)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ class SparkEngine:
     def version(self) -> str:
         """The name and the version of the server: `spark 4.3.0`, `sail 0.7.2`."""
         return self._connected.version
+
+    @cached_property
+    def has_asof_join(self) -> bool:
+        """Whether the server has the ASOF join of Spark 4.3, which the session switches on."""
+        return self._connected.has_asof_join()
 
     def translated(self) -> AbstractContextManager[None]:
         """Raise the errors of the session as EngineError, and as DataError if a Python function failed."""
@@ -181,7 +187,7 @@ class SparkEngine:
         self._connected.close()
 
 
-_WHOLE = quote("whole source")
+_WHOLE = quote("whole_source")
 """The view of all rows of a source while its own name has those in some bounds."""
 
 

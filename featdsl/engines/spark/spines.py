@@ -15,7 +15,7 @@ from featdsl.engines.spark.translate import Translated, Unproved, cast
 
 
 def training_table(
-    wants: Sequence[Want], spine: ExternalSpine, versions: Versions, tables: StoredColumns
+    wants: Sequence[Want], spine: ExternalSpine, versions: Versions, tables: StoredColumns, *, has_asof_join: bool
 ) -> CompiledTable:
     """Return the query of a spine's own columns and the wanted features, each in its plain type. Raises Unproved."""
     source = spine.source
@@ -30,7 +30,9 @@ def training_table(
         request={name: _in_type(source, name, dtype) for name, dtype in spine.request.items()},
     )
     values = (Column(name=want.column, dtype=want.feature.dtype) for want in wants)
-    return CompiledTable(training_sql(wants, compiled, versions, tables), (*source.columns, *values))
+    return CompiledTable(
+        training_sql(wants, compiled, versions, tables, has_asof_join=has_asof_join), (*source.columns, *values)
+    )
 
 
 def _in_type(source: SourceDefinition, name: str, dtype: str) -> str:

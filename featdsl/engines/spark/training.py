@@ -12,13 +12,18 @@ from featdsl.engines.spark.sql_text import quote
 
 
 def training_sql(
-    wants: Sequence[Want], spine: Spine, versions: Versions, events: Mapping[str, Sequence[Column]] = {}
+    wants: Sequence[Want],
+    spine: Spine,
+    versions: Versions,
+    events: Mapping[str, Sequence[Column]] = {},
+    *,
+    has_asof_join: bool = False,
 ) -> str:
     """Return the query of a spine's columns and a column for each want, in its plain type. Raises Unproved.
 
     An ordered spine has a column `#row`, and its rows come back in that order.
     """
-    return compile_sql(wants, spine, versions, events)
+    return compile_sql(wants, spine, versions, events, has_asof_join=has_asof_join)
 
 
 def spine_of_view(view: str, keys: Iterable[str], request: Iterable[str] = (), *, timed: bool) -> Spine:
