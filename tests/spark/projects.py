@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +29,13 @@ class Twins:
             done = workspace.run(*arguments)
             assert done.returncode == 0, done.stdout + done.stderr
 
-    def compare(self) -> None:
-        """Fail unless both have the same views with equal rows, by exact value and type."""
+    def compare(self, *, digits: int | None = None) -> None:
+        """Fail unless both have the same views with equal rows, by type and exact value; of reals by so many digits if given."""
         views = [sorted(open_store(settings.load(each.root)).read(PROD).views) for each in (self.duckdb, self.spark)]
         assert views[0] == views[1]
         for view in views[0]:
-            ours, theirs = (rows(each, f'SELECT * FROM prod."{view}"') for each in (self.spark, self.duckdb))
+            query = f'SELECT * FROM prod."{view}"'
+            ours, theirs = (rows(each, query, digits=digits) for each in (self.spark, self.duckdb))
             assert ours == theirs, view
 
     @property
@@ -43,11 +44,18 @@ class Twins:
         return self.duckdb.store, self.spark.store
 
 
-def rows(workspace: Workspace, query: str) -> tuple[list[str], list[str]]:
-    """Return the types and the sorted rows of a query on a store, each value as DuckDB writes it."""
+def rows(workspace: Workspace, query: str, *, digits: int | None = None) -> tuple[list[str], list[str]]:
+    """Return the types and the sorted rows of a query on a store, each value as Python writes it."""
     with duckdb.connect(str(workspace.root / ".featdsl" / "store.duckdb"), read_only=True) as connection:
         types = [f"{name} {dtype}" for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()]
-        return types, sorted(str(row) for row in connection.execute(query).fetchall())
+        return types, sorted(str(shortened(row, digits)) for row in connection.execute(query).fetchall())
+
+
+def shortened(row: Iterable[object], digits: int | None) -> tuple[object, ...]:
+    """Return values with reals to so many digits, or as they are."""
+    if digits is None:
+        return tuple(row)
+    return tuple(f"{value:.{digits}g}" if isinstance(value, float) else value for value in row)
 
 
 def twins(workspace: Workspace, folder: Path, url: str) -> Twins:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Workspace
-from tests.spark.projects import engines_of, twins
+from tests.spark.projects import engines_of, shortened, twins
 
+DIGITS = 12 if "FEATDSL_SPARK_URL" in os.environ else None
+"""The wind chill raises a speed to a power, whose last bits are other ones on Apache Spark."""
 ROOT = Path(__file__).parents[2]
 SPINE = """
     SELECT carrier, origin, dest, tailnum, origin AS airport, time_hour AS at, flight
@@ -29,7 +32,7 @@ def test_the_flights_are_equal(tmp_path: Path, spark_url: str) -> None:
     both = twins(Workspace(folder), tmp_path / "spark", spark_url)
     both.run("apply", "--yes")
     assert "duckdb" not in engines_of(both.spark).values()
-    both.compare()
+    both.compare(digits=DIGITS)
     sets = list(both.duckdb.store.catalogue_document().sets)
     assert sets
     for each in sets:
@@ -38,10 +41,15 @@ def test_the_flights_are_equal(tmp_path: Path, spark_url: str) -> None:
             continue
         spine = SPINE.format(root=folder)
         ours, theirs = (store.training_set(each.address, spine, timestamp="at").arrow() for store in both.stores)
-        assert ours.equals(theirs), each.address
+        assert ours.schema == theirs.schema
+        assert _values(ours.to_pylist()) == _values(theirs.to_pylist()), each.address
         rows = [dict(zip(keys, row, strict=True)) for row in _entities(ours, keys)]
-        served = [store.get_features(each.address, rows=rows) for store in both.stores]
+        served = [_values(store.get_features(each.address, rows=rows)) for store in both.stores]
         assert served[0] == served[1], each.address
+
+
+def _values(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    return [shortened(row.values(), DIGITS) for row in rows]
 
 
 def _entities(table: object, keys: dict[str, str]) -> list[tuple[object, ...]]:
