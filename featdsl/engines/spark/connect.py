@@ -172,6 +172,13 @@ def _as_a_program() -> Iterator[None]:
         del program.__file__
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import pyspark in the body without its warnings, and as a program in a file does."""
+    with _quiet(), _as_a_program():
+        yield
+
+
 def _need_client(url: str) -> None:
     """Raise RequestError if the client of Spark Connect, or for `local` the server, is not installed."""
     try:
