@@ -52,6 +52,7 @@ def mlflow(tracking: Path, tmp_path: Path) -> Iterator[Any]:
     yield mlflow
     for model in mlflow.search_registered_models():
         mlflow.MlflowClient().delete_registered_model(model.name)
+    mlflow.set_experiment(experiment_id="0")  # other tests have databases of their own, which lack this experiment
     mlflow.set_tracking_uri(before)
 
 
