@@ -63,7 +63,7 @@ def server() -> Iterator[tuple[str, subprocess.Popen[str]]]:
         yield process.stdout.readline().strip(), process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_killed_apply_is_resumed(slow: Workspace, tmp_path: Path, spark_url: s
     process = start(slow, spark_url)
     begun(tmp_path)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     (tmp_path / "wait").unlink()
     store = open_store(settings.load(slow.root))
     assert store.history() == []

@@ -113,15 +113,15 @@ def _by_value(root: Path) -> Iterator[None]:
     import pyspark.cloudpickle
 
     cloudpickle: Any = pyspark.cloudpickle
-    modules = [
-        module for module in _modules_below(root) if module.__name__ not in cloudpickle.list_registry_pickle_by_value()
-    ]
-    for module in modules:
+    known = cloudpickle.list_registry_pickle_by_value()
+    # A module may be loaded under two names, but has one.
+    modules = {module.__name__: module for module in _modules_below(root) if module.__name__ not in known}
+    for module in modules.values():
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for module in modules:
+        for module in modules.values():
             cloudpickle.unregister_pickle_by_value(module)
 
 
