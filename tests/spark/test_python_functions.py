@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from featdsl.definitions.udfs import FunctionUse
 from featdsl.engines.duckdb import udfs
 from featdsl.engines.duckdb.udfs import _duckdb_type
 from featdsl.engines.session import EngineError
-from featdsl.engines.spark import worker
+from featdsl.engines.spark import python_functions, worker
 from featdsl.engines.spark.session import SparkEngine, open_engine
 from featdsl.engines.spark.sql_text import spark_type
 from featdsl.errors import DataError, Origin
@@ -370,3 +371,19 @@ def test_the_code_of_workers_imports_nothing_of_this_package() -> None:
     named = {value.__name__ for value in vars(worker).values() if isinstance(value, ModuleType)}
     assert not [name for name in named if name.startswith("featdsl")]
     assert "featdsl" not in Path(worker.__file__).read_text(encoding="utf-8").replace("featdsl-function", "")
+
+
+def test_a_module_may_be_loaded_under_two_names(
+    engine: SparkEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the program of a command is, whose file may be below the project."""
+    from pyspark import cloudpickle
+
+    (tmp_path / "twice.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("twice")
+    monkeypatch.setitem(sys.modules, "twice", module)
+    monkeypatch.setitem(sys.modules, "another_name", module)
+    with python_functions._by_value(tmp_path):
+        assert "twice" in cloudpickle.list_registry_pickle_by_value()
+    assert "twice" not in cloudpickle.list_registry_pickle_by_value()
