@@ -92,9 +92,9 @@ class FeatureStore(RegistryCalls):
         `as_of_snapshot` is the lock of an earlier training set, or the number of a snapshot of a team store: the values are
         those of that snapshot. `engine="spark"` computes the training set on the project's Spark, for a spine that is too large
         for this machine: the path of Parquet files, or a table of the cluster. Its rows are written, in no order, to the new
-        folder `to` as Parquet files, which the training set reads. Raises FeatureNotFoundError for an unknown feature, RequestError for a spine that does not fit,
-        StoreError for a snapshot that is not kept, LockFileError for the lock of another store, UnreachableError for an engine
-        that does not answer.
+        folder `to` as Parquet files, which the training set reads. Raises FeatureNotFoundError for an unknown feature,
+        RequestError for a spine that does not fit, StoreError for a snapshot that is not kept, LockFileError for the lock of
+        another store, UnreachableError for an engine that does not answer.
         """
         from featdsl.query.training_set import TrainingSet
 
@@ -139,10 +139,9 @@ class FeatureStore(RegistryCalls):
         selection = self._select(state, features)
         session = state.session.cursor()
         reads = external_training.Reads(session, state.snapshot, state.lend)
+        compiler = state.external_compiler(dialect)
         with state.reading(), closing(Engines(self._project)) as engines:
-            query = external_training.training_query(
-                selection, place, reads, engines.of(dialect), state.external_compiler(dialect)
-            )
+            query = external_training.training_query(selection, place, reads, engines.of(dialect), compiler)
         return TrainingSet(session, query, selection, state.snapshot, reading=state.reading)
 
     def get_features(

@@ -63,19 +63,34 @@ def _cache_key(
     tables: StoredColumns,
 ) -> str:
     """Return the fingerprint of everything that decides whether an engine computes a group equally."""
-    versions, read, pending = _versions(binding), dict[str, object](), list(features)
-    while pending:
-        each = pending.pop()
-        if each.address not in read:
-            read[each.address] = (each.fingerprint, each.sql, each.variants, each.dtype, each.clock, _pairs(each.keys))
-            pending += [versions[key] for key in each.upstream if key in versions]
-    known = {each.table for each in versions.values() if each.address in read}
+    read = {
+        each.address: (each.fingerprint, each.sql, each.variants, each.dtype, each.clock, _pairs(each.keys))
+        for each in _with_upstream(binding, features)
+    }
     return fingerprints.of({
         "engine": group.engine,
         "features": sorted(read.items()),
         "sources": [(each.fingerprint, each.sql, each.variants, _pairs(each.columns)) for each in sources],
-        "tables": sorted((name, _pairs(columns)) for name, columns in tables.items() if name in known),
+        "tables": sorted((name, _pairs(columns)) for name, columns in tables.items()),
     })  # fmt: skip
+
+
+def _with_upstream(binding: Binding, features: Iterable[FeatureDefinition]) -> list[FeatureDefinition]:
+    """Return features and all that they are derived from, each once."""
+    found: dict[tuple[str, str], FeatureDefinition] = {}
+    pending = list(features)
+    while pending:
+        each = pending.pop()
+        if (each.address, each.fingerprint) not in found:
+            found[each.address, each.fingerprint] = each
+            pending += [known for key in each.upstream if (known := _version(binding, key)) is not None]
+    return list(found.values())
+
+
+def _version(binding: Binding, key: tuple[str, str]) -> FeatureDefinition | None:
+    """Return a feature at a fingerprint: the bound one, or an applied one that others pin."""
+    bound = binding.features.get(key[0])
+    return bound if bound is not None and bound.fingerprint == key[1] else binding.applied.versions.get(key)
 
 
 def _pairs(columns: Iterable[Column]) -> list[tuple[str, str]]:
@@ -84,17 +99,18 @@ def _pairs(columns: Iterable[Column]) -> list[tuple[str, str]]:
 
 def _event_columns(binding: Binding, features: Sequence[FeatureDefinition]) -> StoredColumns:
     """Return the columns of the tables of source rows that features, or what they are derived from, aggregate."""
-    found = {name: table.columns for name, table in binding.applied.tables.items()}
-    pending = list(features)
-    while pending:
-        feature = pending.pop()
-        pending += [binding.features[name] for name, _ in feature.upstream if name in binding.features]
-        group = binding.catalog.groups.get(feature.group)
-        if feature.window and feature.table not in found and group is not None and group.source in binding.sources:
-            together = [each for each in binding.features.values() if each.table == feature.table]
+    found: dict[str, Sequence[Column]] = {}
+    for feature in _with_upstream(binding, features):
+        if not feature.window or feature.table in found:
+            continue
+        group, stored = binding.catalog.groups.get(feature.group), binding.applied.tables.get(feature.table)
+        if stored is not None:
+            found[feature.table] = stored.columns
+        elif group is not None and group.source in binding.sources:
+            members = (binding.features.get(each.address) for each in binding.catalog.members_of(group.name))
+            together = [each for each in members if each is not None and each.table == feature.table]
             source = binding.sources[group.source]
-            compiled = binding.context.compilers.store.events_table(group, together, source)
-            found[feature.table] = compiled.columns
+            found[feature.table] = binding.context.compilers.store.events_table(group, together, source).columns
     return found
 
 
