@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from featdsl.engines.spark.connect import import_client
 from featdsl.project.serving_settings import ServingTable
 from featdsl.project.settings import Settings
-from tests.pyspark_client import import_client
 from tests.servers import free_port, wait_for
 from tests.test_readme import ROOT, Block, blocks, run_console, run_doctest
 
@@ -29,7 +29,7 @@ pytestmark = [
 
 def test_every_block_of_the_page_does_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings are set, files are written, commands print the shown output, and Python returns the shown values."""
-    import_client()
+    import_client("sc://")  # MLflow imports a part of it, with warnings as errors
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     for name in [name for name in sys.modules if name.partition(".")[0] == "features"]:

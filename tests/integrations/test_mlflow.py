@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from featdsl import FeatureNotFoundError, FeatureStore, RequestError
+from featdsl.engines.spark.connect import import_client
 from featdsl.errors import LockFileError, OutdatedModelError
 from featdsl.integrations.mlflow import ARTIFACT, check_served, load_model, log_training, read_lock
 from tests.conftest import Workspace
 from tests.plan.test_renames import rename_feature
-from tests.pyspark_client import import_client
 
 SET = "credit_risk@1"
 SPINE = "SELECT 2 AS user_id, now() AS ts"
@@ -42,9 +42,9 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def mlflow(tracking: Path, tmp_path: Path) -> Iterator[Any]:
     """MLflow with an experiment of the test's own, and no registered model."""
+    import_client("sc://")
     import mlflow
 
-    import_client()
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tracking / 'mlflow.db'}")
     mlflow.create_experiment(tmp_path.name, artifact_location=(tmp_path / "artifacts").as_uri())

@@ -271,6 +271,39 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     assert problem.fix == f"Install it into this environment: pip install 'featdsl[{extra}]'"
 
 
+PARTLY = "import warnings; warnings.simplefilter('error'); import pyspark.testing.utils"
+"""What a library may do that imports a part of the client: it warns of pandas, and takes the warning for a missing package."""
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            f"from featdsl.engines.spark.connect import import_client; import_client('sc://'); {PARTLY}; c()",
+            "no problem",
+        ),
+        (
+            f"{PARTLY}; c()",
+            'Broken package: engine="spark" needs pyspark-client, which cannot be imported: cannot import',
+        ),
+    ],
+)
+def test_a_client_that_another_library_has_imported_in_part(code: str, told: str) -> None:
+    """It is told from a missing one, and does no harm once the client is imported whole."""
+    before = """
+def c():
+    from featdsl.engines.spark import connect
+    try:
+        connect.connect("sc://127.0.0.1:9")
+    except connect.UnreachableError:
+        print("no problem")
+    except connect.RequestError as error:
+        print(error.problems[0].summary, error.problems[0].what, sep=": ")
+"""
+    done = subprocess.run([sys.executable, "-c", before + code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(told), done.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "place"),
     [

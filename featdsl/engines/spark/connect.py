@@ -125,9 +125,8 @@ def connect(url: str) -> Connected:
         raise UnreachableError(
             Problem("Spark cannot be reached", f"{place} is no URL of a Spark Connect server.", fix=fix)
         )
+    import_client(url)
     with _quiet():
-        with _as_a_program():
-            _need_client(url)
         server = _local_server() if url == LOCAL else None
         try:
             address = url if server is None else "{}{}:{}".format(_SCHEME, *server.listening_address)
@@ -137,6 +136,33 @@ def connect(url: str) -> Connected:
             if server is not None:
                 _stop(server)
             raise
+
+
+def import_client(url: str) -> None:
+    """Import the client of Spark Connect whole, and for `local` the server, without the client's warnings.
+
+    Whoever imports a part of it first where warnings are errors, as MLflow may, leaves the rest without its functions.
+    Raises RequestError if one is not installed, or cannot be imported.
+    """
+    extra = "spark-local" if url == LOCAL else "spark"
+    package = "pyspark-client"
+    with _quiet(), _as_a_program():
+        try:
+            import grpc  # noqa: F401
+            import pyspark.sql.connect.catalog
+            import pyspark.sql.connect.functions
+            import pyspark.sql.connect.session
+            import pyspark.sql.connect.udf  # noqa: F401
+
+            if url == LOCAL:
+                package = "pysail"
+                import pysail.spark  # noqa: F401
+        except ModuleNotFoundError as error:
+            what = f'engine="spark" needs {package}, which is not installed.'
+            raise RequestError(Problem("Missing package", what, fix=_INSTALL.format(extra))) from error
+        except ImportError as error:
+            what = f'engine="spark" needs {package}, which cannot be imported: {message_of(error)}.'
+            raise RequestError(Problem("Broken package", what, fix=_INSTALL.format(extra))) from error
 
 
 def place_of(url: str) -> str:
@@ -170,35 +196,6 @@ def _as_a_program() -> Iterator[None]:
         yield
     finally:
         del program.__file__
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Import pyspark in the body without its warnings, and as a program in a file does."""
-    with _quiet(), _as_a_program():
-        yield
-
-
-def _need_client(url: str) -> None:
-    """Raise RequestError if the client of Spark Connect, or for `local` the server, is not installed."""
-    try:
-        import grpc  # noqa: F401
-        import pyspark.sql.connect.catalog
-        import pyspark.sql.connect.functions
-        import pyspark.sql.connect.session
-        import pyspark.sql.connect.udf  # noqa: F401
-    except ImportError as error:
-        raise _missing("pyspark-client", "spark-local" if url == LOCAL else "spark") from error
-    if url == LOCAL:
-        try:
-            import pysail.spark  # noqa: F401
-        except ImportError as error:
-            raise _missing("pysail", "spark-local") from error
-
-
-def _missing(package: str, extra: str) -> RequestError:
-    what = f'engine="spark" needs {package}, which is not installed.'
-    return RequestError(Problem("Missing package", what, fix=_INSTALL.format(extra)))
 
 
 def _local_server() -> Any:
