@@ -17,6 +17,7 @@ from featdsl.catalog.bind_context import (
     with_former_readers,
 )
 from featdsl.definitions import fingerprints, time_units, urls
+from featdsl.definitions.dialects import CLUSTER
 from featdsl.definitions.names import did_you_mean, quote
 from featdsl.definitions.sources import FILE_FORMATS, Column, SourceDefinition
 from featdsl.engines.session import EngineError
@@ -215,7 +216,7 @@ def _read_columns(binding: Binding, source: SourceDefinition, applied: SourceDef
     frame = context.frames.get(source.location[0]) if source.format == "frame" else None
     try:
         if source.format == "cluster" and context.engine_of is not None:
-            return context.engine_of("spark").columns(source)
+            return context.engine_of(CLUSTER).columns(source)
         return binding.session.sources.columns(source, applied, context.frame_folder, frame)
     except (EngineError, UnreachableError, SourceFileError) as error:
         _add_unreadable(binding, source, error)

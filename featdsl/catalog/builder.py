@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from featdsl.definitions.kinds import (
 )
 from featdsl.definitions.names import did_you_mean
 from featdsl.definitions.sources import Column, SourceDefinition
-from featdsl.errors import Origin, Problem
+from featdsl.errors import Origin, Problem, SqlProblem
 from featdsl.project.settings import Project
 from featdsl.sql import macros, templates
 from featdsl.sql.cache import AnalysisCache
@@ -113,11 +113,22 @@ class CatalogBuilder:
         return filled.strip()
 
     def variants(
-        self, address: str, texts: Mapping[Dialect, str], where: Origin, names: Mapping[str, str]
+        self,
+        address: str,
+        texts: Mapping[Dialect, str],
+        where: Origin,
+        names: Mapping[str, str],
+        check: Callable[[str, Dialect], None],
     ) -> tuple[tuple[Dialect, str], ...]:
-        """Return the rendered texts of SQL in other dialects than DuckDB's, without those that have a problem."""
+        """Return the rendered texts of SQL in other dialects than DuckDB's, and refuse those that `check` raises SqlProblem for."""
         rendered = [(dialect, self.rendered(address, text, where, names)) for dialect, text in sorted(texts.items())]
-        return tuple((dialect, text) for dialect, text in rendered if text is not None)
+        found = tuple((dialect, text) for dialect, text in rendered if text is not None)
+        for dialect, text in found:
+            try:
+                check(text, dialect)
+            except SqlProblem as problem:
+                self.refuse(address, "Invalid SQL", f"{address}: {problem}", where, problem.fix)
+        return found
 
     def refuse_undeclared(self, address: str, kind: str, name: str, where: Origin) -> None:
         """Refuse a definition that uses one not declared in this project, unless that one is broken itself."""

@@ -124,13 +124,7 @@ def _variants(builder: CatalogBuilder, feature: Feature[Any], scope: Scope) -> t
     """Return the SQL of a feature for the engine that computes its group, if it is written for that engine."""
     texts = {dialect: text for dialect, text in feature.variants.items() if dialect == scope.engine}
     address = f"feature {scope.group.name}.{feature.name}"
-    rendered = builder.variants(address, texts, feature.origin, {})
-    for dialect, text in rendered:
-        try:
-            variants.check_expression(text, dialect)
-        except SqlProblem as problem:
-            builder.refuse(address, "Invalid SQL", f"{address}: {problem}", feature.origin, problem.fix)
-    return rendered
+    return builder.variants(address, texts, feature.origin, {}, variants.check_expression)
 
 
 def _rendered_expectations(builder: CatalogBuilder, address: str, feature: Feature[Any]) -> list[Expectation] | None:

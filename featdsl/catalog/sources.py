@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from featdsl.catalog.builder import CatalogBuilder, key_columns
 from featdsl.catalog.python_functions import function_of
@@ -41,15 +42,9 @@ def _rendered_query(builder: CatalogBuilder, source: Source, names: Mapping[str,
 
 def _variants(builder: CatalogBuilder, source: Source, inputs: Sequence[str]) -> tuple[tuple[Dialect, str], ...]:
     """Return the queries of a source in other dialects, with their sources rendered as in the first."""
-    address, relations = f"source {source.name}", {f"source_{name}" for name in inputs}
     names = {name: f"`source_{name}`" for name in templates.source_names(builder.sources)}
-    texts = builder.variants(address, source.variants, source.origin, names)
-    for dialect, text in texts:
-        try:
-            variants.check_query(text, dialect, relations)
-        except SqlProblem as problem:
-            builder.refuse(address, "Invalid SQL", f"{address}: {problem}", source.origin, problem.fix)
-    return texts
+    check = partial(variants.check_query, relations={f"source_{name}" for name in inputs})
+    return builder.variants(f"source {source.name}", source.variants, source.origin, names, check)
 
 
 def _source_inputs(builder: CatalogBuilder, source: Source, text: str, known: Mapping[str, Source]) -> tuple[str, ...]:

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Literal
 
 from featdsl.definitions.kinds import FeatureDefinition
-from featdsl.definitions.names import AS_OF_TIMESTAMP
-from featdsl.definitions.sources import Column, SourceDefinition
+from featdsl.definitions.sources import SourceDefinition
 from featdsl.engines import NO_TABLES, StoredColumns, Unsupported
 from featdsl.engines.lookups import Versions
 from featdsl.engines.spark import events, queries, source_times, tables
 from featdsl.engines.spark.comparisons import comparable
-from featdsl.engines.spark.expressions import computed, plain
+from featdsl.engines.spark.expressions import plain
 from featdsl.engines.spark.scopes import Unproved
 
 _WRITE = 'Write it for Spark too: sql={"duckdb": "...", "spark": "..."}.'
@@ -119,13 +118,7 @@ def _check_value(feature: FeatureDefinition, source: SourceDefinition) -> None:
 
 
 def _check_derived(feature: FeatureDefinition, versions: Versions, stored: StoredColumns) -> None:
-    """Check a derived feature: its table if it has one, or else its expression. Raises Unproved."""
-    if feature.table:
-        from featdsl.engines.spark import derived_tables
+    """Check the table of a derived feature, which reads those of its inputs. Raises Unproved."""
+    from featdsl.engines.spark import derived_tables
 
-        derived_tables.derived_table([feature], versions, events=stored)
-        return
-    inputs = [versions[each.feature, each.fingerprint].dtype for each in feature.inputs]
-    columns = [Column(name=item.column, dtype=dtype) for item, dtype in zip(feature.inputs, inputs, strict=True)]
-    columns += [*feature.asks, *([Column(name=AS_OF_TIMESTAMP, dtype="TIMESTAMP")] if feature.asks_time else [])]
-    computed(feature, columns)
+    derived_tables.derived_table([feature], versions, events=stored)
