@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from featdsl.definitions.dialects import Dialect
 from featdsl.definitions.names import SOURCE_SCHEMA, quote
 from featdsl.definitions.sources import SourceDefinition
-from featdsl.engines.external import ParquetRows
+from featdsl.engines.external import Computed, ParquetRows
 from featdsl.engines.increments import Bounds, SourceTable
 from featdsl.engines.opening import Engines
 
@@ -22,15 +21,6 @@ if TYPE_CHECKING:
     from featdsl.plan.document import BuildTable
     from featdsl.project.settings import Project
     from featdsl.stores import Writer
-
-
-@dataclass(frozen=True)
-class Computed:
-    """Rows that an engine has written for a table, which engine that was, and how long it took in seconds."""
-
-    rows: ParquetRows
-    engine: str
-    seconds: float
 
 
 class ExternalTables:

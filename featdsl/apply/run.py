@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from featdsl.apply.external_tables import Computed, ExternalTables
+from featdsl.apply.external_tables import ExternalTables
 from featdsl.apply.run_errors import Subject, reported
 from featdsl.apply.run_sources import RunSources
 from featdsl.definitions import udfs
@@ -17,6 +17,7 @@ from featdsl.definitions.history import CheckResult
 from featdsl.plan.document import BuildTable
 
 if TYPE_CHECKING:
+    from featdsl.engines.external import Computed
     from featdsl.engines.session import Session
     from featdsl.project.settings import Project
     from featdsl.stores import Store, Writer
@@ -75,10 +76,7 @@ class Run:
 
     def taken_over(self, step: BuildTable, computed: Computed) -> int:
         """Make the rows that another engine has written the table of a step; return their number."""
-        found = computed.rows
-        return self.writer.take_over(
-            step.table, found, step.columns, step.keys, engine=computed.engine, seconds=computed.seconds
-        )
+        return self.writer.take_over(step.table, computed, step.columns, step.keys)
 
     def calling(self, step: BuildTable) -> AbstractContextManager[None]:
         """Let SQL of the store's session call the Python functions of a table."""

@@ -10,7 +10,6 @@ from featdsl.apply import build_specs, file_changes, increments
 from featdsl.apply.build_specs import BuildSpec
 from featdsl.apply.checks import check
 from featdsl.apply.events import Listener, Refreshed
-from featdsl.apply.external_tables import Computed
 from featdsl.apply.increments import Increment, Wish
 from featdsl.apply.run import Run
 from featdsl.apply.source_changes import SourceChanges
@@ -23,6 +22,7 @@ from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.stored_tables import Reading
 from featdsl.definitions.timestamps import in_order
 from featdsl.engines import Compilers, UnprovedError, derived_rows
+from featdsl.engines.external import Computed
 from featdsl.engines.increments import Bounds, Increments
 from featdsl.engines.session import EngineError
 from featdsl.errors import DataError
@@ -219,7 +219,7 @@ class TableRefresh:
             return self.run.writer.extend(step.table, query, since=since)
         if self._is_built_again(step.table):
             return self.run.taken_over(step, computed)
-        return self.run.writer.replace_with(step.table, computed.rows, computed.engine)
+        return self.run.writer.replace_with(step.table, computed)
 
     def _rebuild(self, name: str, sql: str, reads: Sequence[str]) -> int | None:
         """Compute all rows of a table; return their number, or None if no row changed."""

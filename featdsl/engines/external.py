@@ -31,6 +31,15 @@ class ParquetRows:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """Rows that an engine has written for a table, the name and the version of that engine, and how long it took in seconds."""
+
+    rows: ParquetRows
+    engine: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TableFiles:
     """A stored table as Parquet files in plain types: one list for each part, with the time that its rows end before.
 

@@ -19,7 +19,15 @@ from featdsl.definitions.kinds import Policy
 from featdsl.definitions.names import did_you_mean
 from featdsl.definitions.owners import PROJECT_FILE, Ownership
 from featdsl.definitions.validation_errors import reason, shown
-from featdsl.errors import DeclarationError, OnlineStoreError, Origin, Problem, StoreError, UnreachableError
+from featdsl.errors import (
+    DeclarationError,
+    FeatdslError,
+    OnlineStoreError,
+    Origin,
+    Problem,
+    StoreError,
+    UnreachableError,
+)
 from featdsl.project.serving_settings import ServingTable
 from featdsl.project.setting_types import VARIABLE, Duration, SettingTable, memory
 from featdsl.project.store_url import Place, holds_secret, parse
@@ -168,6 +176,15 @@ class Settings(SettingTable):
     variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
 
 
+def _in_environment(url: str, table: str, summary: str, error: type[FeatdslError]) -> str:
+    """Return the value of the environment variable that the `url` of a table of settings names. Raises `error` if it is not set."""
+    name = url.removeprefix(VARIABLE)
+    if name not in os.environ:
+        what = f"[{table}] url is {url}, but the environment variable {name} is not set."
+        raise error(Problem(summary, what, fix=f"Set {name}."))
+    return os.environ[name]
+
+
 @dataclass(frozen=True)
 class Project:
     """A project: its root folder and its settings."""
@@ -196,14 +213,12 @@ class Project:
         url = self.settings.store.url
         if url is None or not url.startswith(VARIABLE):
             return parse(url) if url else None
-        name = url.removeprefix(VARIABLE)
+        text = _in_environment(url, "store", "Store URL is missing", StoreError)
         try:
-            return parse(os.environ[name])
-        except KeyError:
-            what = f"[store] url is {url}, but the environment variable {name} is not set."
-            raise StoreError(Problem("Store URL is missing", what, fix=f"Set {name}.")) from None
+            return parse(text)
         except ValueError as error:
-            raise StoreError(Problem("Store URL is invalid", f"Environment variable {name}: {error}.")) from None
+            what = f"Environment variable {url.removeprefix(VARIABLE)}: {error}."
+            raise StoreError(Problem("Store URL is invalid", what)) from None
 
     @property
     def serving_url(self) -> str | None:
@@ -211,11 +226,7 @@ class Project:
         url = self.settings.serving.url
         if url is None or not url.startswith(VARIABLE):
             return url
-        name = url.removeprefix(VARIABLE)
-        if name not in os.environ:
-            what = f"[serving] url is {url}, but the environment variable {name} is not set."
-            raise OnlineStoreError(Problem("URL of the online store is missing", what, fix=f"Set {name}."))
-        return os.environ[name]
+        return _in_environment(url, "serving", "URL of the online store is missing", OnlineStoreError)
 
     @property
     def engine_url(self) -> str | None:
@@ -223,12 +234,9 @@ class Project:
         url = self.settings.engine.url
         if url is None or not url.startswith(VARIABLE):
             return url
-        name = url.removeprefix(VARIABLE)
-        if name not in os.environ:
-            what = f"[engine] url is {url}, but the environment variable {name} is not set."
-            raise UnreachableError(Problem("URL of the engine is missing", what, fix=f"Set {name}."))
-        value = os.environ[name]
+        value = _in_environment(url, "engine", "URL of the engine is missing", UnreachableError)
         if value != "local" and not _SERVER.fullmatch(value):
+            name = url.removeprefix(VARIABLE)
             what = f"Environment variable {name} is not the URL of a Spark Connect server."
             raise UnreachableError(Problem("URL of the engine is invalid", what, fix=f"Set {name}=sc://host:15002"))
         return value

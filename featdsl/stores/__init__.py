@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from featdsl.engines.external import ParquetRows, TableFiles
+    from featdsl.engines.external import Computed, TableFiles
     from featdsl.engines.session import Session
     from featdsl.project.settings import Project
     from featdsl.stores.event_log import EventLog
@@ -155,22 +155,14 @@ class Writer(Protocol):
         What is in it is deleted when this apply ends, unless `take_over` makes it a table. After a crash it is an orphan.
         """
 
-    def take_over(  # noqa: PLR0913, PLR0917 - everything that is known of a table
-        self,
-        table: str,
-        rows: ParquetRows,
-        columns: Sequence[Column],
-        keys: Sequence[str],
-        engine: str,
-        seconds: float,
-    ) -> int:
+    def take_over(self, table: str, computed: Computed, columns: Sequence[Column], keys: Sequence[str]) -> int:
         """Make Parquet files in the folder that `staging` returned a table, as `build` does; return its number of rows.
 
-        The columns of the files have plain types. `engine` is the name and the version of the engine that computed the rows in
-        `seconds`. Raises EngineError if the files are not what the engine says, and StoreError if this user may not change them.
+        The columns of the files have plain types. Raises EngineError if the files are not what the engine says, and StoreError if
+        this user may not change them.
         """
 
-    def replace_with(self, table: str, rows: ParquetRows, engine: str) -> int | None:
+    def replace_with(self, table: str, computed: Computed) -> int | None:
         """Replace all rows of a published table by those in files, as `replace` does with a query, and `take_over` with files.
 
         Returns the number of rows, or None if they have not changed. Raises EngineError and StoreError as `take_over` does.

@@ -19,9 +19,6 @@ from tests.conftest import Workspace
 from tests.spark.projects import engines_of, files_of
 
 Edit = Callable[[str, str, str], None]
-ON_SAIL = pytest.mark.skipif(
-    "FEATDSL_SPARK_URL" in os.environ, reason="a cluster goes on with the function of a killed apply, which waits"
-)
 SERVER = """
 import sys, time
 from pysail.spark import SparkConnectServer
@@ -100,7 +97,6 @@ def start(workspace: Workspace, url: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@ON_SAIL
 @pytest.mark.slow
 def test_a_killed_apply_is_resumed(slow: Workspace, tmp_path: Path, spark_url: str) -> None:
     """After kill -9, readers see nothing, and the next apply reuses the tables that were done."""
@@ -114,11 +110,13 @@ def test_a_killed_apply_is_resumed(slow: Workspace, tmp_path: Path, spark_url: s
     done = slow.run("apply", "--yes", BANK_SPARK=spark_url)
     assert done.returncode == 0, done.stderr
     assert "duckdb" not in engines_of(slow).values()
-    assert slow.run("doctor").returncode == 0
+    # A cluster finishes the query of the killed apply unless it notices in time, and writes the folder again that was deleted.
+    *found, _ = ["", *slow.run("doctor").stdout.splitlines()]
+    assert all(line == "" or line.startswith("orphan: ") for line in found)
+    assert slow.run("doctor", "--fix").returncode == 0
     assert slow.run("plan", BANK_SPARK=spark_url).returncode == 0
 
 
-@ON_SAIL
 @pytest.mark.slow
 def test_a_server_that_dies_publishes_nothing(slow: Workspace, tmp_path: Path, spark_url: str) -> None:
     """The step fails with the reason and the next command; another server goes on where this one was."""

@@ -16,6 +16,7 @@ import pytest
 
 from featdsl.definitions.snapshot import Drift
 from featdsl.engines.duckdb import session
+from featdsl.engines.external import Computed
 from featdsl.errors import StoreError
 from featdsl.project.settings import Project, ProjectTable, Settings, StoreTable
 from featdsl.stores.embedded import data_files, parquet_folders
@@ -187,6 +188,7 @@ from pathlib import Path
 from tests.stores.test_parquet_folders import ROWS, opened_in
 from tests.stores.test_taken_over import KEYS, COLUMNS, ENGINE, query, write
 from featdsl.definitions.stored_tables import Reading
+from featdsl.engines.external import Computed
 from featdsl.stores.embedded.store import EmbeddedStore
 
 def die(): os.kill(os.getpid(), signal.SIGKILL)
@@ -198,7 +200,7 @@ with EmbeddedStore(opened_in(Path(sys.argv[1]))).writing(print) as writer:
     if sys.argv[2] == "renaming":
         os.rename = lambda *_: die()
         Path.rename = lambda *_: die()
-    writer.take_over("taken", rows, COLUMNS, KEYS, ENGINE, 1.0)
+    writer.take_over("taken", Computed(rows, ENGINE, 1.0), COLUMNS, KEYS)
     if sys.argv[2] == "taken over":
         die()
     writer.keep("taken", "", Reading(""), made_of="these")
@@ -255,7 +257,7 @@ def test_a_shared_folder_stays_shared(tmp_path: Path) -> None:
         folder = writer.staging("taken")
         rows = write(folder, query(ROWS))
         Path(folder).chmod(0o700)
-        writer.take_over("taken", rows, COLUMNS, KEYS, "spark 4.3.0", 1.0)
+        writer.take_over("taken", Computed(rows, "spark 4.3.0", 1.0), COLUMNS, KEYS)
         writer.publish(entry(1))
     taken = files(store, project)
     assert stat.S_IMODE(taken[0].parent.stat().st_mode) == 0o2775

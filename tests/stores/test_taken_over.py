@@ -17,7 +17,7 @@ from featdsl.definitions.snapshot import Drift, Examined
 from featdsl.definitions.sources import Column
 from featdsl.definitions.stored_tables import Reading, StoredTable
 from featdsl.engines.duckdb import session
-from featdsl.engines.external import ParquetRows, TableFiles
+from featdsl.engines.external import Computed, ParquetRows, TableFiles
 from featdsl.engines.session import EngineError
 from featdsl.project.settings import Project
 from featdsl.stores import Store, Writer
@@ -116,7 +116,7 @@ def write(folder: str, sql: str, columns: Sequence[Column] = COLUMNS, files: int
 def take_over(writer: Writer, table: str, sql: str, columns: Sequence[Column] = COLUMNS, files: int = 2) -> int:
     """Let an engine elsewhere write the rows of a query, and the store take them over."""
     rows = write(writer.staging(table), sql, columns, files)
-    return writer.take_over(table, rows, columns, KEYS, ENGINE, 1.5)
+    return writer.take_over(table, Computed(rows, ENGINE, 1.5), columns, KEYS)
 
 
 def taking_over(table: str = "taken", rows: Sequence[Row] = ((1, 0, 1), (1, 1, 2), (2, 0, 5))) -> object:
@@ -228,7 +228,7 @@ def test_refreshes_give_the_same_tables(
                     assert writer.replace("taken", query(model, columns)) == done
                 else:
                     rows = write(writer.staging("taken"), query(model, columns), columns)
-                    assert writer.replace_with("taken", rows, ENGINE) == done
+                    assert writer.replace_with("taken", Computed(rows, ENGINE, 1.0)) == done
             elif act == "publish":
                 writer.publish(test_contract.entry(writer.serial))
                 stack.close()
@@ -316,7 +316,7 @@ def test_a_table_without_rows_may_have_no_files(store: Store, project: Project) 
     """Engines write none, or empty ones."""
     publish(
         store,
-        lambda w: w.staging("none") and w.take_over("none", ParquetRows((), 0), COLUMNS, KEYS, ENGINE, 0.5),
+        lambda w: w.staging("none") and w.take_over("none", Computed(ParquetRows((), 0), ENGINE, 0.5), COLUMNS, KEYS),
         lambda w: take_over(w, "empty", query([])),
     )
     with reading(store, project) as reader:
@@ -347,7 +347,7 @@ def test_files_that_are_not_as_told_are_refused(
     with store.writing(pytest.fail) as writer:
         written = write(writer.staging("taken"), query([(1, 0, 1), (1, 1, 2)], SIMPLE), SIMPLE)
         with pytest.raises(EngineError, match=wrong):
-            writer.take_over("taken", replace(written, rows=rows), columns, KEYS, ENGINE, 1.0)
+            writer.take_over("taken", Computed(replace(written, rows=rows), ENGINE, 1.0), columns, KEYS)
     assert store.orphans() == []
     assert not Path(written.files[0]).exists()
 
@@ -390,7 +390,7 @@ def test_files_may_be_named_in_another_way(store: Store, project: Project) -> No
     with store.writing(pytest.fail) as writer:
         rows = write(writer.staging("taken"), query([(1, 0, 1), (1, 1, 2)], SIMPLE), SIMPLE)
         elsewhere = tuple(f"file:/mnt/elsewhere{file}" for file in rows.files)
-        writer.take_over("taken", replace(rows, files=elsewhere), SIMPLE, KEYS, ENGINE, 1.0)
+        writer.take_over("taken", Computed(replace(rows, files=elsewhere), ENGINE, 1.0), SIMPLE, KEYS)
         writer.publish(test_contract.entry(1))
     with reading(store, project) as reader:
         assert len(texts(reader, "tables.taken")) == 2

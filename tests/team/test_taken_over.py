@@ -11,7 +11,7 @@ import pytest
 
 from featdsl.definitions.snapshot import Drift
 from featdsl.engines.duckdb import session
-from featdsl.engines.external import ParquetRows
+from featdsl.engines.external import Computed, ParquetRows
 from featdsl.project.settings import Project, S3Table, StoreTable
 from featdsl.stores import Store, Writer
 from featdsl.stores.embedded.store import EmbeddedStore
@@ -97,7 +97,7 @@ def test_files_in_a_bucket_are_taken_over(
 
     def act(writer: Writer) -> None:
         put(writer.staging("left"))
-        writer.take_over("taken", put(writer.staging("taken")), SIMPLE, KEYS, "spark 4.3.0", 1.0)
+        writer.take_over("taken", Computed(put(writer.staging("taken")), "spark 4.3.0", 1.0), SIMPLE, KEYS)
 
     publish(store, act)
     keys = [key for key in s3.keys(f"{tmp_path.name}/lake/data/") if "/taken" in key or "/left" in key]

@@ -17,7 +17,7 @@ from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import Column
 from featdsl.definitions.stored_tables import Reading, Resumed, StoredTable, Written
 from featdsl.engines.duckdb import plain_files, session
-from featdsl.engines.external import ParquetRows, TableFiles
+from featdsl.engines.external import Computed, TableFiles
 from featdsl.engines.session import Session
 from featdsl.project.store_url import Place
 from featdsl.stores import entity_counts, row_differences, row_digests
@@ -139,25 +139,18 @@ class LakeBuilds(Recording):
         """Return a new folder, not yet made, in which an engine elsewhere can write Parquet files of a table: a path or a URL."""
         return self._staging.new(table)
 
-    def take_over(  # noqa: PLR0913, PLR0917 - everything that is known of a table
-        self,
-        table: str,
-        rows: ParquetRows,
-        columns: Sequence[Column],
-        keys: Sequence[str],
-        engine: str,
-        seconds: float,
-    ) -> int:
+    def take_over(self, table: str, computed: Computed, columns: Sequence[Column], keys: Sequence[str]) -> int:
         """Make Parquet files in the folder that `staging` returned a table, and return its number of rows.
 
         The columns of the files have plain types. If the lake stores other types, the rows are copied. Raises EngineError if the
         files are not what the engine says.
         """
         self._lent.pop(table, None)
-        folder, file = self._staging.folder_of(table, rows), self._new_file(table)
-        rows = plain_files.inside(folder, rows)
-        plain_files.check(self.connection, rows, columns, engine)
-        new = replace(self._new(table, file, columns, keys), engine=engine, seconds=round(seconds, 3))
+        folder, file = self._staging.folder_of(table, computed.rows), self._new_file(table)
+        rows = plain_files.inside(folder, computed.rows)
+        plain_files.check(self.connection, rows, columns, computed.engine)
+        new = self._new(table, file, columns, keys)
+        new = replace(new, engine=computed.engine, seconds=round(computed.seconds, 3))
         creating = taking_over.creating(file, rows, columns, keys)
         counted = self._create(new, creating, taking_over.original(columns), begun=time.monotonic())
         if taking_over.fits(columns):
@@ -173,7 +166,7 @@ class LakeBuilds(Recording):
         new = replace(without_snapshot(self.snapshot.tables[table]), file=file, engine=f"duckdb {session.version()}")
         return self._replace(new, creating, original_columns(types))
 
-    def replace_with(self, table: str, rows: ParquetRows, engine: str) -> int | None:
+    def replace_with(self, table: str, computed: Computed) -> int | None:
         """Replace all rows of a published table by those in files, as `take_over` makes a table.
 
         Returns the number of rows, or None if they have not changed.
@@ -181,11 +174,13 @@ class LakeBuilds(Recording):
         self._lent.pop(table, None)
         self.open([table])
         old, file = without_snapshot(self.snapshot.tables[table]), self._new_file(table)
-        folder = self._staging.folder_of(table, rows)
-        rows = plain_files.inside(folder, rows)
-        plain_files.check(self.connection, rows, old.columns, engine)
+        folder = self._staging.folder_of(table, computed.rows)
+        rows = plain_files.inside(folder, computed.rows)
+        plain_files.check(self.connection, rows, old.columns, computed.engine)
         creating = taking_over.creating(file, rows, old.columns, old.keys)
-        replaced = self._replace(replace(old, file=file, engine=engine), creating, taking_over.original(old.columns))
+        replaced = self._replace(
+            replace(old, file=file, engine=computed.engine), creating, taking_over.original(old.columns)
+        )
         if replaced is not None and taking_over.fits(old.columns):
             self._staging.keep(folder, rows)
         return replaced

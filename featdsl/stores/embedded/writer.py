@@ -18,7 +18,7 @@ from featdsl.definitions.snapshot import Head, Snapshot
 from featdsl.definitions.sources import Column
 from featdsl.definitions.stored_tables import Reading, Resumed, StoredTable, Written
 from featdsl.engines.duckdb import plain_files, session
-from featdsl.engines.external import ParquetRows, TableFiles
+from featdsl.engines.external import Computed, TableFiles
 from featdsl.engines.session import Session
 from featdsl.stores import entity_counts, publication
 from featdsl.stores.edits import PriorState, Recording
@@ -96,32 +96,24 @@ class EmbeddedWriter(Recording):
         """Return a new folder, not yet made, in which an engine elsewhere can write the Parquet files of a table."""
         return self._files.stage(table)
 
-    def take_over(  # noqa: PLR0913, PLR0917 - everything that is known of a table
-        self,
-        table: str,
-        rows: ParquetRows,
-        columns: Sequence[Column],
-        keys: Sequence[str],
-        engine: str,
-        seconds: float,
-    ) -> int:
+    def take_over(self, table: str, computed: Computed, columns: Sequence[Column], keys: Sequence[str]) -> int:
         """Make the Parquet files in the folder that `staging` returned a table of this apply, and return its number of rows.
 
         The columns of the files have plain types. Raises EngineError if the files are not what the engine says, and StoreError if
         this user may not change them.
         """
         self._lent.pop(table, None)
-        rows = self._files.staged(table, rows)
-        plain_files.check(self.connection, rows, columns, engine)
+        rows = self._files.staged(table, computed.rows)
+        plain_files.check(self.connection, rows, columns, computed.engine)
         file, size = self._files.take_staged(table, rows, columns)
         made = StoredTable(
             name=table,
             file=file,
             rows=rows.rows,
             columns=tuple(columns),
-            engine=engine,
+            engine=computed.engine,
             built_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(seconds, 3),
+            seconds=round(computed.seconds, 3),
             bytes=size,
             keys=tuple(keys),
             written=(Written(serial=self.serial),),
@@ -130,7 +122,7 @@ class EmbeddedWriter(Recording):
         self._edits.tables[table] = made
         return rows.rows
 
-    def replace_with(self, table: str, rows: ParquetRows, engine: str) -> int | None:
+    def replace_with(self, table: str, computed: Computed) -> int | None:
         """Replace all rows of a published table by those in files, as `take_over` makes a table.
 
         Returns the number of rows, or None if they have not changed.
@@ -138,11 +130,13 @@ class EmbeddedWriter(Recording):
         self._lent.pop(table, None)
         self.open([table])
         known = self.snapshot.tables[table]
-        rows = self._files.staged(table, rows)
-        plain_files.check(self.connection, rows, known.columns, engine)
+        rows = self._files.staged(table, computed.rows)
+        plain_files.check(self.connection, rows, known.columns, computed.engine)
         file, _ = self._files.take_staged(table, rows, known.columns)
         stored = parquet_folders.relation(self._folder, file, known.columns)
-        replaced = self._parts.replaced(known, replace(known, file=file, rows=rows.rows, engine=engine), stored)
+        replaced = self._parts.replaced(
+            known, replace(known, file=file, rows=rows.rows, engine=computed.engine), stored
+        )
         if replaced is None:
             return None
         self._edits.tables[table] = replaced
