@@ -51,6 +51,7 @@ ALIASES = {
     "weekday": "dayofweek",
     "datepart": "date_part",
     "datediff": "date_diff",
+    "datesub": "date_sub",
     "datetrunc": "date_trunc",
     "list_element": "list_extract",
     "array_extract": "list_extract",

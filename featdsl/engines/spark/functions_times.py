@@ -6,10 +6,10 @@ from featdsl.engines.spark.scopes import Translated
 from featdsl.engines.spark.signatures import CONSTANT, Signature
 from featdsl.engines.spark.sql_text import literal
 
-_TEXT_LITERAL = f"VARCHAR {CONSTANT}"
-_MICROSECONDS = "unix_micros(CAST({0} AS TIMESTAMP))"
+TEXT_LITERAL = f"VARCHAR {CONSTANT}"
+MICROSECONDS = "unix_micros(CAST({0} AS TIMESTAMP))"
 """Microseconds since 1970: the session's time zone is UTC."""
-_UNITS = {
+UNITS = {
     "microsecond": 1,
     "millisecond": 1_000,
     "second": 1_000_000,
@@ -17,7 +17,7 @@ _UNITS = {
     "hour": 3_600_000_000,
 }
 _ISO_DAY = "((dayofweek({0}) + 5) % 7 + 1)"
-_SECOND_OF_HOUR = f"pmod({_MICROSECONDS}, 3600000000)"
+_SECOND_OF_HOUR = f"pmod({MICROSECONDS}, 3600000000)"
 _PARTS = {
     "year": "year({0})",
     "month": "month({0})",
@@ -32,7 +32,7 @@ _PARTS = {
 _CLOCK = {
     "hour": "hour({0})",
     "minute": "minute({0})",
-    "second": f"((pmod({_MICROSECONDS}, 60000000) - pmod({_MICROSECONDS}, 1000000)) div 1000000)",
+    "second": f"((pmod({MICROSECONDS}, 60000000) - pmod({MICROSECONDS}, 1000000)) div 1000000)",
 }
 _SYNONYMS = {
     "years": "year", "y": "year", "yr": "year", "months": "month", "mon": "month", "days": "day", "d": "day", "dayofmonth": "day",
@@ -70,69 +70,41 @@ _CODES = {"Y": "yyyy", "m": "MM", "d": "dd", "H": "HH", "M": "mm", "S": "ss", "j
 """Codes of strftime, with the pattern of Spark."""
 
 
-def _unit(part: Translated) -> str:
+def unit_of(part: Translated) -> str:
+    """Return the unit that a text names, in one spelling."""
     written = (part.constant or "").lower()
     return _SYNONYMS.get(written, written)
 
 
-def _big(sql: str) -> str:
+def as_bigint(sql: str) -> str:
+    """Return a whole number as a BIGINT, which parts and differences are in DuckDB."""
     return f"CAST({sql} AS BIGINT)"
 
 
-def _date(value: Translated) -> str:
+def as_date(value: Translated) -> str:
+    """Return the day of a date or a time."""
     return value.sql if value.dtype == "DATE" else f"CAST({value.sql} AS DATE)"
 
 
 def _part(part: Translated, value: Translated) -> str:
-    return _big({**_PARTS, **_CLOCK}[_unit(part)].format(value.sql))
+    return as_bigint({**_PARTS, **_CLOCK}[unit_of(part)].format(value.sql))
 
 
 def _is_part(part: Translated, value: Translated) -> bool:
-    return _unit(part) in (_PARTS if value.dtype == "DATE" else {**_PARTS, **_CLOCK})
+    return unit_of(part) in (_PARTS if value.dtype == "DATE" else {**_PARTS, **_CLOCK})
 
 
 def _truncated(part: Translated, value: Translated) -> str:
-    unit = _unit(part)
+    unit = unit_of(part)
     if unit in _WHOLE_UNITS:
-        return f"CAST({_WHOLE_UNITS[unit].format(_date(value))} AS TIMESTAMP_NTZ)"
-    micros = _MICROSECONDS.format(value.sql)
-    return f"CAST(timestamp_micros({micros} - pmod({micros}, {_UNITS[unit]})) AS TIMESTAMP_NTZ)"
+        return f"CAST({_WHOLE_UNITS[unit].format(as_date(value))} AS TIMESTAMP_NTZ)"
+    micros = MICROSECONDS.format(value.sql)
+    return f"CAST(timestamp_micros({micros} - pmod({micros}, {UNITS[unit]})) AS TIMESTAMP_NTZ)"
 
 
 def _is_truncated(part: Translated, value: Translated) -> bool:
-    unit = _unit(part)
-    return unit in _WHOLE_UNITS or (value.dtype == "TIMESTAMP" and unit in _UNITS)
-
-
-def _difference(part: Translated, start: Translated, end: Translated) -> str:
-    """Return how many boundaries of a unit lie between two times."""
-    unit = _unit(part)
-    one, other = _date(start), _date(end)
-    if unit == "day":
-        return _big(f"datediff({other}, {one})")
-    if unit == "week":
-        return f"(CAST(datediff({other}, {one}) AS BIGINT) div 7)"
-    if unit in _COUNTED:
-        return _big(f"({_COUNTED[unit].format(other)} - {_COUNTED[unit].format(one)})")
-    first, last = (_boundaries(each.sql, _UNITS[unit]) for each in (start, end))
-    return f"({last} - {first})"
-
-
-_COUNTED = {
-    "year": "year({0})",
-    "quarter": "(year({0}) * 4 + quarter({0}))",
-    "month": "(year({0}) * 12 + month({0}))",
-}
-
-
-def _boundaries(time: str, unit: int) -> str:
-    micros = _MICROSECONDS.format(time)
-    return f"(({micros} - pmod({micros}, {unit})) div {unit})"
-
-
-def _is_difference(part: Translated, start: Translated, _end: Translated) -> bool:
-    unit = _unit(part)
-    return unit in {"day", "week", *_COUNTED} or (start.dtype == "TIMESTAMP" and unit in _UNITS)
+    unit = unit_of(part)
+    return unit in _WHOLE_UNITS or (value.dtype == "TIMESTAMP" and unit in UNITS)
 
 
 def _later(date: str, sign: str, days: str) -> str:
@@ -165,23 +137,22 @@ def _is_formatted(_value: Translated, written: Translated) -> bool:
 
 TIMES = (
     *(
-        Signature(name, (dtype,), "BIGINT", _big({**_PARTS, **_CLOCK}[part]))
+        Signature(name, (dtype,), "BIGINT", as_bigint({**_PARTS, **_CLOCK}[part]))
         for part, names in _NAMES.items()
         for name in names
         for dtype in ("DATE", "TIMESTAMP")
         if dtype == "TIMESTAMP" or part not in _CLOCK
     ),
-    *(Signature("date_part", (_TEXT_LITERAL, dtype), "BIGINT", _part, _is_part) for dtype in ("DATE", "TIMESTAMP")),
-    *(Signature("date_trunc", (_TEXT_LITERAL, dtype), "TIMESTAMP", _truncated, _is_truncated) for dtype in ("DATE", "TIMESTAMP")),
-    *(Signature("date_diff", (_TEXT_LITERAL, dtype, dtype), "BIGINT", _difference, _is_difference) for dtype in ("DATE", "TIMESTAMP")),
+    *(Signature("date_part", (TEXT_LITERAL, dtype), "BIGINT", _part, _is_part) for dtype in ("DATE", "TIMESTAMP")),
+    *(Signature("date_trunc", (TEXT_LITERAL, dtype), "TIMESTAMP", _truncated, _is_truncated) for dtype in ("DATE", "TIMESTAMP")),
     *(Signature("dayname", (dtype,), "VARCHAR", _name(_DAYS, "dayofweek({0})")) for dtype in ("DATE", "TIMESTAMP")),
     *(Signature("monthname", (dtype,), "VARCHAR", _name(_MONTHS, "month({0})")) for dtype in ("DATE", "TIMESTAMP")),
     *(Signature("last_day", (dtype,), "DATE", f"last_day({value})") for dtype, value in (("DATE", "{0}"), ("TIMESTAMP", "CAST({0} AS DATE)"))),
-    *(Signature("strftime", (dtype, _TEXT_LITERAL), "VARCHAR", _formatted, _is_formatted) for dtype in ("DATE", "TIMESTAMP")),
-    Signature("epoch", ("TIMESTAMP",), "DOUBLE", f"(CAST({_MICROSECONDS} AS DOUBLE) / 1000000D)"),
+    *(Signature("strftime", (dtype, TEXT_LITERAL), "VARCHAR", _formatted, _is_formatted) for dtype in ("DATE", "TIMESTAMP")),
+    Signature("epoch", ("TIMESTAMP",), "DOUBLE", f"(CAST({MICROSECONDS} AS DOUBLE) / 1000000D)"),
     Signature("epoch", ("DATE",), "DOUBLE", "(CAST(unix_date({0}) AS DOUBLE) * 86400D)"),
-    Signature("epoch_us", ("TIMESTAMP",), "BIGINT", _MICROSECONDS),
-    Signature("-", ("DATE", "DATE"), "BIGINT", _big("datediff({0}, {1})")),
+    Signature("epoch_us", ("TIMESTAMP",), "BIGINT", MICROSECONDS),
+    Signature("-", ("DATE", "DATE"), "BIGINT", as_bigint("datediff({0}, {1})")),
     Signature("+", ("DATE", "INTEGER"), "DATE", _later("{0}", "+", "{1}")),
     Signature("+", ("INTEGER", "DATE"), "DATE", _later("{1}", "+", "{0}")),
     Signature("-", ("DATE", "INTEGER"), "DATE", _later("{0}", "-", "{1}")),

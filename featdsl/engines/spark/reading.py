@@ -18,7 +18,7 @@ Node = Any
 _NAMES = {
     "len": "length", "char_length": "length", "character_length": "length", "array_length": "length", "lcase": "lower", "ucase": "upper",
     "substr": "substring", "instr": "strpos", "position": "strpos", "list_contains": "array_contains", "list_has": "array_contains",
-    "array_has": "array_contains", "datediff": "date_diff", "datetrunc": "date_trunc", "datepart": "date_part", "power": "pow",
+    "array_has": "array_contains", "datediff": "date_diff", "datesub": "date_sub", "datetrunc": "date_trunc", "datepart": "date_part", "power": "pow",
     "**": "pow", "^": "pow", "ceiling": "ceil", "mod": "%", "@": "abs", "list_value": "list_pack", "day": "dayofmonth",
     "week": "weekofyear", "divide": "//", "subtract": "-", "multiply": "*", "add": "+", "prefix": "starts_with",
 }  # fmt: skip
