@@ -17,6 +17,8 @@ CALLS: Mapping[type, tuple[str, tuple[str, ...]]] = {
     exp.Abs: ("abs", _ONE), exp.Sign: ("sign", _ONE), exp.Floor: ("floor", _ONE), exp.Ceil: ("ceil", _ONE),
     exp.Round: ("round", ("this", "decimals")), exp.Sqrt: ("sqrt", _ONE), exp.Ln: ("ln", _ONE), exp.Log: ("log", _BOTH),
     exp.Exp: ("exp", _ONE), exp.IsNan: ("isnan", _ONE), exp.IsInf: ("isinf", _ONE),
+    exp.Sin: ("sin", _ONE), exp.Cos: ("cos", _ONE), exp.Tan: ("tan", _ONE), exp.Asin: ("asin", _ONE), exp.Acos: ("acos", _ONE), exp.Atan: ("atan", _ONE),
+    exp.Atan2: ("atan2", _BOTH), exp.Radians: ("radians", _ONE), exp.Degrees: ("degrees", _ONE), exp.Pi: ("pi", ()), exp.Trunc: ("trunc", _ONE),
     exp.Upper: ("upper", _ONE), exp.Lower: ("lower", _ONE), exp.Length: ("length", _ONE),
     exp.Substring: ("substring", ("this", "start", "length")), exp.Left: ("left", _BOTH), exp.Right: ("right", _BOTH),
     exp.Replace: ("replace", ("this", "expression", "replacement")), exp.StartsWith: ("starts_with", _BOTH),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from featdsl.engines.spark.functions_angles import ANGLES
 from featdsl.engines.spark.functions_differences import DIFFERENCES
 from featdsl.engines.spark.functions_lists import LISTS
 from featdsl.engines.spark.functions_numbers import NUMBERS
@@ -11,7 +12,7 @@ from featdsl.engines.spark.functions_times import TIMES
 from featdsl.engines.spark.operators import OPERATORS
 from featdsl.engines.spark.signatures import Signature, Table
 
-SIGNATURES: tuple[Signature, ...] = (*OPERATORS, *NUMBERS, *TEXT, *TIMES, *DIFFERENCES, *SPANS, *LISTS)
+SIGNATURES: tuple[Signature, ...] = (*OPERATORS, *NUMBERS, *ANGLES, *TEXT, *TIMES, *DIFFERENCES, *SPANS, *LISTS)
 FUNCTIONS = Table(SIGNATURES)
 
 

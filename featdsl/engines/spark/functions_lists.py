@@ -14,8 +14,8 @@ def item_type(dtype: str) -> str:
     return str(parse(dtype).of[0][1])
 
 
-def _item(dtypes: Sequence[str]) -> str:
-    return item_type(dtypes[0])
+def _item(values: Sequence[Translated]) -> str:
+    return item_type(values[0].dtype)
 
 
 def _extracted(items: Translated, index: Translated) -> str:

@@ -51,19 +51,29 @@ def _has_places(_value: Translated, places: Translated) -> bool:
     return places.constant is not None and 0 <= int(places.constant) <= _MOST_PLACES
 
 
-def _whole_decimal(dtypes: Sequence[str]) -> str:
-    return decimal(digits(dtypes[0])[0], 0)
+def _whole_decimal(values: Sequence[Translated]) -> str:
+    return decimal(digits(values[0].dtype)[0], 0)
+
+
+def _rounded_type(values: Sequence[Translated]) -> str:
+    """Return the type of a rounded decimal, which has no more places than before."""
+    width, scale = digits(values[0].dtype)
+    return decimal(width, min(scale, int(values[1].constant or 0)))
+
+
+def _rounded_decimal(value: Translated, places: Translated) -> str:
+    return f"CAST({value.sql} AS {_rounded_type([value, places])})"
 
 
 def _on_decimal(name: str) -> Signature:
     def spark(value: Translated) -> str:
-        return f"CAST({name}({value.sql}{', 0' if name == 'round' else ''}) AS {_whole_decimal([value.dtype])})"
+        return f"CAST({name}({value.sql}{', 0' if name == 'round' else ''}) AS {_whole_decimal([value])})"
 
     return Signature(name, ("DECIMAL",), _whole_decimal, spark)
 
 
-def _same(dtypes: Sequence[str]) -> str:
-    return dtypes[0]
+def _same(values: Sequence[Translated]) -> str:
+    return values[0].dtype
 
 
 NUMBERS = (
@@ -77,6 +87,8 @@ NUMBERS = (
     *map(_on_decimal, ("floor", "ceil", "round")),
     Signature("round", ("DOUBLE", f"INTEGER {CONSTANT}"), "DOUBLE", _rounded, _has_places),
     *(Signature("round", (dtype, f"INTEGER {CONSTANT}"), dtype, "{0}", _has_places) for dtype in BITS),
+    Signature("round", ("DECIMAL", f"INTEGER {CONSTANT}"), _rounded_type, _rounded_decimal, _has_places),
+    Signature("trunc", ("DOUBLE",), "DOUBLE", f"CASE WHEN {{0}} < 0 THEN {_WHOLE.replace('NAME', 'ceil')} ELSE {_WHOLE.replace('NAME', 'floor')} END"),
     Signature("sqrt", ("DOUBLE",), "DOUBLE", "sqrt({0})"),
     *(Signature(name, ("DOUBLE",), "DOUBLE", _LOGARITHM.replace("NAME", name), ulps=2) for name in ("ln", "log10", "log2")),
     Signature("log", ("DOUBLE",), "DOUBLE", _LOGARITHM.replace("NAME", "log10"), ulps=2),

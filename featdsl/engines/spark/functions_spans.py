@@ -23,6 +23,10 @@ _WIDE = "DECIMAL(20,0)"
 """A type in which no sum of two BIGINT overflows: Sail's own sums may wrap around."""
 
 
+_SECONDS = "(CAST(({0} div 86400000000) * 86400 AS DOUBLE) + CAST({0} % 86400000000 AS DOUBLE) / 1000000D)"
+"""The seconds of a length of time, added up as DuckDB does: those of whole days, and the rest."""
+
+
 def _span(factor: int) -> str:
     return f"CAST((CAST({{0}} AS {_WIDE}) * {factor}) AS BIGINT)"
 
@@ -34,6 +38,11 @@ def _moved(time: str, sign: str, span: str) -> str:
 
 def _is_utc(zone: Translated, _time: Translated) -> bool:
     return zone.constant == "UTC"
+
+
+def _between(end: Translated, start: Translated) -> str:
+    last, first = (f"CAST(unix_micros(CAST({each.sql} AS TIMESTAMP_LTZ)) AS {_WIDE})" for each in (end, start))
+    return f"CAST(({last} - {first}) AS BIGINT)"
 
 
 def _in_zone(zone: Translated, time: Translated) -> str:
@@ -52,6 +61,8 @@ SPANS = (
     *(Signature(name, (dtype,), INTERVAL, _span(factor)) for name, (dtype, factor) in _MICROSECONDS.items()),
     *(Signature(sign, ("TIMESTAMP", INTERVAL), "TIMESTAMP", _moved("{0}", sign, "{1}")) for sign in ("+", "-")),
     Signature("+", (INTERVAL, "TIMESTAMP"), "TIMESTAMP", _moved("{1}", "+", "{0}")),
+    Signature("-", ("TIMESTAMP", "TIMESTAMP"), INTERVAL, _between),
+    Signature("epoch", (INTERVAL,), "DOUBLE", _SECONDS),
     *(
         Signature(sign, ("DATE", INTERVAL), "TIMESTAMP", _moved("CAST({0} AS TIMESTAMP_NTZ)", sign, "{1}"))
         for sign in ("+", "-")

@@ -21,6 +21,8 @@ _WIDER = {"TINYINT": "BIGINT", "SMALLINT": "BIGINT", "INTEGER": "BIGINT", "BIGIN
 def operands(name: str, values: Sequence[Translated]) -> list[Translated]:
     """Return the operands of an operator in the types in which DuckDB combines them. Raises Unproved."""
     known = [each for each in values if each.dtype != NULL]
+    if name == "||" and any(each.dtype == "VARCHAR" for each in known):
+        return [converted(each, "VARCHAR") for each in values]
     if name in COMPARISONS or name in _DISTINCT:
         return _alike(name, values)
     if not known or not all(is_number(each.dtype) for each in known) or name not in {*ARITHMETIC, "/"}:
@@ -45,36 +47,36 @@ def _alike(name: str, values: Sequence[Translated]) -> list[Translated]:
     return [converted(each, dtype) for each in values]
 
 
-def _sum_type(dtypes: Sequence[str]) -> str:
+def _sum_type(values: Sequence[Translated]) -> str:
     """Return the type of a sum or a difference of decimals."""
-    (width, scale), (other_width, other_scale) = map(digits, dtypes)
+    (width, scale), (other_width, other_scale) = (digits(each.dtype) for each in values)
     larger = max(scale, other_scale)
     needed = max(width - scale, other_width - other_scale) + larger + 1
     # DuckDB 1.5 keeps the sum of two decimals of 18 digits in 18 digits, 2.0 in 19.
     if needed > number_types.WIDEST or max(width, other_width) == number_types.NARROW < needed:
-        raise unproved(" + ".join(dtypes))
+        raise unproved(call_text("+", values))
     return decimal(needed, larger)
 
 
-def _product_type(dtypes: Sequence[str]) -> str:
-    (width, scale), (other_width, other_scale) = map(digits, dtypes)
+def _product_type(values: Sequence[Translated]) -> str:
+    (width, scale), (other_width, other_scale) = (digits(each.dtype) for each in values)
     # Spark's product has one digit more, and rounds if that is too many.
     needed = width + other_width
     if needed >= number_types.WIDEST:
-        raise unproved(" * ".join(dtypes))
+        raise unproved(call_text("*", values))
     narrow = max(width, other_width) <= number_types.NARROW < needed
     return decimal(number_types.NARROW if narrow else needed, scale + other_scale)
 
 
 def _decimal_sum(sign: str) -> Signature:
     def spark(one: Translated, other: Translated) -> str:
-        return f"CAST(({one.sql} {sign} {other.sql}) AS {_sum_type((one.dtype, other.dtype))})"
+        return f"CAST(({one.sql} {sign} {other.sql}) AS {_sum_type((one, other))})"
 
     return Signature(sign, ("DECIMAL", "DECIMAL"), _sum_type, spark)
 
 
 def _decimal_product(one: Translated, other: Translated) -> str:
-    return f"CAST(({one.sql} * {other.sql}) AS {_product_type((one.dtype, other.dtype))})"
+    return f"CAST(({one.sql} * {other.sql}) AS {_product_type((one, other))})"
 
 
 def _integers(sign: str, dtype: str) -> Signature:
@@ -129,7 +131,7 @@ OPERATORS = (
     ),
     *(Signature("-", (dtype,), dtype, f"CAST((0 - CAST({{0}} AS {_WIDER[dtype]})) AS {spark_type(dtype)})") for dtype in BITS),
     *(Signature("-", (dtype,), dtype, "(- {0})") for dtype in ("FLOAT", "DOUBLE", "HUGEINT")),
-    Signature("-", ("DECIMAL",), lambda dtypes: dtypes[0], "(- {0})"),
+    Signature("-", ("DECIMAL",), lambda values: values[0].dtype, "(- {0})"),
     *(
         Signature(sign, (dtype, dtype), "BOOLEAN", _ordered(f"({{0}} {sign} {{1}})", dtype))
         for sign in COMPARISONS

@@ -19,13 +19,13 @@ class Signature:
     """One function of DuckDB with argument types.
 
     An argument type is a DuckDB type, `DECIMAL` for each of them, `T[]` for each list, or a type with `literal` behind it. `gives`
-    is the result type, or computes it from the argument types. `spark` is a template in which `{0}` is the first argument, or
+    is the result type, or computes it from the arguments. `spark` is a template in which `{0}` is the first argument, or
     computes the SQL from the arguments. `accepts` refuses some values of literals. Values may differ in the last `ulps` units.
     """
 
     name: str
     takes: tuple[str, ...]
-    gives: str | Callable[[Sequence[str]], str]
+    gives: str | Callable[[Sequence[Translated]], str]
     spark: str | Callable[..., str]
     accepts: Callable[..., bool] | None = None
     ulps: int = 0
@@ -36,7 +36,7 @@ class Signature:
 
     def apply(self, arguments: Sequence[Translated]) -> Translated:
         """Return the value for arguments that have the types of the signature."""
-        dtype = self.gives if isinstance(self.gives, str) else self.gives([each.dtype for each in arguments])
+        dtype = self.gives if isinstance(self.gives, str) else self.gives(arguments)
         if isinstance(self.spark, str):
             return Translated(self.spark.format(*(each.sql for each in arguments)), dtype)
         return Translated(self.spark(*arguments), dtype)
