@@ -12,19 +12,41 @@ from featdsl.cli import files, options, printing
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
-def init(folder: Path) -> None:
+@click.option(
+    "--ci",
+    "provider",
+    type=click.Choice(["github", "gitlab"]),
+    help="Also write the files of a CI; in a project that exists, write only them.",
+)
+def init(folder: Path, provider: str | None) -> None:
     """Create a small project, ready to plan and apply.
 
     \b
     featdsl init my_project
     cd my_project && featdsl apply
+    featdsl init --ci github
     """
     from featdsl.project import scaffold
+    from featdsl.project.settings import FILE
 
-    for path in scaffold.start(folder):
+    is_new = provider is None or not (folder / FILE).exists()
+    for path in scaffold.start(folder) if is_new else ():
         printing.echo(f"  {path}")
+    if provider is not None:
+        _write_ci(folder, provider)
     into = "" if folder == Path() else f"cd {folder} && "
     printing.echo(f"Next: {into}featdsl plan")
+
+
+def _write_ci(folder: Path, provider: str) -> None:
+    from featdsl.ci import setup
+
+    done = setup.write(folder, provider)
+    for path in done.paths:
+        printing.echo(f"  {path}")
+    if done.left:
+        printing.echo(done.left)
+    printing.echo("docs/ci.md of featdsl lists the settings of the repository that the jobs need.")
 
 
 @click.command("export")
