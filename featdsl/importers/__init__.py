@@ -1,0 +1,1 @@
+"""Turn what other tools declare into featdsl's own declarations."""

@@ -1,0 +1,1 @@
+"""Read SQL files with one SELECT each, and turn them into declarations."""

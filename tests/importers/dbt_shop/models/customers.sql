@@ -1,0 +1,2 @@
+{{ config(materialized='view') }}
+select id, country, email, updated_at as "Updated At" from {{ ref('raw_customers') }}

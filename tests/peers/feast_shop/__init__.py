@@ -1,0 +1,1 @@
+"""A Feast repository, as a team would write it."""
