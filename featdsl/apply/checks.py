@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from featdsl.apply.events import Listener, Warned
+from featdsl.apply.events import Listener, RuleChecked, Warned
 from featdsl.apply.run import Run
 from featdsl.definitions.history import CheckResult
 from featdsl.definitions.quality_rules import broken_rule, example_lines
@@ -26,7 +26,9 @@ def check(step: CheckRows, run: Run, listen: Listener) -> None:
     """Run a check, and report a declared rule that warns; save results before an error ends the run. Raises DataError."""
     broken, rows = _broken(step, run)
     if step.kind != "identity":
-        run.results.checks.append(_result(step, run, broken))
+        checked = _result(step, run, broken)
+        run.results.checks.append(checked)
+        listen(_event(checked))
     if not broken:
         return
     if step.severity == "warn":
@@ -36,6 +38,18 @@ def check(step: CheckRows, run: Run, listen: Listener) -> None:
     _save_results(run)
     what = "\n".join([broken_rule(step.address, step.kind, step.rule_text, broken), *example_lines(rows, broken)])
     raise DataError(Problem("Check failed", what, step.origin, f"Nothing was published. {step.fix}"))
+
+
+def _event(result: CheckResult) -> RuleChecked:
+    return RuleChecked(
+        address=result.address,
+        kind=result.kind,
+        rule=result.rule,
+        name=result.name,
+        severity=result.severity,
+        broken=result.broken,
+        rows=result.rows,
+    )
 
 
 def _broken(step: CheckRows, run: Run) -> tuple[int, list[dict[str, Any]]]:

@@ -34,10 +34,12 @@ class Started:
 
 @dataclass(frozen=True)
 class StepStarted:
-    """A step starts."""
+    """A step starts; `group` and `table` say which table it builds or refreshes, None for other steps."""
 
     number: int
     label: str
+    group: str | None = None
+    table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class StepFinished:
     rows: int | None
     bytes: int | None
     seconds: float
+    group: str | None = None
+    table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,19 @@ class Progress:
     rows_done: int
     rows_total: int
     seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleChecked:
+    """A declared rule was checked: `broken` of the `rows` break it; for a rule on all rows together, `broken` is 0 or 1."""
+
+    address: str
+    kind: str
+    rule: str
+    name: str
+    severity: str
+    broken: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -149,6 +166,7 @@ Event = (
     | StepStarted
     | StepFinished
     | Progress
+    | RuleChecked
     | Warned
     | Refreshed
     | Published

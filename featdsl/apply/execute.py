@@ -163,7 +163,8 @@ def _reported_step(step: Step, number: int, run: Run, listen: Listener) -> int:
     """Run one step, and report events about it; return the number of rows that it built."""
     label = describe(step, run.environment)
     started = time.monotonic()
-    listen(StepStarted(number, label))
+    built = (step.group, step.table) if isinstance(step, BuildTable) else (None, None)
+    listen(StepStarted(number, label, *built))
 
     def progress(done: int, total: int) -> None:
         spent = time.monotonic() - started
@@ -172,7 +173,7 @@ def _reported_step(step: Step, number: int, run: Run, listen: Listener) -> int:
     before = run.writer.written() if isinstance(step, BuildTable) else 0
     rows = _step(step, run, listen, progress)
     size = run.writer.written() - before if isinstance(step, BuildTable) else None
-    listen(StepFinished(number, label, rows, size, time.monotonic() - started))
+    listen(StepFinished(number, label, rows, size, time.monotonic() - started, *built))
     return rows or 0
 
 

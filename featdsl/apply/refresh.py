@@ -106,14 +106,15 @@ def _changed(tables: Sequence[Refreshed]) -> list[Refreshed]:
 
 def _refreshed(work: TableRefresh, number: int, table: str, listen: Listener) -> Refreshed:
     """Bring one table up to date, and report events about it."""
-    label, started = f"refresh {work.group_of(table)}", time.monotonic()
-    listen(StepStarted(number, label))
+    group, started = work.group_of(table), time.monotonic()
+    label = f"refresh {group}"
+    listen(StepStarted(number, label, group, table))
     before = work.run.writer.written()
     refreshed = work.refresh(table)
     seconds = time.monotonic() - started
     is_written = refreshed.how in increments.WRITTEN
     size = work.run.writer.written() - before if is_written else None
-    listen(StepFinished(number, label, refreshed.rows if is_written else None, size, seconds))
+    listen(StepFinished(number, label, refreshed.rows if is_written else None, size, seconds, group, table))
     timed = replace(refreshed, seconds=round(seconds, 3))
     listen(timed)
     return timed

@@ -1,1 +1,1 @@
-"""Integrations with tools that keep models. Each imports its tool only when it is called."""
+"""Integrations with tools that keep models, run commands or collect lineage. Each imports its tool only when it is called."""

@@ -28,6 +28,7 @@ from featdsl.errors import (
     StoreError,
     UnreachableError,
 )
+from featdsl.project.event_settings import EventsTable, fault_of_endpoint
 from featdsl.project.serving_settings import ServingTable
 from featdsl.project.setting_types import VARIABLE, Duration, SettingTable, memory
 from featdsl.project.store_url import Place, holds_secret, parse
@@ -170,17 +171,18 @@ class Settings(SettingTable):
     teams: dict[Name, Annotated[list[str], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     serving: ServingTable = ServingTable()
     drift: DriftTable = DriftTable()
+    events: EventsTable = EventsTable()
     policy: PolicyTable = PolicyTable()
     catalogue: CatalogueTable = CatalogueTable()
     codeowners: dict[str, Annotated[list[Account], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
 
 
-def _in_environment(url: str, table: str, summary: str, error: type[FeatdslError]) -> str:
-    """Return the value of the environment variable that the `url` of a table of settings names. Raises `error` if it is not set."""
+def _in_environment(url: str, setting: str, summary: str, error: type[FeatdslError]) -> str:
+    """Return the value of the environment variable that the `url` of a setting names. Raises `error` if it is not set."""
     name = url.removeprefix(VARIABLE)
     if name not in os.environ:
-        what = f"[{table}] url is {url}, but the environment variable {name} is not set."
+        what = f"{setting} is {url}, but the environment variable {name} is not set."
         raise error(Problem(summary, what, fix=f"Set {name}."))
     return os.environ[name]
 
@@ -213,7 +215,7 @@ class Project:
         url = self.settings.store.url
         if url is None or not url.startswith(VARIABLE):
             return parse(url) if url else None
-        text = _in_environment(url, "store", "Store URL is missing", StoreError)
+        text = _in_environment(url, "[store] url", "Store URL is missing", StoreError)
         try:
             return parse(text)
         except ValueError as error:
@@ -226,7 +228,7 @@ class Project:
         url = self.settings.serving.url
         if url is None or not url.startswith(VARIABLE):
             return url
-        return _in_environment(url, "serving", "URL of the online store is missing", OnlineStoreError)
+        return _in_environment(url, "[serving] url", "URL of the online store is missing", OnlineStoreError)
 
     @property
     def engine_url(self) -> str | None:
@@ -234,11 +236,24 @@ class Project:
         url = self.settings.engine.url
         if url is None or not url.startswith(VARIABLE):
             return url
-        value = _in_environment(url, "engine", "URL of the engine is missing", UnreachableError)
+        value = _in_environment(url, "[engine] url", "URL of the engine is missing", UnreachableError)
         if value != "local" and not _SERVER.fullmatch(value):
             name = url.removeprefix(VARIABLE)
             what = f"Environment variable {name} is not the URL of a Spark Connect server."
             raise UnreachableError(Problem("URL of the engine is invalid", what, fix=f"Set {name}=sc://host:15002"))
+        return value
+
+    @property
+    def openlineage_url(self) -> str | None:
+        """Where to send the events of OpenLineage; None without it. Raises UnreachableError if its variable is unset or invalid."""
+        url = self.settings.events.openlineage_url
+        if url is None or not url.startswith(VARIABLE):
+            return url
+        value = _in_environment(url, "[events] openlineage_url", "URL of OpenLineage is missing", UnreachableError)
+        if fault := fault_of_endpoint(value):
+            name = url.removeprefix(VARIABLE)
+            what = f"Environment variable {name} is no endpoint; {fault}."
+            raise UnreachableError(Problem("URL of OpenLineage is invalid", what, fix=f"Set {name}=http://HOST:PORT"))
         return value
 
     @property
@@ -363,7 +378,9 @@ def _problem(text: str, detail: Any) -> Problem:
         return Problem("Missing setting", f"{setting} is required.", where, fix)
     why = reason(detail)
     # Never repeat a store URL or a hash: it may contain a password, or be the token itself.
-    secret = setting in {"store.url", "serving.url", "engine.url"} or location[-1:] == ["sha256"]
+    secret = setting in {"store.url", "serving.url", "engine.url", "events.openlineage_url"} or location[-1:] == [
+        "sha256"
+    ]
     subject = setting if secret or why.startswith(shown(detail["input"])) else f"{setting} = {detail['input']!r}"
     return Problem("Invalid setting", f"{subject}: {why}.", where)
 
