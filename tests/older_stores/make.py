@@ -150,11 +150,16 @@ def lake_settings(server: Postgres, database: str) -> str:
     return f'[project]\nname = "bank"\n[store]\nurl = "{url}"\ndata = "lake"\n'
 
 
-def _pack(root: Path, name: str) -> None:
+def _keep(root: Path, name: str) -> None:
     (root / "answers.json").write_text(json.dumps(answers(root), indent=1), encoding="utf-8")
-    with tarfile.open(HERE / f"{name}.tar.xz", "w:xz") as archive:
+    pack(root, HERE / f"{name}.tar.xz")
+
+
+def pack(root: Path, archive_path: Path) -> None:
+    """Write an archive of a project with its store."""
+    with tarfile.open(archive_path, "w:xz") as archive:
         for path in sorted(root.rglob("*")):
-            if "__pycache__" not in path.parts:
+            if not {"__pycache__", "lock.mdb"}.intersection(path.parts):  # LMDB's locks are those of one machine
                 archive.add(path, path.relative_to(root), recursive=False)
 
 
@@ -166,7 +171,7 @@ def main() -> None:
         root.mkdir()
         if not options:
             apply(root, '[project]\nname = "bank"\n')
-            _pack(root, name)
+            _keep(root, name)
             return
         with _server() as server:
             os.environ["PGPASSWORD"] = server.password
@@ -175,7 +180,7 @@ def main() -> None:
             command = [server.program("pg_dump"), "--no-owner", "--no-privileges", "-d", server.url(database)]
             dumped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             (root / "catalogue.sql").write_text(dumped.replace(str(root), "@ROOT@"), encoding="utf-8")
-            _pack(root, name)
+            _keep(root, name)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What is published: the distributions, the promises to their users, and the workflows that publish them."""
