@@ -2,8 +2,10 @@
 # Both make their own virtual environment from the lock file; nothing needs to be installed by hand but Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+PORTABLE := tests/catalog tests/declarations tests/definitions tests/packaging tests/plan tests/project tests/query tests/sql \
+  tests/stores tests/testing tests/trying tests/test_scenarios.py
 
-.PHONY: demo test test-slow test-browser coverage test-oldest test-team test-spark torture lock
+.PHONY: demo test test-slow test-browser coverage test-oldest test-lowest test-pythons test-portable test-team test-spark test-packaging dist release-check test-peers docs test-newest torture lock
 
 demo: .venv/ready
 	$(BIN)/featdsl plan
@@ -17,11 +19,13 @@ test: .venv/ready
 
 # What takes long: several projects, environments, previews, resuming, kills, full disks, hash seeds, type checkers, the
 # commands of the README, every property on its full budget, the store of a team, and a cluster of Spark.
-test-slow: .venv/ready
+test-slow: .venv/ready .venv-docs/ready
 	@begun=$$(date +%s); FEATDSL_BUDGETS=full $(BIN)/pytest --numprocesses=2 --dist=worksteal -m "(slow or property) and not browser" && echo "slow tests: $$(($$(date +%s) - begun)) s"
 	@begun=$$(date +%s); $(MAKE) --no-print-directory test-team && echo "team tests: $$(($$(date +%s) - begun)) s"
 	@begun=$$(date +%s); $(MAKE) --no-print-directory test-browser && echo "browser tests: $$(($$(date +%s) - begun)) s"
 	@begun=$$(date +%s); $(MAKE) --no-print-directory test-spark && echo "Spark tests: $$(($$(date +%s) - begun)) s"
+	@begun=$$(date +%s); $(MAKE) --no-print-directory test-packaging && echo "packaging tests: $$(($$(date +%s) - begun)) s"
+	@begun=$$(date +%s); $(MAKE) --no-print-directory test-peers && echo "tests beside peers: $$(($$(date +%s) - begun)) s"
 
 # The pages of the catalogue in Chromium: that of CHROMIUM, of the system or of Playwright, installed if there is none.
 test-browser: .venv/ready
@@ -43,6 +47,53 @@ test-oldest: .venv-oldest/ready
 	.venv-oldest/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
+# The portable tests on every other supported Python of this machine, each in an environment of its own from the lock.
+test-pythons: .venv/ready
+	FEATDSL_TESTS="$(PORTABLE)" sh .ci/pythons
+
+.venv-3.%/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-3.$*
+	.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# The portable tests on the oldest release of every library that pyproject.toml allows, and on the newest, without a lock.
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/pytest --numprocesses=2 -m "not slow and not browser" $(PORTABLE)
+
+.venv-lowest/ready: requirements-lowest.lock pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-lowest.lock
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+test-newest:
+	rm -rf .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.venv-newest/bin/pytest --numprocesses=2 -m "not slow and not browser" $(PORTABLE)
+
+# The quick tests that need neither a server nor a process table: for systems beside Linux.
+test-portable: .venv/ready
+	$(BIN)/pytest --numprocesses=2 -m "not slow and not browser" $(PORTABLE)
+
+# Before a tag is published: tag, version, changelog, promises and the repository's address agree.
+release-check: .venv/ready
+	$(BIN)/python -m tests.packaging.release check "$(TAG)" "$(REPOSITORY)"
+
+# The wheel and the source distribution of the last commit, in dist/: the same commit gives the same bytes.
+dist: .venv-packaging/ready
+	sh .ci/dist dist
+
+# What is published: the contents of both distributions, installing them without extras, and the first commands.
+test-packaging: .venv/ready .venv-packaging/ready
+	FEATDSL_PACKAGING_SUITE=1 $(BIN)/pytest tests/packaging
+
+.venv-packaging/ready: requirements-packaging.lock
+	$(PYTHON) -m venv .venv-packaging
+	.venv-packaging/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-packaging.lock
+	touch $@
+
 # What needs DuckDB's extensions, a PostgreSQL and an S3: the extra `team` pins DuckDB, so this has an environment of its own.
 test-team: .venv-team/ready
 	FEATDSL_TEAM_SUITE=1 .venv-team/bin/pytest --numprocesses=2 tests/team
@@ -55,6 +106,16 @@ test-spark: .venv/ready .venv-spark/ready
 .venv-spark/ready: requirements-spark.lock
 	$(PYTHON) -m venv .venv-spark
 	.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-spark.lock
+	touch $@
+
+# Beside the products that featdsl works with: Dagster, Airflow, Feast and dbt in one environment, for they pin much.
+test-peers: .venv-peers/ready
+	FEATDSL_PEERS_SUITE=1 .venv-peers/bin/pytest --numprocesses=2 --dist=worksteal tests/peers
+
+.venv-peers/ready: requirements-peers.lock pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements-peers.lock
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # Kills at random moments over both kinds of store with readers all the while, damage to every kind of file, sixteen threads
@@ -76,13 +137,28 @@ torture: .venv/ready .venv-team/ready
 	.venv-team/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+# The documentation as a site in site-docs/, without a warning or a dead link. It needs none of the packages of featdsl itself.
+docs: .venv-docs/ready
+	rm -rf site-docs
+	.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --builder html --doctree-dir .venv-docs/doctrees docs site-docs
+	.venv-docs/bin/python docs/links.py site-docs
+
+.venv-docs/ready: requirements-docs.lock
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.lock
+	touch $@
+
 # The exact versions that the tests passed with, from the ranges in pyproject.toml: all that is needed, so they are installed
 # with --no-deps. Older pips, asked to find what an extra needs, take a release that is newer than the lock, and stop.
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev-team --generate-hashes --no-header --no-annotate --quiet -o requirements-team.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --resolution lowest-direct --generate-hashes --no-header --no-annotate --quiet -o requirements-lowest.lock
+	printf 'build\nhatchling>=1.27\ntwine\nuv\n' | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --quiet -o requirements-packaging.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev-peers --generate-hashes --no-header --no-annotate --quiet -o requirements-peers.lock
 	echo 'pyspark[connect]==4.3.0' | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --quiet -o requirements-spark.lock
+	printf 'sphinx==9.0.4\nmyst-parser==5.2.0\nfuro==2025.12.19\ngriffe==2.4.1\n' | $(BIN)/uv pip compile - --generate-hashes --no-header --no-annotate --quiet -o requirements-docs.lock
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from featdsl.featurestore import FeatureStore
 
-__version__ = "0.1.0"
+    __version__: str  # of the installed package: pyproject.toml has the number, and nothing else does
 
 __all__ = [
     "AmbiguousFeatureError",
@@ -90,6 +90,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     # Names load when they are first asked for: `featdsl --help` needs no pydantic, declaring needs no DuckDB.
+    if name == "__version__":
+        return import_module("importlib.metadata").version("featdsl")
     if name not in __all__:
         raise AttributeError(f"module 'featdsl' has no attribute {name!r}")
     return getattr(import_module(f"featdsl.{_MODULES.get(name, 'errors')}"), name)

@@ -19,6 +19,7 @@ FeatdslError
 ├── OutdatedModelError      features of a model are served with other definitions than it was trained on
 ├── PolicyError             a guard or a missing approval forbids a plan (exit code 3)
 ├── StalePlanError          the store changed after the plan was made (exit code 4)
+├── ProviderError           GitHub, GitLab, or what a CI hands to a job cannot be used
 └── ConfirmationError       nobody confirmed the apply
 """
 
@@ -185,6 +186,15 @@ class StalePlanError(FeatdslError):
     """The base of the plan is no longer the head of the store."""
 
     exit_code = 4
+
+
+class ProviderError(FeatdslError):
+    """A provider of pull requests refuses a call, or an event, an artifact or a repository of a CI cannot be used.
+
+    `status` is the HTTP status of the refusal, 0 if there is none.
+    """
+
+    status: int = 0
 
 
 class ConfirmationError(FeatdslError):

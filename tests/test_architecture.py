@@ -61,6 +61,8 @@ EDGE = (
     "site",
     "server",
     "integrations",
+    "ci",
+    "importers",
     "assistants",
     "cli",
     "__main__",

@@ -145,7 +145,7 @@ class _Walk:
         if issubclass(made, Enum):
             form.append([[each.name, self.value(each.value, f"{name}.{each.name}")] for each in made])
         if is_dataclass(made):
-            form += [repr(getattr(made, "__dataclass_params__", "")), self._fields(made, name)]
+            form += [_dataclass_options(made), self._fields(made, name)]
         if issubclass(made, tuple) and hasattr(made, "_fields"):
             form.append([list(made._fields), self.value(getattr(made, "_field_defaults", {}), name)])
         return [*form, [[key, self.value(each, f"{name}.{key}")] for key, each in _body(made)]]
@@ -156,6 +156,7 @@ class _Walk:
                 each.name,
                 each.init,
                 *(self.value(v, f"{name}.{each.name}") for v in (each.default, each.default_factory)),
+                *(["kw_only"] if each.kw_only else []),
             ]
             for each in dataclass_fields(made)
         ]
@@ -206,6 +207,14 @@ class _Walk:
 
 
 _BUILTIN = object()
+_DATACLASS_OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
+"""The options of a dataclass that every version of Python keeps; newer ones keep more, which change no value."""
+
+
+def _dataclass_options(made: type) -> str:
+    options = getattr(made, "__dataclass_params__", None)
+    shown = ",".join(f"{name}={getattr(options, name)!r}" for name in _DATACLASS_OPTIONS)
+    return f"_DataclassParams({shown})"
 
 
 def _look_up(function: types.FunctionType, used: str, name: str) -> object:

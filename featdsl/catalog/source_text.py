@@ -143,6 +143,8 @@ def tree(node: object) -> object:
 def _tree(node: object) -> object:
     if isinstance(node, ast.Constant):
         return ["constant", type(node.value).__name__, repr(node.value)]
+    if isinstance(node, ast.JoinedStr):
+        node = ast.JoinedStr([each for each in node.values if not _is_empty(each)])  # Python 3.12 adds empty texts
     if isinstance(node, ast.AST):
         ignored = _IGNORED - {"decorator_list"}  # decorators of nested functions are code
         fields = {
@@ -152,6 +154,10 @@ def _tree(node: object) -> object:
     if isinstance(node, list):
         return [_tree(each) for each in node]
     return node
+
+
+def _is_empty(part: ast.expr) -> bool:
+    return isinstance(part, ast.Constant) and part.value == ""
 
 
 def names(node: Definition) -> tuple[str, ...]:

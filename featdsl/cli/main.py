@@ -13,9 +13,11 @@ import click
 
 from featdsl.cli import (
     assistants,
+    ci,
     completion,
     docs,
     find,
+    importing,
     interrupts,
     plans,
     printing,
@@ -103,7 +105,9 @@ for command in (
     *serve.COMMANDS,
     *docs.COMMANDS,
     *assistants.COMMANDS,
+    *ci.COMMANDS,
     *projects.COMMANDS,
+    *importing.COMMANDS,
     *sql_command.COMMANDS,
     *state.COMMANDS,
     *drift_command.COMMANDS,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -74,12 +74,13 @@ def carry_out(
         save = f"{invocation.plan_again()} --out plan.json"
         reviewed = f"Save the plan for review ({save}), then: {options.apply_command(Path('plan.json'))}"
         confirm("Apply this plan?", f"{reviewed}\nOr apply without asking: {invocation.again('--yes')}")
-    with interrupts.soon(), listening(format_) as listen:
+    lineage = _lineage(project, store, "apply", planned.plan.environment, planned.plan)
+    with lineage as record, interrupts.soon(), listening(format_) as listen:
         done = run(
             planned.plan,
             project,
             store,
-            listen=interrupts.until_published(_without_summary(listen)),
+            listen=_both(record, interrupts.until_published(_without_summary(listen))),
             rows=planned.rows,
             functions=planned.functions,
             approved_by=approved_by,
@@ -112,8 +113,9 @@ def bring_up_to_date(project: Project, request: RefreshRequest, *, format_: str)
 
     store = open_store(project)
     with failing(format_):
-        with interrupts.soon(), listening(format_) as listen:
-            listener = interrupts.until_published(_without_summary(listen))
+        lineage = _lineage(project, store, "refresh", request.environment)
+        with lineage as record, interrupts.soon(), listening(format_) as listen:
+            listener = _both(record, interrupts.until_published(_without_summary(listen)))
             result = pipeline.refresh(project, store, request, listen=listener)
         if format_ == "text":
             echo(reports.refreshed(result, width()), nl=False)
@@ -131,6 +133,29 @@ def _without_summary(listen: Listener) -> Listener:
             listen(event)
 
     return listener
+
+
+def _both(record: Listener, show: Listener) -> Listener:
+    """Return a listener that records each event, and shows it."""
+
+    def listener(event: Event) -> None:
+        record(event)
+        show(event)
+
+    return listener
+
+
+def _lineage(
+    project: Project, store: Store, command: Literal["apply", "refresh"], environment: str, plan: Plan | None = None
+) -> AbstractContextManager[Listener]:
+    """Return the listener that sends a run's events to OpenLineage, if the settings name an endpoint."""
+    from featdsl.apply.events import ignore
+
+    if project.settings.events.openlineage_url is None:
+        return nullcontext(ignore)
+    from featdsl.integrations.openlineage import LineageRun, reporting
+
+    return reporting(project, store, LineageRun(command, environment, plan), lambda line: echo(line, err=True))
 
 
 def _publish(project: Project, store: Store, environment: str, format_: str) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from featdsl.cli import completion, files, options, printing
+
+if TYPE_CHECKING:
+    from featdsl.trying.validation import Validation
 
 
 @click.command("try")
@@ -67,9 +71,10 @@ def try_(
     type=click.Path(dir_okay=False, path_type=Path),
     help="A registry export: also check the columns of unchanged sources, and what is applied.",
 )
+@click.option("--definitions", is_flag=True, help="Also print the groups and sources, for orchestrators; as JSON only.")
 @options.formats
 @click.pass_obj
-def validate(directory: Path | None, against: Path | None, format_: str) -> None:
+def validate(directory: Path | None, against: Path | None, definitions: bool, format_: str) -> None:
     """Check all declarations without the store and without data, for editors and pre-commit.
 
     Prints every mistake with its file and line, and exits with 1 if there is one. What depends on the columns of files and
@@ -85,21 +90,34 @@ def validate(directory: Path | None, against: Path | None, format_: str) -> None
     from featdsl.trying.validation import Validation
     from featdsl.trying.validation import validate as validated
 
+    if definitions and format_ != "json":
+        raise click.UsageError("--definitions prints JSON: add --format json.")
     exported = None
     if against is not None:
         from featdsl.stores import export
 
         exported = export.from_json(files.text_of(against, "export"), name=str(against))
+    name = ""
     try:
-        result = validated(options.project(directory), exported)
+        project = options.project(directory)
+        name, result = project.name, validated(project, exported)
     except DeclarationError as error:  # of the settings
         result = Validation(tuple(error.problems))
     if format_ == "json":
-        printing.print_json(rendering.validation_json(result))
+        listed = _definitions(name, result) if definitions and not result.problems else {}
+        printing.print_json({**rendering.validation_json(result), **listed})
     else:
         printing.echo(rendering.validation_text(result, printing.width()), nl=False)
     if result.problems:
         sys.exit(1)
+
+
+def _definitions(name: str, result: Validation) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from featdsl.integrations.declared import declared_project
+
+    return {"definitions": asdict(declared_project(name, result.catalog))}
 
 
 COMMANDS = (try_, validate)

@@ -13,7 +13,7 @@ from featdsl.cli import interrupts, options, printing, runs
 from featdsl.project import invocation
 
 
-class _Time(click.ParamType[str]):
+class _Time(click.ParamType):  # type: ignore[type-arg] # generic from click 8.4 on
     """A date or a time, in UTC unless it has an offset."""
 
     name = "time"

@@ -52,7 +52,7 @@ def derived(plan: Plan, snapshot: Snapshot, compilers: Compilers, earlier: Snaps
     kept = tuple(step for step in plan.steps if isinstance(step, KeepEnvironment))
     if len(kept) > (plan.environment != PROD):
         raise _changed("it would change when its environment expires")
-    if list(map(_act, again.steps)) != [_act(step) for step in plan.steps if step not in kept]:
+    if list(map(act, again.steps)) != [act(step) for step in plan.steps if step not in kept]:
         raise _changed("its steps are not the steps that its definitions need")
     return replace(plan, changes=again.changes, policy=again.policy, blocks=again.blocks, approvals=again.approvals)
 
@@ -87,7 +87,7 @@ def _rebuilt(plan: Plan, snapshot: Snapshot) -> Drift:
     return Drift(frozenset(tables & snapshot.tables.keys()), frozenset(views))
 
 
-def _act(step: Step) -> Step:
+def act(step: Step) -> Step:
     """Return a step without its descriptions: origins, reason and estimate."""
     match step:
         case BuildTable():

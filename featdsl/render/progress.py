@@ -15,6 +15,7 @@ from featdsl.apply.events import (
     Progress,
     Published,
     Refreshed,
+    RuleChecked,
     Started,
     StepFinished,
     StepStarted,
@@ -69,7 +70,7 @@ def _show(event: Event, display: live.Progress, task: live.TaskID) -> None:
                 display.console.print(shown(line), markup=False)
         case Published():
             display.update(task, description="published")
-        case Refreshed() | OnlinePublished() | Summary():
+        case RuleChecked() | Refreshed() | OnlinePublished() | Summary():
             pass  # the command prints these after the display has closed
         case _:
             assert_never(event)

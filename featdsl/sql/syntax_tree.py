@@ -64,18 +64,25 @@ def is_query(text: str) -> bool:
     return types == [duckdb.StatementType.SELECT]
 
 
+_FUNCTIONS = """
+    SELECT DISTINCT lower(function_name), CASE WHEN of_zone THEN 'CONSISTENT' ELSE coalesce(stability, '') END,
+           coalesce(macro_definition, '')
+    FROM (SELECT *, stability = 'CONSISTENT_WITHIN_QUERY' AND len(parameter_types) > 0 AND regexp_matches(
+                      concat_ws(' ', array_to_string(parameter_types, ' '), return_type), 'TIMESTAMPTZ|WITH TIME ZONE') AS of_zone
+          FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'macro', 'table_macro'))
+    ORDER BY ALL
+"""
+
+
 @cache
 def functions() -> list[tuple[str, str, str]]:
-    """Return DuckDB's functions: the name in lower case, the stability of each overload, and the body of a macro."""
+    """Return DuckDB's functions: the name in lower case, the stability of each overload, and the body of a macro.
+
+    Newer releases of DuckDB list overloads over times with a zone as consistent within a query, because they read the zone of the
+    session. A session of featdsl is always in UTC, so these are consistent.
+    """
     with _LOCK:
-        rows = (
-            _session()
-            .execute(
-                "SELECT DISTINCT lower(function_name), coalesce(stability, ''), coalesce(macro_definition, '')"
-                " FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate', 'macro', 'table_macro') ORDER BY ALL"
-            )
-            .fetchall()
-        )
+        rows = _session().execute(_FUNCTIONS).fetchall()
     return [(name, stability, body) for name, stability, body in rows]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from sys import platform
 from typing import TYPE_CHECKING, Protocol
 
 from featdsl.definitions.history import CheckResult, HistoryEntry
@@ -12,6 +13,7 @@ from featdsl.definitions.snapshot import PROD, Drift, Environment, Examined, Hea
 from featdsl.definitions.sources import Column
 from featdsl.definitions.statistics import TableStatistics
 from featdsl.definitions.stored_tables import Orphan, Reading, Resumed, StoredTable
+from featdsl.errors import Problem, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -266,13 +268,22 @@ class Writer(Protocol):
         """Publish everything at once; `plan` is stored with the history entry."""
 
 
+_NOT_ON_WINDOWS = Problem(
+    "A store in a folder needs Linux or macOS",
+    "Windows can neither replace the catalogue under its readers nor lock it as featdsl does.",
+    fix="Run featdsl in the Windows Subsystem for Linux: wsl pip install featdsl",
+)
+
+
 def open_store(project: Project) -> Store:
-    """Return the project's store. Raises StoreError if its URL is not supported."""
+    """Return the project's store. Raises StoreError if its URL or this system is not supported."""
     place = project.place
     if place is not None:
         from featdsl.stores.ducklake.store import DuckLakeStore
 
         return DuckLakeStore(project, place)
+    if platform == "win32":
+        raise StoreError(_NOT_ON_WINDOWS)
     from featdsl.stores.embedded.store import EmbeddedStore
 
     return EmbeddedStore(project)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from featdsl import pipeline
@@ -29,13 +29,14 @@ class Validation:
     """The mistakes in a project's declarations.
 
     `groups` and `features` count what was checked, if there are no mistakes; `unread` are the sources whose columns are not
-    declared, so that the columns that features read of them were not checked.
+    declared, so that the columns that features read of them were not checked. `catalog` has the project's definitions.
     """
 
     problems: tuple[Problem, ...]
     groups: int = 0
     features: int = 0
     unread: tuple[str, ...] = ()
+    catalog: Catalog = field(default_factory=Catalog)
 
 
 def validate(project: Project, exported: Exported | None = None) -> Validation:
@@ -71,7 +72,7 @@ def _checked(project: Project, exported: Exported | None) -> Validation:
         )
         bound = bind.bind(catalog, context, applied)
     own = bound.catalog.of_project(project.name)
-    return Validation((), len(own.groups), len(own.features), tuple(sorted(_unread(own))))
+    return Validation((), len(own.groups), len(own.features), tuple(sorted(_unread(own))), own)
 
 
 def _frames(declarations: Sequence[Any]) -> dict[str, Any]:

@@ -36,14 +36,22 @@ def test_each_event_is_a_line_of_a_fixed_shape(bank: Workspace) -> None:
     """The order of events, and the names and types of all their fields."""
     found = lines(bank, "apply", "--yes")
     assert [each["event"] for each in found] == [
-        "started", *["step_started", "step_finished"] * 21, "published", "summary",
+        "started", *["step_started", "step_finished"] * 5, "step_started", "rule_checked", "step_finished",
+        *["step_started", "step_finished"] * 15, "published", "summary",
     ]  # fmt: skip
-    built = [each for each in found if each["event"] != "step_finished" or each["rows"] is not None]
+    built = [each for each in found if not each["event"].startswith("step") or each["table"] is not None]
     assert shapes(built) == {
         "started": {"event": "str", "at": "str", "steps": "int"},
-        "step_started": {"event": "str", "at": "str", "number": "int", "label": "str"},
+        "step_started": {
+            "event": "str", "at": "str", "number": "int", "label": "str", "group": "str", "table": "str",
+        },
         "step_finished": {
             "event": "str", "at": "str", "number": "int", "label": "str", "rows": "int", "bytes": "int", "seconds": "float",
+            "group": "str", "table": "str",
+        },
+        "rule_checked": {
+            "event": "str", "at": "str", "address": "str", "kind": "str", "rule": "str", "name": "str",
+            "severity": "str", "broken": "int", "rows": "int",
         },
         "published": {"event": "str", "at": "str", "serial": "int", "rows": "int", "seconds": "float"},
         "summary": {

@@ -208,6 +208,10 @@ OTHER = {
         "class B:\n    def g(self):\n        return 2\nclass C(B):\n    def g(self):\n        return super().g()\n"
         "def f(x):\n    return C().g()",
     ),
+    "a field that goes by keyword only": (
+        "@dataclass\nclass C:\n    a: int\n    b: int = 1\n    c: int = 1\ndef f(x):\n    return C(x, 2).b",
+        "@dataclass\nclass C:\n    a: int\n    b: int = field(default=1, kw_only=True)\n    c: int = 1\ndef f(x):\n    return C(x, 2).b",
+    ),
     "a default of a dataclass": (
         "@dataclass\nclass C:\n    a: int = 1\ndef f(x):\n    return C().a",
         "@dataclass\nclass C:\n    a: int = 2\ndef f(x):\n    return C().a",

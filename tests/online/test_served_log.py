@@ -316,8 +316,14 @@ for _ in range(3):
 
 def script(workspace: Workspace, text: str) -> None:
     """Run Python in the project."""
+    quiet = "-Wignore:This process:DeprecationWarning"  # from Python 3.12 on, of each fork beside DuckDB's threads
     done = subprocess.run(
-        [sys.executable, "-c", text], cwd=workspace.root, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, quiet, "-c", text],
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -322,7 +322,8 @@ def fatal(workspace: Workspace) -> Path:
                 connection.execute(f"ATTACH '{torn}' AS torn (READ_ONLY)")
             if not session.is_alive(connection):
                 return torn
-    raise AssertionError("no mixture of these catalogues is fatal")
+    assert not duckdb.__version__.startswith(("1.", "2.0.0")), "no mixture of these catalogues is fatal"
+    pytest.skip("from 2.0.1 on, DuckDB refuses each of these mixtures and keeps its session")
 
 
 @pytest.mark.parametrize("read", ["values", "training", "views"])
