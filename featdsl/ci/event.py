@@ -35,7 +35,7 @@ def _files(variables: Variables) -> JobRun:
     found = _event(folder / "event.json")
     if not isinstance(found.get("number"), int | None):
         what = f"{folder}/event.json: the number of the pull request is {found['number']!r}, which is no whole number."
-        raise ProviderError(Problem("Event cannot be read", what))
+        raise ProviderError(Problem("Event cannot be read", what, fix="Write the number of the pull request, or null."))
     return JobRun(PlainFiles(folder), found.get("number"), str(found.get("commit", "")), str(found.get("url", "")))
 
 
@@ -71,7 +71,8 @@ def _github_subject(found: Mapping[str, Any], commit: str) -> tuple[int | None, 
         return None, found.get("after") or commit
     except (KeyError, TypeError):
         what = "The event names a pull request or a run, but not its commit."
-        raise ProviderError(Problem("Not an event of GitHub", what)) from None
+        fix = "Run the job on pull requests, their reviews, runs that follow, or pushes: see docs/ci.md."
+        raise ProviderError(Problem("Not an event of GitHub", what, fix=fix)) from None
 
 
 def _github_client(variables: Variables, *tokens: str) -> Client:
@@ -90,9 +91,10 @@ def _gitlab(variables: Variables) -> JobRun:
     client = Client("GitLab", _address(_needed(variables, "CI_API_V4_URL")), headers)
     # A merge request of a fork belongs to the project that it was opened in.
     project = variables.get("CI_MERGE_REQUEST_PROJECT_ID") or _needed(variables, "CI_PROJECT_ID")
-    number = variables.get("CI_MERGE_REQUEST_IID") or variables.get("FEATDSL_MERGE_REQUEST", "")
+    number = variables.get("CI_MERGE_REQUEST_IID", "")
     if number and not number.isdigit():
-        raise ProviderError(Problem("Not a merge request", f"CI_MERGE_REQUEST_IID is {number}, which is no number."))
+        what = f"CI_MERGE_REQUEST_IID is {number}, which is no number."
+        raise ProviderError(Problem("Not a merge request", what, fix="Leave the variable to GitLab, which sets it."))
     commit = variables.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or variables.get("CI_COMMIT_SHA", "")
     url = variables.get("CI_PIPELINE_URL") or variables.get("CI_JOB_URL", "")
     return JobRun(GitLab(client, project), int(number) if number else None, commit, url)
@@ -111,8 +113,14 @@ def _needed(variables: Variables, name: str) -> str:
 
 def _address(url: str) -> str:
     if not url.startswith(("https://", "http://")):
-        raise ProviderError(Problem("Not an address of an API", f"{url} does not begin with https://."))
+        what = f"{url} does not begin with https://."
+        raise ProviderError(
+            Problem("Not an address of an API", what, fix="Leave the variable to the CI, which sets it.")
+        )
     return url.rstrip("/")
+
+
+_EVENT = "The CI writes this file: pass it on to the job as it is. docs/ci.md has the form of event.json."
 
 
 def _event(path: Path) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def _event(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise ProviderError(Problem("Event cannot be read", f"{path}: {reason}.")) from None
+        raise ProviderError(Problem("Event cannot be read", f"{path}: {reason}.", fix=_EVENT)) from None
     if not isinstance(found, dict):
-        raise ProviderError(Problem("Event cannot be read", f"{path}: it is not a JSON object."))
+        raise ProviderError(Problem("Event cannot be read", f"{path}: it is not a JSON object.", fix=_EVENT))
     return found

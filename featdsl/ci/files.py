@@ -12,6 +12,9 @@ from typing import Any
 from featdsl.ci import Comment, CommitStatus, PullRequest, Review
 from featdsl.errors import Problem, ProviderError
 
+_FORMS = "Let the script that fills the folder write it: docs/ci.md lists the files and their content."
+_STATES = {"open", "merged", "closed"}
+
 
 @dataclass(frozen=True)
 class PlainFiles:
@@ -26,13 +29,18 @@ class PlainFiles:
 
     def pull_request(self, number: int) -> PullRequest:
         """Return `pull_requests/NUMBER.json`."""
-        found = dict(self._read(f"pull_requests/{number}.json"))
-        found.pop("merge_commit", None)
-        try:
-            return PullRequest(**{**found, "number": number})
-        except TypeError:
-            what = f"{self.folder}/pull_requests/{number}.json: write head, base, author, is_fork and state."
-            raise ProviderError(Problem("Not a pull request", what)) from None
+        name = f"pull_requests/{number}.json"
+        found = self._read(name)
+        texts = {key: found.get(key) for key in ("head", "base", "author")}
+        is_fork, state = found.get("is_fork"), found.get("state")
+        if (
+            not all(isinstance(text, str) for text in texts.values())
+            or not isinstance(is_fork, bool)
+            or state not in _STATES
+        ):
+            what = f"{self.folder}/{name}: write head, base and author as texts, is_fork, and state: open, merged or closed."
+            raise ProviderError(Problem("Not a pull request", what, fix=_FORMS))
+        return PullRequest(number=number, is_fork=is_fork, state=state, **texts)  # type: ignore[arg-type]
 
     def open_pull_requests(self) -> Sequence[PullRequest]:
         """Return the pull requests whose state is open."""
@@ -96,11 +104,14 @@ class PlainFiles:
         name = f"reviews/{pull.number}.json"
         if not (self.folder / name).exists():
             return []
-        try:
-            return [Review(**each) for each in self._parsed(name)]
-        except TypeError:
+        found = self._parsed(name)
+        fields = ("account", "verdict", "commit")
+        if not isinstance(found, list) or not all(
+            isinstance(each, dict) and all(isinstance(each.get(field), str) for field in fields) for each in found
+        ):
             what = f"{self.folder}/{name}: write a list of objects with account, verdict and commit."
-            raise ProviderError(Problem("Not reviews", what)) from None
+            raise ProviderError(Problem("Not reviews", what, fix=_FORMS))
+        return [Review(*(each[field] for field in fields)) for each in found]
 
     def members(self, owner: str) -> frozenset[str]:
         """Return the accounts of an owner: the members in `teams.json`, or else `@name` itself."""
@@ -123,7 +134,9 @@ class PlainFiles:
     def _read(self, name: str) -> dict[str, Any]:
         found = self._parsed(name)
         if not isinstance(found, dict):
-            raise ProviderError(Problem("File cannot be read", f"{self.folder}/{name} is not a JSON object."))
+            raise ProviderError(
+                Problem("File cannot be read", f"{self.folder}/{name} is not a JSON object.", fix=_FORMS)
+            )
         return found
 
     def _parsed(self, name: str) -> Any:
@@ -131,7 +144,9 @@ class PlainFiles:
             return json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-            raise ProviderError(Problem("File cannot be read", f"{self.folder}/{name}: {reason}.")) from None
+            raise ProviderError(
+                Problem("File cannot be read", f"{self.folder}/{name}: {reason}.", fix=_FORMS)
+            ) from None
 
 
 def _write(path: Path, text: str) -> None:

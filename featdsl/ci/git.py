@@ -31,11 +31,6 @@ def prefix(folder: Path) -> str:
     return _git(folder, "rev-parse", "--show-prefix")
 
 
-def top(folder: Path) -> Path:
-    """Return the top folder of a repository."""
-    return Path(_git(folder, "rev-parse", "--show-toplevel"))
-
-
 def file_at(folder: Path, commit: str, path: str) -> str | None:
     """Return a file's text at a commit, by its path from the top; None if the commit has no such file.
 

@@ -102,9 +102,10 @@ class PlanReport:
         if found.commit != pull.head:
             what = f"The plan is of the commit {found.commit[:12]}; the head of #{pull.number} is {pull.head[:12]}."
             raise PlanFileError(Problem("Plan of another commit", what, fix=_AGAIN))
-        approved = reviews.approving(found.plan.unapproved, pull, self.run.provider, self.project.root)
         with showing():
             self._comment(pull, found)
+        approved = reviews.agreed(found.plan, pull, self.run.provider, self.project)
+        with showing():
             status = checks.check(found.plan, approved, self.run.url)
         self.run.provider.set_status(pull.head, status)
         return f"#{pull.number}: {status.state}: {status.text}"

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from featdsl.ci import JobRun, Provider, PullRequest, owners
 from featdsl.errors import Problem, ProviderError
+from featdsl.plan import approvals
+from featdsl.plan.document import Plan
+from featdsl.project.settings import Project
+
+_COMMAND = ["featdsl", "ci", "approvals"]
+
+
+def agreed(plan: Plan, pull: PullRequest, provider: Provider, project: Project) -> tuple[str, ...]:
+    """Return the teams that approve a plan: by reviews, or by the project's own `approvals_command`.
+
+    Raises PolicyError if the command fails.
+    """
+    command = project.settings.policy.approvals_command
+    if command and shlex.split(command) != _COMMAND:
+        return approvals.teams(plan, project, ())
+    return approving(plan.unapproved, pull, provider, project.root)
 
 
 def approving(teams: Iterable[str], pull: PullRequest, provider: Provider, root: Path) -> tuple[str, ...]:
@@ -49,7 +66,9 @@ def subject(run: JobRun) -> PullRequest:
     if len(found) == 1:
         return found[0]
     what = f"{'No' if not found else 'More than one'} pull request has the commit {run.commit[:12]}."
-    raise ProviderError(Problem("Pull request is unknown", what))
+    raise ProviderError(
+        Problem("Pull request is unknown", what, fix="Run it in a job of a pull request, or of its merge.")
+    )
 
 
 def open_heads(run: JobRun) -> Sequence[PullRequest]:

@@ -45,7 +45,9 @@ def write(folder: Path, provider: str) -> CiFiles:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise FeatdslError(Problem("Files of the CI cannot be written", f"{path}: {error.strerror}.")) from None
+            what = f"{path}: {error.strerror}."
+            fix = "Let your account write to the repository's folders."
+            raise FeatdslError(Problem("Files of the CI cannot be written", what, fix=fix)) from None
     return CiFiles(tuple(files), left)
 
 

@@ -78,7 +78,11 @@ class GitLabServer:
         if found := re.fullmatch(r"/repository/commits/(\w+)/merge_requests", path):
             return 200, [pull_json(each) for each in forge.pulls.values() if found[1] in {each.merge_commit, each.head}]
         if path == "/jobs/artifacts/main/download":
-            named = [each for each in forge.artifacts if each.name == query["job"] and each.branch == "main"]
+            named = [
+                each
+                for each in forge.artifacts
+                if (each.name, each.branch, each.is_fork) == (query["job"], "main", False)
+            ]
             return (200, named[-1].zipped) if named else MISSING
         return MISSING
 
@@ -96,7 +100,8 @@ class GitLabServer:
             return 200, found[::-1]
         if part == "/pipelines":
             project = FORK if pull.is_fork else PROJECT
-            left = [each for each in forge.artifacts if each.commit in {sha for _, sha in pull.versions}]
+            own = [each for each in forge.artifacts if each.is_fork == pull.is_fork]
+            left = [each for each in own if each.commit in {sha for _, sha in pull.versions}]
             return 200, [{"id": each.id, "sha": each.commit, "project_id": project} for each in left[::-1]]
         return 200, pull_json(pull)
 

@@ -15,6 +15,7 @@ from featdsl.apply.events import ignore
 from featdsl.apply.execute import apply
 from featdsl.ci import event, git
 from featdsl.ci.artifacts import unzipped
+from featdsl.ci.files import PlainFiles
 from featdsl.ci.merging import MergeJob
 from featdsl.errors import ProviderError, StalePlanError
 from featdsl.plan import planfile
@@ -30,6 +31,7 @@ ONE = """from featdsl import Entity, Feature, FeatureGroup, Source
 class One(FeatureGroup, entity=Entity("one", keys={"user_id": int}), source=SOURCE):
     n = Feature(int, sql="n")
 """
+PULL = '{"head": "a", "base": "b", "author": "ann", "is_fork": false, "state": "open"}'
 NO_CI = dict.fromkeys(UNSET, "")
 
 
@@ -95,7 +97,8 @@ def test_an_event_that_is_none(text: str | None, said: str, tmp_path: Path) -> N
         file.write_text(text, encoding="utf-8")
     with pytest.raises(ProviderError) as caught:
         event.read({"GITHUB_ACTIONS": "true", "GITHUB_EVENT_PATH": str(file), "GITHUB_REPOSITORY": "a/b"})
-    assert str(caught.value) == said.format(file=file)
+    assert str(caught.value).startswith(said.format(file=file))
+    assert caught.value.problems[0].fix
 
 
 @pytest.mark.parametrize(
@@ -111,6 +114,39 @@ def test_variables_that_are_missing_or_wrong(variables: dict[str, str], said: st
     """The error names the variable."""
     with pytest.raises(ProviderError, match=said):
         event.read(variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("pull_requests/1.json", None, "File cannot be read"),
+        ("pull_requests/1.json", "nothing", "File cannot be read"),
+        ("pull_requests/1.json", "[]", "File cannot be read"),
+        ("pull_requests/1.json", "{}", "Not a pull request"),
+        ("pull_requests/1.json", PULL.replace('"ann"', "3"), "Not a pull request"),
+        ("pull_requests/1.json", PULL.replace('"open"', '"ajar"'), "Not a pull request"),
+        ("reviews/1.json", '[{"account": "x"}]', "Not reviews"),
+        ("reviews/1.json", "3", "Not reviews"),
+        ("teams.json", "3", "File cannot be read"),
+    ],
+)
+def test_plain_files_of_another_form(name: str, text: str | None, said: str, tmp_path: Path) -> None:
+    """The error names the file."""
+    for each, content in {"pull_requests/1.json": PULL, name: text}.items():
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        if content is not None:
+            (tmp_path / each).write_text(content, encoding="utf-8")
+        else:
+            (tmp_path / each).unlink(missing_ok=True)
+    provider = PlainFiles(tmp_path)
+
+    def everything() -> None:
+        provider.reviews(provider.pull_request(1))
+        provider.members("@x")
+
+    with pytest.raises(ProviderError, match=said) as caught:
+        everything()
+    assert str(tmp_path / name) in str(caught.value)
 
 
 def test_an_archive_that_is_none() -> None:
@@ -195,6 +231,7 @@ def test_a_checkout_of_another_commit(github: World) -> None:
         ("POST", "/comments", 422, "GitHub does not accept it"),
         ("POST", "/comments", 500, "GitHub fails"),
         ("POST", "/statuses", 403, "this permission: statuses: write"),
+        ("GET", "/reviews", 403, "this permission: pull-requests: read"),
     ],
 )
 def test_a_refusal_of_the_provider(method: str, path: str, status: int, said: str, github: World) -> None:
@@ -326,6 +363,23 @@ def test_commits_after_the_comment(github: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("moved", ["head", "main"])
+def test_another_plan_than_the_one_in_the_comment(moved: str, github: World) -> None:
+    """A new commit with the same plan, or a new plan of the same commit, was never shown."""
+    number = commented(github)
+    if moved == "head":
+        github.update(number, github.push("topic", {"NOTES": "more"}))
+    else:
+        commit = github.push("main", {ACCOUNTS: lambda text: text.replace("Age in whole years.", "Full years.")})
+        assert github.checkout(commit).run("apply", "--yes", **NO_CI).returncode == 0
+    github.plan(number)
+    github.approve(number, "lena")
+    done = github.apply(github.merge(number))
+    assert done.returncode == 3
+    assert "The comment on #1 shows another plan than the newest one of" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_forged_plan_of_a_fork_is_not_applied(github: World) -> None:
     """The fork uploads the plan of harmless code; the merged code does something else."""
     harmless = github.push("harmless", {ACCOUNTS: lambda text: text.replace("Age in whole years.", "Full years.")})
@@ -449,6 +503,16 @@ def test_approvals_that_apply_asks_for(github: World, monkeypatch: pytest.Monkey
     assert refused.returncode == 3
     github.approve(number, "lena")
     done = github.apply(merge)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_command_of_the_project_is_asked_by_the_check(github: World) -> None:
+    """As apply asks it."""
+    github.push("main", {"featproject.toml": lambda text: f'{text}approvals_command = "echo lending"\n'})
+    number = commented(github, approved=False)
+    assert github.status(github.forge.pulls[number].head) == ("success", "Approved by lending.")
+    done = github.apply(github.merge(number))
     assert done.returncode == 0, done.stderr
 
 

@@ -167,6 +167,16 @@ def test_a_long_plan_is_folded_and_fits() -> None:
     assert lines[-2].endswith("[The whole plan and its run](https://ci.example/1)")
 
 
+def test_a_long_plan_is_accepted() -> None:
+    """GitHub refuses a comment of more than 65,536 characters."""
+    notices = tuple(Notice(code="name", address=f"x{n}", what=f"wörd {n} " * 90, fix="") for n in range(900))
+    forge = Forge()
+    with a_github(forge) as provider:
+        put(provider, 1, replace(SAID, plan=replace(PLAN, notices=notices), outcome="x" * 12_000))
+    (note,) = forge.notes
+    assert len(note.body.encode()) <= 65_000
+
+
 def test_a_seal_inside_a_plan_is_text() -> None:
     """A description cannot end the comment with a seal of its own: Markdown shows it as text."""
     forged = (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from featdsl.featurestore import FeatureStore
-from tests.ci.worlds import UNSET, World
+from tests.ci.worlds import UNSET, World, a_world, git
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +185,30 @@ def test_a_fork_with_a_new_source_waits(world: World) -> None:
     world.plan(number)
     assert world.comment(number).returncode == 0
     assert world.status(head) == ("pending", "A new source was not read: plan it with the store.")
+
+
+def test_a_project_in_a_folder_whose_owners_are_in_codeowners(tmp_path: Path) -> None:
+    """The file at the top of the repository names them; the pull request is merged as one new commit."""
+    with a_world("github", tmp_path, "teams/bank") as world:
+        without = world.push(
+            "main",
+            {
+                "featproject.toml": lambda text: text.replace('lending = ["@bank/lenders"]', ""),
+                "../../.github/CODEOWNERS": "* @ann\n/teams/bank/features/lending/ @bob\n",
+            },
+        )
+        head = world.push("topic", {ACCOUNTS: lambda text: text.replace('"annual_income"', '"annual_income * 2"')})
+        number = world.open(head)
+        world.plan(number)
+        world.approve(number, "lena")
+        assert world.comment(number).returncode == 0
+        assert world.status(head)[0] == "pending"
+        world.approve(number, "bob")
+        assert world.comment(number).returncode == 0
+        assert world.status(head) == ("success", "Approved by lending.")
+
+        merge = world.merge(number, squashed=True)
+        assert git(world.origin, "rev-parse", f"{merge}^@") == without
+        done = world.apply(merge)
+        assert done.returncode == 0, done.stderr
+        assert incomes(world) == {"income": 32_000, "monthly": 32_000 / 12}

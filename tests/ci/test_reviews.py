@@ -14,7 +14,7 @@ from featdsl.ci.gitlab import GitLab
 from featdsl.ci.http import Client
 from featdsl.errors import ProviderError
 from tests.ci import github_server, gitlab_server
-from tests.ci.forge import Answer, Forge, Pull, serving
+from tests.ci.forge import Answer, Forge, Left, Pull, serving
 
 OLD, HEAD = "1" * 40, "2" * 40
 
@@ -69,6 +69,36 @@ def test_an_approval_is_of_the_commit_at_its_time(serve: Callable[[Forge], Itera
     with serve(forge) as provider:  # type: ignore[attr-defined]
         found = provider.reviews(provider.pull_request(1))
     assert {(each.account, each.commit) for each in found} == {("lena", OLD), ("bob", HEAD)}
+
+
+def test_an_account_that_asks_for_changes_does_not_approve(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it approved the same commit before."""
+    monkeypatch.setattr(owners, "at", lambda *_: owners.TeamOwners({"codeowners": {"lending": "@lena"}}, "", ""))
+    pull = PullRequest(number=1, head=OLD, base=OLD, author="ann", is_fork=False, state="open")
+    found = []
+    with a_github(forge) as provider:
+        for verdict in ("APPROVED", "CHANGES_REQUESTED"):
+            forge.reviews.append((1, "lena", verdict, OLD))
+            found.append(reviews.approving(["lending"], pull, provider, Path()))
+    assert found == [("lending",), ()]
+
+
+@pytest.mark.parametrize("serve", [a_github, a_gitlab])
+def test_artifacts_of_other_repositories_do_not_count(
+    serve: Callable[[Forge], Iterator[Provider]], forge: Forge
+) -> None:
+    """A fork has a branch main too, and may have the same commit."""
+    pushed(forge)
+    for commit, is_fork, branch, text in (
+        (HEAD, False, "topic", "own"), (HEAD, True, "topic", "forked"), (OLD, False, "topic", "older"),
+        (OLD, False, "main", "published"), (OLD, True, "main", "forged"),
+    ):  # fmt: skip
+        forge.artifacts.append(Left(forge.next_id(), "x", commit, is_fork, branch, {"file": text}))
+    with serve(forge) as provider:  # type: ignore[attr-defined]
+        planned = provider.planned_files(provider.pull_request(1), "x")
+        assert provider.planned_files(provider.pull_request(1), "y") is None
+        newest = provider.newest_files("x")
+    assert (planned, newest) == ({"file": "own"}, {"file": "published"})
 
 
 def test_the_newest_verdict_of_an_account_counts(forge: Forge) -> None:

@@ -17,7 +17,7 @@ Edits = Mapping[str, Callable[[str], str] | str]
 
 UNSET = {
     "GITHUB_ACTIONS", "GITLAB_CI", "FEATDSL_CI_FOLDER", "GITHUB_TOKEN", "FEATDSL_TEAMS_TOKEN", "FEATDSL_GITLAB_TOKEN",
-    "FEATDSL_ENV", "FEATDSL_CI_ACCOUNT", "CI_MERGE_REQUEST_IID", "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA",
+    "FEATDSL_ENV", "GITHUB_STEP_SUMMARY", "FEATDSL_CI_ACCOUNT", "CI_MERGE_REQUEST_IID", "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA",
 }  # fmt: skip
 """The variables of a CI that tests themselves may run in."""
 SETTINGS = """[project]
@@ -48,8 +48,8 @@ class World:
 
     write, read = github_server.WRITE, github_server.READ
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, inside: str = "") -> None:
+        self.root, self.inside = root, inside
         self.store = root / "store"
         self.origin = root / "origin.git"
         self.forge = Forge(teams={"@bank/lenders": ["lena"]})
@@ -58,7 +58,7 @@ class World:
         git(root, "init", "-q", "--bare", str(self.origin))
         first = self._folder()
         git(root, "clone", "-q", str(self.origin), str(first))
-        project = Workspace(first).write(BANK).parquet("data/accounts.parquet", ACCOUNTS)
+        project = Workspace(first / inside).write(BANK).parquet("data/accounts.parquet", ACCOUNTS)
         project.write({"featproject.toml": SETTINGS.format(store=self.store), ".gitignore": "__pycache__/\n"})
         git(first, "add", ".")
         git(first, "commit", "-q", "-m", "Start")
@@ -82,7 +82,8 @@ class World:
         existing = git(folder, "branch", "-r", "--list", f"origin/{branch}")
         git(folder, "checkout", "-q", "-B", branch, f"origin/{branch}" if existing else f"origin/{start}")
         for name, edit in edits.items():
-            path = folder / name
+            path = folder / self.inside / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             before = path.read_text(encoding="utf-8") if path.exists() else ""
             path.write_text(edit if isinstance(edit, str) else edit(before), encoding="utf-8")
         git(folder, "add", ".")
@@ -97,7 +98,7 @@ class World:
         git(folder, "checkout", "-q", "origin/main" if merged else commit)
         if merged:
             git(folder, "merge", "-q", "--no-ff", "-m", "Merge", commit)
-        return Workspace(folder)
+        return Workspace(folder / self.inside)
 
     # The provider
 
@@ -117,10 +118,13 @@ class World:
         self.forge.reviews.append((number, account, "APPROVED", head))
         self.forge.comment(number, account, "approved this merge request", system=True)
 
-    def merge(self, number: int) -> str:
-        """Merge a pull request, and return the commit."""
+    def merge(self, number: int, *, squashed: bool = False) -> str:
+        """Merge a pull request, by a merge commit or by one new commit, and return it."""
         pull = self.forge.pulls[number]
         clone = self.checkout(pull.head, merged=True)
+        if squashed:
+            git(clone.root, "reset", "-q", "--soft", "origin/main")
+            git(clone.root, "commit", "-q", "-m", "Squashed")
         git(clone.root, "push", "-q", "origin", "HEAD:main")
         pull.state, pull.merge_commit = "merged", self.main
         return self.main
@@ -321,9 +325,9 @@ WORLDS = {"github": GitHubWorld, "gitlab": GitLabWorld, "files": FilesWorld}
 
 
 @contextmanager
-def a_world(kind: str, root: Path) -> Iterator[World]:
-    """Serve a provider beside a new repository, whose main is applied and published."""
-    world = WORLDS[kind](root)
+def a_world(kind: str, root: Path, inside: str = "") -> Iterator[World]:
+    """Serve a provider beside a new repository, whose main is applied and published; the project may lie inside of it."""
+    world = WORLDS[kind](root, inside)
     clone = world.checkout(world.main)
     done = clone.run("apply", "--yes", **dict.fromkeys(UNSET, ""))
     assert done.returncode == 0, done.stderr
