@@ -22,6 +22,7 @@ def import_() -> None:
     \b
     featdsl import dbt ../analytics --into my_project
     featdsl import sql queries --into my_project
+    featdsl import feast ../shop --into my_project
     """
 
 

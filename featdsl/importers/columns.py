@@ -21,17 +21,21 @@ class About:
 def features(
     columns: Mapping[str, str], skipped: Collection[str], about: Mapping[str, About], keys: Collection[str]
 ) -> dict[str, ImportedFeature]:
-    """Return a feature for each column that is not skipped, by column. `keys` are names that features may not have."""
+    """Return a feature for each column that is not skipped, by column. `keys` are names that features may not have.
+
+    `about` is by column in lower case.
+    """
     found: dict[str, ImportedFeature] = {}
-    for column, dtype in columns.items():
-        if column in skipped:
-            continue
-        taken = {*RESERVED, *keys, *(each.name for each in found.values())}
-        name = valid_name(column, taken={*taken, *_later(columns, column, skipped)})
-        known = about.get(column, About())
+    used = [column for column in columns if column not in skipped]
+    valid = {column for column in used if valid_name(column) == column}  # these keep their names
+    taken = {*RESERVED, *keys}
+    for column in used:
+        name = valid_name(column, taken=taken | (valid - {column}))
+        taken.add(name)
+        known = about.get(column.lower(), About())
         sql = "" if name == column else literal_sql(quote(column))
         found[column] = ImportedFeature(
-            name=name, dtype=dtype, sql=sql, description=known.description, tags=known.tags
+            name=name, dtype=columns[column], sql=sql, description=known.description, tags=known.tags
         )  # fmt: skip
     return found
 
@@ -41,8 +45,3 @@ def notes(group: str, found: Mapping[str, ImportedFeature]) -> Iterator[ImportNo
     for column, feature in found.items():
         if feature.name != column:
             yield ImportNote(f"{group}.{feature.name}", f"The column is named {column!r}.")
-
-
-def _later(columns: Mapping[str, str], column: str, skipped: Collection[str]) -> set[str]:
-    """Return the other columns whose names are valid as they stand: they keep them."""
-    return {each for each in columns if each != column and each not in skipped and valid_name(each) == each}

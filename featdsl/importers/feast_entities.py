@@ -45,9 +45,21 @@ class FeastEntities:
         """Return the entity of a view, None for a view without one. Raises NotCarriedOverError if the type of a key is unknown."""
         if not view.entities:
             return None
+        self._refuse_missing(view)
         if view.entities not in self._carried:
             self._make(view.entities)
         return self._carried[view.entities]
+
+    def _refuse_missing(self, view: FeastView) -> None:
+        """Raise NotCarriedOverError if the source of a view lacks a key."""
+        source = self._sources[view.source].of
+        columns = {name for name, _ in source.columns}
+        for name in view.entities:
+            entity = self._declared.get(name)
+            if entity and columns and source.column(entity.key) not in columns:
+                raise NotCarriedOverError(
+                    f"its source has no column {source.column(entity.key)}, the key of its entity {name}"
+                )
 
     def _make(self, names: tuple[str, ...]) -> None:
         entities = [self._declared[name] for name in names if name in self._declared]

@@ -27,8 +27,8 @@ _EXACT_DIGITS = 15
 class PlainSql:
     """An expression in SQL, how tightly it binds, and what its values are.
 
-    `kind` is `integer`, `float32`, `float64`, `text` or `boolean`; `number` is a literal integer and `fraction` a literal float, which
-    take the type of the other side.
+    `kind` is `integer`, `float32`, `float64`, `text` or `boolean`; `number` is a literal integer and `fraction` a literal
+    float, which take the type of the other side.
     """
 
     text: str
@@ -195,7 +195,7 @@ class ExpressionTranslator:
 
 
 def _result(kinds: set[str], *, divides: bool) -> str:
-    """Return the kind of a result as NumPy has it: a literal takes the kind of the other side, and 32 bits stay among themselves."""
+    """Return the kind of a result as NumPy has it: a literal takes the kind of the other side, and 32 bits give 32 bits."""
     if kinds <= {"float32", "number", "fraction"} and "float32" in kinds:
         return "float32"
     if kinds & {"float32", "float64", "fraction"} or divides:

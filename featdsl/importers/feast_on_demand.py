@@ -96,7 +96,7 @@ def _inputs(view: FeastOnDemandView, views: Mapping[str, CarriedView], outputs: 
     inputs: dict[str, _Input] = {}
     for projection in view.sources:
         of = views[projection.view]
-        for known in projection.features:
+        for known in projection.features or of.features:
             if known not in of.features:
                 continue
             feature = of.features[known]

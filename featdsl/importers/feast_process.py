@@ -69,7 +69,7 @@ def _repository(folder: Path) -> Path:
 def _interpreter(repository: Path, python: Path | None) -> str:
     """Return a Python that has Feast."""
     if python is not None:
-        path = shutil.which(python.expanduser()) or str(python)
+        path = shutil.which(str(python.expanduser())) or str(python)
         if not _has_feast(path):
             raise FeastImportError(_without_feast(f"{python} has no Feast, or is no Python.", path))
         return path
@@ -99,9 +99,10 @@ def _run_by(program: Path) -> Iterator[str]:
 
 def _has_feast(python: str) -> bool:
     try:
-        return subprocess.run([python, "-c", _HAS_FEAST], capture_output=True, check=False).returncode == 0  # noqa: S603 - the user's
+        run = subprocess.run([python, "-c", _HAS_FEAST], capture_output=True, check=False)  # noqa: S603 - the user's
     except OSError:
         return False
+    return run.returncode == 0
 
 
 def _without_feast(what: str, python: str) -> Problem:

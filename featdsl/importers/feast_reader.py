@@ -1,7 +1,7 @@
 """Print a Feast repository as JSON. Runs in a Python that has Feast, which may be another one than featdsl's.
 
-So this file imports only the standard library and Feast: `python feast_reader.py REPOSITORY`. What the repository itself prints goes
-to the standard error.
+So this file imports only the standard library and Feast: `python feast_reader.py REPOSITORY`. What the repository itself
+prints goes to the standard error.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def main(folder: str) -> None:
 
 def _read(repository: Path) -> dict[str, Any]:
     import feast
-    from feast.repo_config import load_repo_config
     from feast.repo_operations import parse_repo
 
-    config = load_repo_config(repository, repository / "feature_store.yaml")
+    settings = _settings(repository)
+    config = _config(repository)
     contents = parse_repo(repository)
     places = _places(repository)
     views = [*contents.feature_views, *contents.stream_feature_views]
@@ -64,9 +64,9 @@ def _read(repository: Path) -> dict[str, Any]:
     }
     return {
         "feast": feast.__version__,
-        "project": config.project,
+        "project": str(settings.get("project", "")),
         "repository": str(repository),
-        "offline_store": _offline_store(config),
+        "offline_store": _offline_store(settings.get("offline_store")),
         **listed,
     }
 
@@ -133,12 +133,24 @@ def _location(source: Any) -> dict[str, str]:
 
 def _columns(source: Any, config: Any) -> tuple[list[list[str]], str]:
     """Return the columns of a source with their types, or why they cannot be read."""
-    if type(source).__name__ not in _COLUMNS_OF:
+    is_parquet = (
+        type(source).__name__ == "SparkSource" and getattr(source, "file_format", "") == "parquet" and source.path
+    )
+    if type(source).__name__ not in _COLUMNS_OF and not is_parquet:
         return [], ""
     try:
-        return [[str(name), str(dtype)] for name, dtype in source.get_table_column_names_and_types(config)], ""
+        found = _of_parquet(source.path) if is_parquet else source.get_table_column_names_and_types(config)
+        return [[str(name), str(dtype)] for name, dtype in found], ""
     except Exception as error:  # noqa: BLE001 - each store raises its own
         return [], _last_line(error)
+
+
+def _of_parquet(path: str) -> list[tuple[str, Any]]:
+    """Return the columns of Parquet files without Spark."""
+    import pyarrow.parquet as pq
+
+    schema = pq.ParquetDataset(path).schema
+    return list(zip(schema.names, schema.types, strict=True))
 
 
 def _view(view: Any) -> dict[str, Any]:
@@ -194,7 +206,7 @@ def _projection(projection: Any) -> dict[str, Any]:
     return {
         "view": projection.name,
         "alias": projection.name_alias or "",
-        "features": [field.name for field in projection.features],
+        "features": [field.name for field in projection.features] or list(projection.desired_features),
         "keys": dict(projection.join_key_map or {}),
         "version": str(getattr(projection, "version_tag", None) or ""),
     }
@@ -212,11 +224,32 @@ def _other(each: Any) -> dict[str, Any]:
     return {}
 
 
-def _offline_store(config: Any) -> dict[str, Any]:
-    store = config.offline_store
-    settings = {name: str(getattr(store, name)) for name in _SETTINGS if getattr(store, name, None) not in (None, "")}
-    settings["password"] = "yes" if getattr(store, "password", None) else ""
-    return settings
+def _settings(repository: Path) -> dict[str, Any]:
+    """Return feature_store.yaml, with the variables of the environment that it names."""
+    import yaml
+
+    settings = yaml.safe_load(os.path.expandvars((repository / "feature_store.yaml").read_text(encoding="utf-8")))
+    return settings if isinstance(settings, dict) else {}
+
+
+def _config(repository: Path) -> Any:
+    """Return Feast's own settings, without the stores if one of them is not installed: no declaration needs them."""
+    from feast.repo_config import RepoConfig, load_repo_config
+
+    try:
+        return load_repo_config(repository, repository / "feature_store.yaml")
+    except Exception:  # noqa: BLE001 - each store checks its own settings
+        plain = RepoConfig(
+            project="plain", registry="registry.db", provider="local", entity_key_serialization_version=3
+        )
+        plain.repo_path = repository
+        return plain
+
+
+def _offline_store(given: Any) -> dict[str, Any]:
+    store = given if isinstance(given, dict) else {"type": given}
+    settings = {name: str(store[name]) for name in _SETTINGS if store.get(name) not in (None, "")}
+    return {**settings, "password": "yes" if store.get("password") else ""}
 
 
 def _places(repository: Path) -> dict[tuple[str, str], tuple[str, int]]:
@@ -245,6 +278,12 @@ def _error(error: BaseException, repository: Path) -> dict[str, Any]:
     """Return the last line of the repository's own code that was running, and the last line of the exception."""
     if isinstance(error, SyntaxError) and error.filename:
         return {"file": _relative(error.filename), "line": error.lineno or 0, "text": _last_line(error)}
+    if mark := getattr(error, "problem_mark", None):  # of YAML
+        return {
+            "file": "feature_store.yaml",
+            "line": mark.line + 1,
+            "text": getattr(error, "problem", "") or _last_line(error),
+        }
     frames = [each for each in traceback.extract_tb(error.__traceback__) if _is_own(each.filename, repository)]
     own = frames[-1] if frames else None
     return {"file": _relative(own.filename) if own else "", "line": own.lineno if own else 0, "text": _last_line(error)}
@@ -256,7 +295,8 @@ def _is_own(file: str, repository: Path) -> bool:
 
 
 def _last_line(error: BaseException) -> str:
-    return traceback.format_exception_only(type(error), error)[-1].strip().splitlines()[-1]
+    """Return the exception with its message, of which only the first line is of use."""
+    return traceback.format_exception_only(type(error), error)[-1].strip().splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from featdsl.importers.feast_sources import NotCarriedOverError
 from featdsl.importers.feast_views import CarriedView
 from featdsl.importers.names import valid_name
 
+_MISSING = "the service lists it, and it is not carried over"
 _VERSIONED = re.compile(r"(.+?)_v([1-9]\d*)")
 """A name such as `driver_activity_v2`, which is the view of version 2 of a set too."""
 
@@ -59,11 +60,15 @@ def _references(
     service: FeastService, views: Mapping[str, CarriedView], findings: FeastFindings
 ) -> list[ImportedReference]:
     """Return the features of a service. Raises NotCarriedOverError if none is left."""
-    projections = [*service.projections, *_named(service, views, findings)]
-    selected = [(each, known) for each in projections for known in _selected(each, service, views, findings)]
+    missing: dict[str, str] = {}
+    projections = [*service.projections, *_named(service, views, missing)]
+    selected = [(each, known) for each in projections for known in _selected(each, views, missing)]
     if not selected:
         raise NotCarriedOverError("none of its features is carried over")
-    names = Counter(views[each.view].features[known].name for each, known in selected)
+    for name, reason in missing.items():
+        findings.leave_out(service, reason, name=name)
+    distinct = {(each.view, each.alias, *each.keys.items(), known): (each.view, known) for each, known in selected}
+    names = Counter(views[view].features[known].name for view, known in distinct.values())
     whole = {
         id(each)
         for each in projections
@@ -76,7 +81,7 @@ def _references(
 
 
 def _named(
-    service: FeastService, views: Mapping[str, CarriedView], findings: FeastFindings
+    service: FeastService, views: Mapping[str, CarriedView], missing: dict[str, str]
 ) -> Iterator[FeastProjection]:
     """Yield the features that a service names by text: `view`, or `view:feature`."""
     for text in service.references:
@@ -84,26 +89,22 @@ def _named(
         view, _, version = named.partition("@")
         known = tuple(views[view].features) if view in views else ()
         if version not in {"", "latest"}:
-            findings.leave_out(service, "an earlier version of a view is only in Feast's registry", name=text)
+            missing[text] = "an earlier version of a view is only in Feast's registry"
         else:
             yield FeastProjection(view=view, features=(feature,) if feature else known)
 
 
-def _selected(
-    projection: FeastProjection, service: FeastService, views: Mapping[str, CarriedView], findings: FeastFindings
-) -> Iterator[str]:
-    """Yield the carried-over features of a projection, by Feast's names."""
+def _selected(projection: FeastProjection, views: Mapping[str, CarriedView], missing: dict[str, str]) -> Iterator[str]:
+    """Yield the carried-over features of a projection, by Feast's names. Adds the others to `missing`, with the reason."""
     if projection.view not in views:
-        findings.leave_out(service, "the service lists it, and it is not carried over", name=projection.view)
+        missing[projection.view] = _MISSING
         return
     view = views[projection.view]
     for known in projection.features or view.features:
         if known in view.features:
             yield known
         else:
-            findings.leave_out(
-                service, "the service lists it, and it is not carried over", name=f"{projection.view}:{known}"
-            )
+            missing[f"{projection.view}:{known}"] = _MISSING
 
 
 def _is_whole(

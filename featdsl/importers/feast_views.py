@@ -17,7 +17,9 @@ from featdsl.importers.feast_sources import CarriedSource, NotCarriedOverError
 from featdsl.importers.names import RESERVED, valid_module, valid_name
 
 _VIEWS = ("FeatureView", "BatchFeatureView")
-_LARGEST_NAME = "timestamp[ns"
+_COMPUTED = {"udf": "a function", "feature_transformation": "a function", "source_views": "other views"}
+"""What computes the values of a view, in words."""
+_NANOSECONDS = "timestamp[ns"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def tags(of: Mapping[str, str]) -> tuple[str, ...]:
 def _refuse(view: FeastView, sources: Mapping[str, CarriedSource], reasons: Mapping[str, str]) -> None:
     """Raise NotCarriedOverError for a view that featdsl cannot compute."""
     if view.kind not in _VIEWS or view.computed:
-        how = " and ".join(each.replace("_", " ") for each in view.computed) or "a stream"
+        how = " and ".join(dict.fromkeys(_COMPUTED.get(each, each) for each in view.computed)) or "a stream"
         raise NotCarriedOverError(
             f"Feast computes it by {how}: write it as features with sql= and window=, or import a view of its results"
         )
@@ -169,7 +171,7 @@ def _all_columns(source: CarriedSource, keys: Iterable[str]) -> list[FeastField]
 def _feature(field: FeastField, name: str, column: str, stored: str) -> ImportedFeature:
     dtype = feast_types.chosen(field.dtype, stored)
     sql = "" if name == column else bare(column)
-    if stored.startswith(_LARGEST_NAME) and dtype == "TIMESTAMP WITH TIME ZONE":
+    if stored.startswith(_NANOSECONDS) and dtype == "TIMESTAMP WITH TIME ZONE":
         sql = f"CAST({sql or bare(column)} AS TIMESTAMP WITH TIME ZONE)"  # such times have microseconds at most
     return ImportedFeature(name=name, dtype=dtype, sql=sql, description=field.description, tags=tags(field.tags))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from featdsl.definitions.dtypes import in_python
 from featdsl.definitions.names import snake_case
@@ -27,14 +28,17 @@ _NOT_IN_A_BODY = frozenset({"bool", "int", "float", "str", "bytes"})
 """Names that the body of a class needs for types, so no feature is assigned to them."""
 
 
-def texts(project: ImportedProject, package: str) -> dict[str, str]:
-    """Return the text of each module by its path in the features package, which is imported as `package`."""
-    layout = arrange(project)
-    folders = {module.partition(".")[0] for module in layout.modules() if "." in module}
+def texts(project: ImportedProject, package: str, folder: Path | None = None) -> dict[str, str]:
+    """Return the text of each module by its path in the features package, which is imported as `package`.
+
+    `folder` is that of the package if there is one; entities that it declares are used.
+    """
+    layout = arrange(project, folder)
+    teams = {module.partition(".")[0] for module in layout.modules() if "." in module}
     written = {"__init__.py": f"{docstring(f'Features, imported from {project.origin}.')}\n"}
     written |= {
-        f"{folder}/__init__.py": f"{docstring(f'Features of the team {folder}, imported from {project.origin}.')}\n"
-        for folder in sorted(folders)
+        f"{team}/__init__.py": f"{docstring(f'Features of the team {team}, imported from {project.origin}.')}\n"
+        for team in sorted(teams)
     }
     for module in layout.modules():
         written[f"{module.replace('.', '/')}.py"] = _Module(project, layout, package, module).text()
@@ -66,7 +70,8 @@ class _Module:
         if groups:
             listed = ", ".join(each.name.replace("_", " ") for each in groups)
             return f"Features of {listed}, imported from {self.project.origin}."
-        what = {"entities": "Entities", "sources": "Sources", "sets": "Feature sets"}[self.name.rpartition(".")[2]]
+        name = self.name.rpartition(".")[2].rstrip("_0123456789")
+        what = {"entities": "Entities", "sources": "Sources", "sets": "Feature sets"}[name]
         return f"{what}, imported from {self.project.origin}."
 
     def _here(self, groups: Iterable[ImportedGroup], places: Mapping[str, str]) -> list[ImportedGroup]:
@@ -93,12 +98,12 @@ class _Module:
         """Return the variable of a declaration, and import it if another module has it."""
         variable = self.layout.variables[kind, name]
         if module != self.name:
-            self.imports.setdefault(f"{self.package}.{module}", set()).add(variable)
+            self.imports.setdefault(f"{self.package}.{module}".rstrip("."), set()).add(variable)
         return PythonCode(variable)
 
     def _entities(self) -> Iterator[str]:
         for each in self.project.entities:
-            if self.layout.entities[each.name] == self.name:
+            if self.layout.entities[each.name] == self.name and each.name not in self.layout.existing:
                 yield self._entity(each)
 
     def _entity(self, entity: ImportedEntity) -> str:

@@ -59,7 +59,7 @@ def _files(project: ImportedProject, root: Path) -> dict[str, str]:
         package = "features"
         others = {FILE: settings_text(valid_name(project.name, prefix="p"), project.variables)}
         others |= {} if (root / ".gitignore").exists() else {".gitignore": _IGNORED}
-    written = modules.texts(project, package.replace("/", "."))
+    written = modules.texts(project, package.replace("/", "."), root / package)
     return {**others, **{f"{package}/{name}": text for name, text in written.items()}}
 
 

@@ -1,6 +1,6 @@
 """The manifest of the project in `dbt_shop`, recorded without what the import does not read, and tables as dbt builds them.
 
-Record it again after a change: `dbt parse --profiles-dir .` in `dbt_shop`, then `python -m tests.importers.recorded`.
+Record it again after a change: `dbt compile --profiles-dir .` in `dbt_shop`, then `python -m tests.importers.recorded`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHOP = Path(__file__).with_name("dbt_shop")
 RECORDED = SHOP / "recorded" / "manifest.json"
 _KEPT = ("metadata", "nodes", "semantic_models", "metrics", "saved_queries")
 _DROPPED = frozenset({
-    "checksum", "fqn", "created_at", "unrendered_config", "build_path", "raw_code", "compiled_code", "doc_blocks", "docs",
+    "checksum", "fqn", "created_at", "unrendered_config", "build_path", "raw_code", "doc_blocks", "docs",
     "extra_ctes", "contract", "root_path", "invocation_id", "generated_at", "invocation_started_at", "run_started_at",
     "project_id", "user_id", "env", "quoting", "grants", "packages", "post-hook", "pre-hook", "persist_docs", "macros",
     "patch_path", "compiled_path", "refs", "sources", "functions",

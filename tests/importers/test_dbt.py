@@ -227,9 +227,13 @@ def test_a_measure_that_no_metric_uses_becomes_a_feature(shop: Workspace) -> Non
         manifest["semantic_models"]["semantic_model.shop.orders"]["measures"].append(
             {"name": "smallest", "agg": "min", "expr": "amount"}
         )
+        manifest["metrics"]["metric.shop.revenue"]["type_params"]["measure"]["fill_nulls_with"] = 0
 
     imported(edited(shop, edit))
     assert 'smallest = Feature("DECIMAL(18,2)", sql="min(amount)", window="lifetime")' in module(
+        shop, "checkout/orders_by_customer.py"
+    )
+    assert "sql=\"coalesce(sum(amount) FILTER (WHERE status = 'paid'), 0)\"" in module(
         shop, "checkout/orders_by_customer.py"
     )
 
@@ -276,6 +280,94 @@ def test_names_that_are_taken_get_a_number(shop: Workspace) -> None:
     assert "declaration_2 = Feature(" in module(shop, "shop/customer_metrics.py")
 
 
+def test_nothing_is_lost_without_a_word(shop: Workspace) -> None:
+    """Consumers, metrics without an entity and tests of models without a group stand in the report."""
+
+    def edit(manifest: Manifest) -> None:
+        semantic = manifest["semantic_models"]["semantic_model.shop.orders"]
+        semantic["entities"] = [{"name": "order", "type": "foreign", "expr": "order_id + 1"}]
+        manifest["nodes"]["model.shop.orders"]["primary_key"] = []
+        for test in ("unique_orders_order_id", "not_null_orders_order_id"):
+            (found,) = [name for name in manifest["nodes"] if test in name]
+            del manifest["nodes"][found]
+        manifest["exposures"] = {"exposure.shop.board": {"name": "board", "package_name": "shop"}}
+        manifest["saved_queries"] = {"saved_query.shop.q": {"name": "q", "package_name": "shop"}}
+
+    left = imported(edited(shop, edit)).partition("Left out")[2]
+    for name in (
+        "metric revenue",
+        "metric paid_share",
+        "test not_null_orders_amount",
+        "exposure board",
+        "saved query q",
+    ):
+        assert name in left
+
+
+def test_names_in_another_case_and_versions(shop: Workspace) -> None:
+    """Warehouses that shout do not lose descriptions and rules; versions of a model have names of their own."""
+    sql = "CREATE VIEW orders_v2 AS SELECT order_id AS ORDER_ID, status AS STATUS, ordered_at AS ORDERED_AT FROM orders"
+
+    def edit(manifest: Manifest) -> None:
+        columns = {"status": {"name": "status", "description": "How far the order is.", "tags": ["state"]}}
+        config = {"event_time": "ordered_at", "unique_key": "order_id", "meta": {"owner": {"name": "x"}}}
+        model(
+            manifest,
+            "orders",
+            unique_id="model.shop.orders.v2",
+            alias="orders_v2",
+            version=2,
+            columns=columns,
+            config=config,
+        )
+        manifest["nodes"]["test.shop.t"] = {
+            "name": "t", "unique_id": "test.shop.t", "resource_type": "test", "attached_node": "model.shop.orders.v2",
+            "test_metadata": {"name": "accepted_values", "kwargs": {"column_name": '"status"', "values": ["paid", "it's"]}},
+        }  # fmt: skip
+
+    imported(edited(shop, edit, sql))
+    text = module(shop, "shop/orders_v2.py")
+    assert """status = Feature( str, sql='"STATUS"', description="How far the order is.",""" in text
+    assert """expect="status IN ('paid', 'it''s')", tags="state",""" in text
+
+
+def test_an_ephemeral_model_is_its_compiled_query(shop: Workspace) -> None:
+    """It has no table, so its source reads those of other models, imported or not."""
+
+    def edit(manifest: Manifest) -> None:
+        code = """select o.order_id, o.ordered_at, d.revenue, '{{' as braces from "shop"."main"."orders" o
+            join "shop"."main"."daily_revenue" d on o.ordered_at::date = d.day"""
+        config = {"materialized": "ephemeral", "event_time": "ordered_at", "unique_key": "order_id"}
+        model(manifest, "order_days", compiled_code=code, config=config)
+
+    report = imported(edited(shop, edit))
+    assert "order_days" not in report.partition("Left out")[2]
+    text = module(shop, "shop/order_days.py")
+    assert "from {{ orders }} o join {{ daily_revenue }} d on o.ordered_at::date = d.day" in text
+    assert (
+        'daily_revenue = Source( "daily_revenue", table="main.daily_revenue", database="../shop/shop.duckdb", )' in text
+    )
+    assert Workspace(shop.root / "feats").run("apply", "--yes").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("", "(dbt compile writes it)"),
+        ('select * from "shop"."main"."nothing"', "reads a table whose columns are unknown"),
+        ('select nothing from "shop"."main"."orders"', "is none that DuckDB understands"),
+        ('select now() from "shop"."main"."orders"', "is none that a source can have"),
+    ],
+)
+def test_an_ephemeral_model_whose_query_cannot_be_a_source(shop: Workspace, code: str, reason: str) -> None:
+    """The reason stands in the report."""
+
+    def edit(manifest: Manifest) -> None:
+        model(manifest, "odd", compiled_code=code, config={"materialized": "ephemeral", "unique_key": "order_id"})
+
+    assert reason in imported(edited(shop, edit))
+
+
 def test_rules_of_tests(shop: Workspace) -> None:
     """Ranges become conditions; a test with a condition of its own is left out."""
 
@@ -284,6 +376,23 @@ def test_rules_of_tests(shop: Workspace) -> None:
             (
                 "range",
                 {"name": "accepted_range", "kwargs": {"column_name": "amount", "min_value": 0, "max_value": 500}},
+                {},
+            ),
+            ("both", {"name": "expression_is_true", "kwargs": {"expression": "amount < 200 or status = 'open'"}}, {}),
+            ("one", {"name": "expression_is_true", "kwargs": {"column_name": "customer_id", "expression": "> 0"}}, {}),
+            ("key", {"name": "expression_is_true", "kwargs": {"expression": "order_id > 0"}}, {}),
+            ("all", {"name": "expression_is_true", "kwargs": {"expression": "sum(amount) > 0"}}, {}),
+            (
+                "pair",
+                {"name": "unique_combination_of_columns", "kwargs": {"combination_of_columns": ["amount", "STATUS"]}},
+                {},
+            ),
+            (
+                "same",
+                {
+                    "name": "unique_combination_of_columns",
+                    "kwargs": {"combination_of_columns": ["order_id", "ordered_at"]},
+                },
                 {},
             ),
             ("where", {"name": "not_null", "kwargs": {"column_name": "status"}}, {"where": "amount > 5"}),
@@ -296,8 +405,20 @@ def test_rules_of_tests(shop: Workspace) -> None:
             }  # fmt: skip
 
     report = imported(edited(shop, edit))
-    assert '"amount >= 0 AND amount <= 500"' in module(shop, "checkout/orders.py")
-    for name, reason in (("where", "a condition where="), ("few", "a threshold"), ("own", "a query of its own")):
+    text = module(shop, "checkout/orders.py")
+    assert '"amount >= 0 AND amount <= 500"' in text
+    assert 'unique=["amount", "status"]' in text
+    assert "test same" not in report
+    assert 'expect=["customer_id IS NOT NULL", "customer_id > 0"]' in text
+    assert "\"amount < 200 or status = 'open'\"" in text
+    assert report.count("featdsl has no counterpart of the test expression_is_true.") == 1
+    for name, reason in (
+        ("key", ""),
+        ("all", ""),
+        ("where", "a condition where="),
+        ("few", "a threshold"),
+        ("own", "a query of its own"),
+    ):
         assert reason in report
         assert f"test {name}" in report
 

@@ -186,16 +186,18 @@ def test_a_view_over_another_source_is_left_out(options: dict[str, Any], reason:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"computed": ("udf", "aggregations"), "kind": "StreamFeatureView"},
-         "Feast computes it by udf and aggregations: write it as features with sql= and window=, or import a view of its results"),
+        ({"computed": ("udf", "feature_transformation", "aggregations"), "kind": "StreamFeatureView"},
+         "Feast computes it by a function and aggregations: write it as features with sql= and window=, or import a view of its results"),
         ({"source": ""}, "it has no stored rows"),
         ({"ttl": 0.5}, "its ttl is 0.5 seconds, and featdsl's is in whole seconds"),
+        ({"entities": ("item",)}, "its source has no column item_id, the key of its entity item"),
         ({"entities": ("user", "shop")}, "its entity user or shop is not in the repository"),
     ],
 )  # fmt: skip
 def test_another_view_is_left_out(options: dict[str, Any], reason: str) -> None:
     """With its file and line."""
-    left_out = imported(views=(replace(VIEW, **options),)).left_out
+    item = FeastEntity(name="item", kind="Entity", key="item_id")
+    left_out = imported(entities=(USER, item), views=(replace(VIEW, **options),)).left_out
 
     assert [(each.reason, each.where) for each in left_out if each.name == "profile"] == [(reason, "defs.py:7")]
 
@@ -249,6 +251,15 @@ def test_an_input_with_the_name_of_a_feature_gets_another() -> None:
     assert group.inputs == (ImportedReference(address="profile.age", alias="profile__age"),)
     assert [(each.name, each.sql) for each in group.features] == [("age", "profile__age + years")]
     assert group.request == {"years": "BIGINT"}
+
+
+def test_an_input_without_a_list_of_features_has_all_of_its_view() -> None:
+    """As Feast has it for a view whose schema it infers."""
+    view = replace(on_demand(), sources=(FeastProjection(view="profile"),))
+
+    assert imported(on_demand=(view,)).groups[1].inputs == (
+        ImportedReference(address="profile.age", alias="profile__age"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -316,6 +327,15 @@ def test_roles_and_names_of_a_service() -> None:
     )
 
 
+def test_a_feature_that_is_listed_twice_is_one_column() -> None:
+    """It keeps its name."""
+    part, whole = FeastProjection(view="profile", features=("age",)), FeastProjection(view="profile", features=("age",))
+
+    assert imported(services=(service("twice", part, whole),)).sets[0].features == (
+        ImportedReference(address="profile.*"),
+    )
+
+
 def test_features_that_a_service_names_by_text() -> None:
     """Earlier versions of a view are known to Feast's registry alone."""
     project = imported(services=(service("text", references=("profile:age", "profile@v2:age", "gone")),))
@@ -336,7 +356,6 @@ def test_other_objects_and_unused_ones_are_left_out() -> None:
         others=(FeastObject(name="labels", kind="LabelView"), FeastObject(name="readers", kind="Permission")),
     )
     assert [(each.kind, each.name, each.reason) for each in project.left_out] == [
-        ("feature", "empty:gone", "the service lists it, and it is not carried over"),
         ("feature service", "empty", "none of its features is carried over"),
         ("label view", "labels", "labels are no features: give them as columns of the spine"),
         ("permission", "readers", "featdsl takes permissions from [teams], CODEOWNERS and the tokens of its server"),

@@ -57,6 +57,8 @@ IN_PANDAS = [
      "coalesce(x > 0, false) OR (coalesce(y > 0, false) AND coalesce(b > 0, false))"),
     ("np.where(i['x'] > 0, i['b'], i['y'])", "CASE WHEN coalesce(x > 0, false) THEN b ELSE y END"),
     ("np.where(i['x'] > 0, 1, 0.5)", "CASE WHEN coalesce(x > 0, false) THEN 1 ELSE 0.5e0 END"),
+    ("np.where(i['x'] > 0.5, i['y'] * 0.1, i['n'].fillna(40))",
+     "CASE WHEN coalesce(x > 0.5e0, false) THEN y * 0.1e0 ELSE coalesce(n, 40) END"),
     ("i['n'].fillna(0)", "coalesce(n, 0)"),
     ("i['x'].fillna(0.5) * 2", "coalesce(x, 0.5) * 2"),
     ("i['s'].fillna('none') + '!'", "coalesce(s, 'none') || '!'"),

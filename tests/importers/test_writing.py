@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import tempfile
@@ -208,6 +209,34 @@ def test_a_project_that_exists_keeps_its_settings_and_its_package(tmp_path: Path
     assert "featproject.toml" not in written.files
     assert (tmp_path / "feats/__init__.py").read_text() == '"""Ours."""\n'
     assert ("feature", "spending.spend_30d") in declared(tmp_path)
+
+
+def test_an_entity_that_the_project_has_is_used(tmp_path: Path) -> None:
+    """A second import declares only what is new, beside the first."""
+    writing.write(SHOP, tmp_path)
+    visit = ImportedEntity(name="visit", keys={"visit_id": "BIGINT"})
+    groups = tuple(
+        ImportedGroup(name=f"visits_{each}", entity=each, team="risk", source="seen", features=(ImportedFeature(name="a", dtype="DOUBLE"),))
+        for each in ("customer", "visit")
+    )  # fmt: skip
+    more = ImportedProject(
+        name="shop",
+        origin="the dbt project shop",
+        entities=(*SHOP.entities, visit),
+        sources=(ImportedSource(name="seen", options={"path": "seen.parquet", "timestamp": "at"}),),
+        groups=(*groups, dataclasses.replace(groups[1], name="visits_again")),
+    )
+    written = writing.write(more, tmp_path)
+    assert "features/risk/entities_2.py" in written.files
+    assert (
+        "from features.risk.entities import customer\n" in (tmp_path / "features/risk/visits_customer.py").read_text()
+    )
+    assert {("entity", "customer"), ("entity", "visit"), ("group", "spending")} <= declared(tmp_path).keys()
+    other = dataclasses.replace(SHOP, entities=(ImportedEntity(name="customer", keys={"id": "BIGINT"}),))
+    with pytest.raises(
+        FeatdslError, match="The import needs customer with the keys id, and the project's has customer_id"
+    ):
+        writing.write(other, tmp_path)
 
 
 def test_variables_become_settings() -> None:

@@ -28,6 +28,11 @@ def needed() -> None:
         pytest.skip("needs Feast: install the extra dev-peers", allow_module_level=True)
 
 
+def has(package: str) -> bool:
+    """Return whether the Python with Feast has a package that one of its extras installs."""
+    return subprocess.run([PYTHON, "-c", f"import {package}"], capture_output=True, check=False).returncode == 0
+
+
 def feast(*words: str, folder: Path) -> None:
     """Run a command of Feast."""
     program = str(Path(PYTHON).with_name("feast"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 import featdsl
 from featdsl import FeatureStore
 from featdsl.errors import Origin
-from featdsl.importers import feast_process
+from featdsl.importers import feast, feast_process
+from featdsl.importers.declarations import ImportedReference
 from featdsl.importers.feast_process import FeastImportError
 from tests.peers import feast_rows, feast_runs
 from tests.peers.feast_rows import MICROSECOND
@@ -115,20 +117,6 @@ def test_the_local_template_has_equal_values(local: tuple[Path, Path], tmp_path:
         assert all(found(ours, name) >= 20 for name in listed)
 
 
-@pytest.fixture(scope="module", params=["duckdb", "dask"])
-def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A larger repository with its data, with each of Feast's offline stores over files, and the project imported from it."""
-    folder = tmp_path_factory.mktemp(request.param)
-    repository = folder / "shop"
-    shutil.copytree(SHOP, repository)
-    settings = repository / "feature_store.yaml"
-    settings.write_text(settings.read_text(encoding="utf-8").replace("duckdb", request.param), encoding="utf-8")
-    # Of rows with one time, Feast's Dask takes any: it sorts by two columns in turn, and not stably.
-    feast_rows.write(repository, ties=request.param == "duckdb")
-    feast_runs.imported(repository, folder / "project")
-    return repository, folder / "project"
-
-
 VIEWS = {
     "profile": {
         "age": "age", "score": "score", "limit": "limit", "segment": "segment", "active": "active", "joined": "Joined",
@@ -148,27 +136,64 @@ SERVICES = {
 """The services, with the sets that they become and their columns."""
 
 
-def test_the_views_of_a_shop_have_equal_values(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    """Composite keys, ties, field mappings, ttls, no entity, request data, and plain expressions in both modes."""
-    repository, project = shop
-    spine = feast_rows.spine()
-    requests = {view: [f"{view}:{known}" for known in names.values()] for view, names in VIEWS.items()}
-    requests["basket_facts"].append("exchange:usd")  # Dask needs a view with rows
-    requests["affordability"] += [f"profile:{name}" for name in ("age", "score", "limit", "segment")]
+@dataclass(frozen=True)
+class Shop:
+    """A repository, the project imported from it, and Feast's training sets by view and service."""
 
-    theirs = feast_runs.answers(repository, spine, requests, tmp_path / "answers")
+    offline_store: str
+    repository: Path
+    project: Path
+    theirs: dict[str, dict[int, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module", params=["duckdb", "dask"])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A larger repository with its data, on each of Feast's offline stores over files, and the project imported from it."""
+    if request.param == "duckdb" and not feast_runs.has("ibis"):
+        pytest.skip("needs feast[duckdb]")
+    folder = tmp_path_factory.mktemp(request.param)
+    repository = folder / "shop"
+    shutil.copytree(SHOP, repository)
+    settings = repository / "feature_store.yaml"
+    settings.write_text(settings.read_text(encoding="utf-8").replace("duckdb", request.param), encoding="utf-8")
+    # Of rows with one time, Feast's Dask takes any: it sorts by two columns in turn, and not stably.
+    feast_rows.write(repository, ties=request.param == "duckdb")
+    feast_runs.imported(repository, folder / "project")
+    requests: dict[str, Any] = {view: [f"{view}:{known}" for known in names.values()] for view, names in VIEWS.items()}
+    # Feast computes an on-demand feature from the features that the same call asks for, and Dask needs a view with rows.
+    requests["affordability"] += [f"profile:{name}" for name in ("age", "score", "limit", "segment")]
+    requests["basket_facts"].append("exchange:usd")
+    requests |= {name: name for name in SERVICES} if request.param == "duckdb" else {}
+    theirs = feast_runs.answers(repository, feast_rows.spine(), requests, folder / "answers")
+    return Shop(request.param, repository, folder / "project", theirs)
+
+
+def test_the_views_of_a_shop_have_equal_values(shop: Shop) -> None:
+    """Composite keys, ties, field mappings, ttls, no entity, request data, and plain expressions in both modes."""
+    spine = feast_rows.spine()
 
     for view, names in VIEWS.items():
-        ours = read(project, [f"{view}.{name}" for name in names], spine)
-        assert differing(ours, theirs[view], names) == []
-        assert view not in feast_rows.SOURCE_VIEWS or lost(ours, theirs[view], names) == []
+        ours = read(shop.project, [f"{view}.{name}" for name in names], spine)
+        assert differing(ours, shop.theirs[view], names) == []
+        assert view not in feast_rows.SOURCE_VIEWS or lost(ours, shop.theirs[view], names) == []
         assert all(found(ours, name) >= 25 for name in names)
         assert all(found(ours, name) < spine.num_rows for name in names if view in feast_rows.TTL)
 
 
-def test_only_at_the_end_of_a_ttl_values_differ(shop: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_services_of_a_shop_have_equal_values(shop: Shop) -> None:
+    """A service is a set version: of parts of views, of views by their names, and of one view in two roles."""
+    if shop.offline_store == "dask":
+        pytest.skip("over several views, Feast's Dask leaves out every row that one of them has no value for")
+
+    for service, (address, names) in SERVICES.items():
+        ours = read(shop.project, address, feast_rows.spine())
+        assert differing(ours, shop.theirs[service], {name: name for name in names}) == []
+        assert shop.theirs[service].keys() == ours.keys()
+        assert all(found(ours, name) >= 25 for name in names)
+
+
+def test_only_at_the_end_of_a_ttl_values_differ(shop: Shop, tmp_path: Path) -> None:
     """A row exactly as old as its ttl counts in Feast, and not in featdsl: the import says so."""
-    repository, project = shop
     last = max(feast_rows.payments().to_pylist(), key=lambda row: (row["paid_at"], row["loaded_at"]))
     end = last["paid_at"] + feast_rows.TTL["spending"]
     times = [end - MICROSECOND, end, end + MICROSECOND]
@@ -181,27 +206,13 @@ def test_only_at_the_end_of_a_ttl_values_differ(shop: tuple[Path, Path], tmp_pat
         }
     )
 
-    theirs = feast_runs.answers(repository, spine, {"spending": ["spending:number"]}, tmp_path / "answers")["spending"]
-    ours = read(project, ["spending.number"], spine)
+    theirs = feast_runs.answers(shop.repository, spine, {"spending": ["spending:number"]}, tmp_path / "answers")[
+        "spending"
+    ]
+    ours = read(shop.project, ["spending.number"], spine)
 
     assert [theirs.get(row, {}).get("number") is not None for row in range(3)] == [True, True, False]
     assert [ours[row]["number"] is not None for row in range(3)] == [True, False, False]
-
-
-def test_the_services_of_a_shop_have_equal_values(shop: tuple[Path, Path], tmp_path: Path) -> None:
-    """A service is a set version: of parts of views, of views by their names, and of one view in two roles."""
-    repository, project = shop
-    if "dask" in (repository / "feature_store.yaml").read_text(encoding="utf-8"):
-        pytest.skip("over several views, Feast's Dask leaves out every row that one of them has no value for")
-    spine = feast_rows.spine()
-
-    theirs = feast_runs.answers(repository, spine, {name: name for name in SERVICES}, tmp_path / "answers")
-
-    for service, (address, names) in SERVICES.items():
-        ours = read(project, address, spine)
-        assert differing(ours, theirs[service], {name: name for name in names}) == []
-        assert theirs[service].keys() == ours.keys()
-        assert all(found(ours, name) >= 25 for name in names)
 
 
 def test_the_page_for_users_of_feast_shows_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,3 +240,39 @@ def test_an_error_in_a_repository_is_shown_with_its_line(tmp_path: Path) -> None
     assert problem.where == Origin(str(repository / "things.py"), 3)
     assert problem.what.startswith("TypeError: ")
     assert "nam" in problem.what
+
+
+def test_objects_of_every_kind_are_read(tmp_path: Path) -> None:
+    """Also where a store is not installed, and where the repository prints: what is left out has its line."""
+    repository = tmp_path / "odd"
+    shutil.copytree(SHOP.with_name("feast_odd"), repository)
+    feast_rows.write(repository, ties=True)
+
+    found = feast.imported(repository, tmp_path / "project", Path(feast_runs.PYTHON))
+
+    assert {each.name: [feature.name for feature in each.features] for each in found.groups} == {
+        "plain": ["age"],
+        "everything": ["age", "score", "limit", "segment", "active", "joined", "history"],
+        "older": ["older"],
+        "asked": ["zz"],
+    }
+    assert [each.sql for group in found.groups[2:] for each in group.features] == ["age + 1", "z * 2"]
+    assert found.sets[0].features == (
+        ImportedReference(address="plain.*"),
+        ImportedReference(address="everything.segment"),
+        ImportedReference(address="older.*"),
+        ImportedReference(address="asked.*"),
+    )
+    assert {each.name: each.reason.partition(":")[0] for each in found.left_out} == {
+        "short": "its ttl is 1.5 seconds, and featdsl's is in whole seconds",
+        "derived": "Feast computes it by other views",
+        "batch": "Feast computes it by a function",
+        "streamed": "Feast computes it by a function and aggregations",
+        "reader": "featdsl takes permissions from [teams], CODEOWNERS and the tokens of its server",
+        "all:batch": "the service lists it, and it is not carried over",
+    }
+    lines = (repository / "defs.py").read_text(encoding="utf-8").splitlines()
+    for each in found.left_out:
+        file, _, line = each.where.partition(":")
+        assert file == "defs.py"
+        assert "(" in lines[int(line) - 1]

@@ -63,7 +63,8 @@ class _Formula:
 def read(known: KnownMetrics, metrics: Iterable[Node]) -> tuple[list[ImportedGroup], list[LeftOut]]:
     """Return a group for each entity with its derived metrics, and the metrics that have no features."""
     ordered = [*metrics]
-    left_out: dict[str, LeftOut] = {}
+    none = UntranslatableError("It is computed from metrics that were left out.")
+    left_out = {str(each["name"]): _left_out(each, none) for each in ordered}
     done: set[str] = set()
     groups = []
     for entity, team in known.teams.items():
@@ -75,12 +76,15 @@ def read(known: KnownMetrics, metrics: Iterable[Node]) -> tuple[list[ImportedGro
                     inputs |= dict.fromkeys(each.address for each in read_by)
                     done.add(str(metric["name"]))
             except UntranslatableError as error:
-                where = str(metric.get("original_file_path") or "")
-                left_out[str(metric["name"])] = LeftOut("metric", str(metric["name"]), str(error), where)
+                left_out[str(metric["name"])] = _left_out(metric, error)
         if features:
             name = valid_name(f"{entity}_metrics", taken=known.taken)
             groups.append(_group(name, entity, team, features, inputs))
     return groups, [each for name, each in left_out.items() if name not in done]
+
+
+def _left_out(metric: Node, error: UntranslatableError) -> LeftOut:
+    return LeftOut("metric", str(metric["name"]), str(error), str(metric.get("original_file_path") or ""))
 
 
 def _group(name: str, entity: str, team: str, features: list[ImportedFeature], inputs: Iterable[str]) -> ImportedGroup:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class DbtManifest:
     semantic_models: Mapping[str, Node]
     metrics: Mapping[str, Node]
     saved_queries: Mapping[str, Node]
+    exposures: Mapping[str, Node]
     catalog: Mapping[str, Node]
     """The columns of each relation with their types, from catalog.json."""
 
@@ -41,8 +43,16 @@ class DbtManifest:
 
     def tests_of(self, node: Node) -> list[Node]:
         """Return the tests of a model."""
-        tests = [each for each in self.nodes.values() if each.get("resource_type") == "test"]
-        return [each for each in tests if each.get("attached_node") == node["unique_id"]]
+        return self._tests.get(str(node["unique_id"]), [])
+
+    @cached_property
+    def _tests(self) -> Mapping[str, list[Node]]:
+        """The tests of each model, by its unique id."""
+        tests: dict[str, list[Node]] = {}
+        for each in self.nodes.values():
+            if each.get("resource_type") == "test":
+                tests.setdefault(str(each.get("attached_node")), []).append(each)
+        return tests
 
     def semantics_of(self, node: Node) -> list[Node]:
         """Return the semantic models over a model."""
@@ -73,6 +83,7 @@ def read(project: Path) -> DbtManifest:
         semantic_models=document.get("semantic_models", {}),
         metrics=document.get("metrics", {}),
         saved_queries=document.get("saved_queries", {}),
+        exposures=document.get("exposures", {}),
         catalog=_json(catalog).get("nodes", {}) if catalog.is_file() else {},
     )
 
@@ -86,6 +97,12 @@ def own_settings(node: Node) -> Mapping[str, Any]:
 def meta(node: Node) -> Mapping[str, Any]:
     """Return the meta of a node, of its config or beside it."""
     return {**(node.get("meta") or {}), **((node.get("config") or {}).get("meta") or {})}
+
+
+def named(node: Node) -> str:
+    """Return the name of a model, with its version if it has one: `orders_v2`."""
+    version = node.get("version")
+    return f"{node['name']}_v{version}" if version is not None else str(node["name"])
 
 
 def texts(value: object) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from featdsl.importers.dbt.manifest import DbtManifest, Node
 from featdsl.importers.dbt.models import DbtModel
@@ -17,6 +17,7 @@ class Measured:
     semantic: Node
     model: DbtModel
     filters: tuple[object, ...] = ()
+    instead_of_null: object = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Measures:
         measured = self.measures.get(str(used.get("name") or "")) if used else self._own(metric)
         if measured is None:
             return None
-        return _filtered(measured, used.get("filter"), metric.get("filter"))
+        filtered = _filtered(measured, used.get("filter"), metric.get("filter"))
+        own = parameters.get("fill_nulls_with") if not used else used.get("fill_nulls_with")
+        return replace(filtered, instead_of_null=own)
 
     def _of_inner(self, metric: Node, inner: Node, above: tuple[str, ...]) -> Measured | None:
         """Return what the metric aggregates that another one accumulates."""
@@ -75,4 +78,4 @@ def find(manifest: DbtManifest, models: Mapping[str, DbtModel]) -> Measures:
 
 def _filtered(measured: Measured, *filters: object) -> Measured:
     given = tuple(each for each in filters if each)
-    return Measured(measured.measure, measured.semantic, measured.model, (*measured.filters, *given))
+    return replace(measured, filters=(*measured.filters, *given))

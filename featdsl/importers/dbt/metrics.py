@@ -19,6 +19,7 @@ from featdsl.importers.names import valid_name
 
 _UNITS = ("second", "minute", "hour", "day", "week", "month", "year")
 _BASE = ("simple", "cumulative")
+_NO_ENTITY = "Its semantic model has no entity that is a column, so it has a value for nobody."
 
 
 @dataclass
@@ -47,18 +48,26 @@ def read(
     _add_unused(measures, manifest, features, choices)
     known = KnownMetrics(manifest.metrics, {each.source.name for each in models.values()})
     for semantic, pairs in features.items():
-        for group in _groups(manifest.semantic_models[semantic], pairs, models, entities):
-            result.groups.append(group)
-            known.add(group, [(metric, feature) for metric, feature in pairs])
-    groups, left_out = derived.read(
-        known, [each for each in _own(manifest.metrics, manifest) if each["type"] in derived.KINDS]
-    )
-    result.groups += groups
-    result.left_out += left_out + [
-        LeftOut("saved query", str(each["name"]), "featdsl has no counterpart; declare a FeatureSet of its metrics.")
-        for each in _own(manifest.saved_queries, manifest)
-    ]  # fmt: skip
+        groups = [*_groups(manifest.semantic_models[semantic], pairs, models, entities)]
+        for group in groups:
+            known.add(group, pairs)
+        result.groups += groups
+        result.left_out += [] if groups else [LeftOut("metric", metric, _NO_ENTITY) for metric, _ in pairs]
+    computed = [each for each in _own(manifest.metrics, manifest) if each["type"] in derived.KINDS]
+    more, left_out = derived.read(known, computed)
+    result.groups += more
+    result.left_out += [*left_out, *_consumers(manifest)]
     return result
+
+
+def _consumers(manifest: DbtManifest) -> Iterator[LeftOut]:
+    """Yield what uses models and metrics: consumers choose their features in featdsl anew."""
+    for each in _own(manifest.saved_queries, manifest):
+        yield LeftOut("saved query", str(each["name"]), "It selects metrics; declare a FeatureSet of them.")
+    for each in _own(manifest.exposures, manifest):
+        yield LeftOut(
+            "exposure", str(each["name"]), "It uses models; if it is a model, declare a Model with its FeatureSet."
+        )
 
 
 def window_of(metric: Node) -> str:
@@ -131,6 +140,8 @@ def _feature(of: Node, measured: Measured, windows: Sequence[str]) -> ImportedFe
     _refuse_other_time(measured)
     conditions = [condition(each, measured.semantic) for each in measured.filters]
     sql = aggregate(measured.measure, " AND ".join(filter(None, conditions)))
+    if isinstance(measured.instead_of_null, int | float):
+        sql = f"coalesce({sql}, {measured.instead_of_null})"
     dtype = measured.model.rows.dtype(sql)
     if dtype is None:
         raise UntranslatableError("DuckDB does not understand its SQL over the model's columns.")

@@ -12,6 +12,9 @@ from featdsl.importers.dbt.manifest import DbtManifest
 from featdsl.importers.declarations import ImportedGroup, ImportedProject, ImportNote, LeftOut
 from featdsl.importers.entities import EntityNames
 from featdsl.importers.names import valid_name
+from featdsl.importers.reachable import used
+
+_NO_GROUP = "Its model has no key, so it is the source of metrics and has no group of its own."
 
 
 def read(folder: Path, choices: DbtChoices) -> ImportedProject:
@@ -29,13 +32,15 @@ def read(folder: Path, choices: DbtChoices) -> ImportedProject:
             groups += [group] if group else []
             left_out += without
             notes += said
+        else:
+            left_out += [LeftOut("test", str(each["name"]), _NO_GROUP) for each in found.tests_of(model.node)]
     measured = metrics.read(found, read_models.models, entities, choices)
-    used = {each.source for each in (*groups, *measured.groups)}
+    sources = (*read_models.helpers, *(each.source for each in read_models.models.values()))
     return ImportedProject(
         name=valid_name(found.name, prefix="p"),
         origin=f"the dbt project {found.name}",
         entities=entities.all(),
-        sources=tuple(each.source for each in read_models.models.values() if each.source.name in used),
+        sources=tuple(used((*groups, *measured.groups), sources)),
         groups=(*groups, *measured.groups),
         left_out=(*left_out, *measured.left_out),
         notes=(*notes, *measured.notes),

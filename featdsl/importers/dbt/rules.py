@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from featdsl.definitions.names import literal
+from featdsl.errors import SqlProblem
 from featdsl.importers.dbt.manifest import Node
 from featdsl.importers.declarations import ImportedFeature, ImportedRule, ImportedUnique, LeftOut
 from featdsl.importers.names import literal_sql, sql_name
+from featdsl.sql import parser
 
 _ANY = "!= 0"
 """A test that fails at the first row."""
@@ -17,7 +19,7 @@ _ANY = "!= 0"
 
 @dataclass
 class FoundRules:
-    """The rules of a model: conditions by the column that they are about, unique columns, and tests that have no counterpart."""
+    """The rules of a model: conditions by the lower-case column that they are about, unique columns, and tests that have no counterpart."""
 
     conditions: dict[str, list[ImportedRule]] = field(default_factory=dict)
     unique: list[ImportedUnique] = field(default_factory=list)
@@ -27,34 +29,48 @@ class FoundRules:
 def find(tests: Iterable[Node], features: Mapping[str, ImportedFeature], keys: Sequence[str]) -> FoundRules:
     """Return the rules of a model's tests. `features` are by column; `keys` are the key columns and the timestamp."""
     found = FoundRules()
+    by_column = {column.lower(): feature for column, feature in features.items()}
+    key_columns = {column.lower() for column in keys}
     for test in sorted(tests, key=lambda each: str(each["unique_id"])):
-        reason = _add(test, features, keys, found)
+        reason = _add(test, by_column, key_columns, found)
         if reason:
             where = str(test.get("original_file_path") or "")
             found.left_out.append(LeftOut("test", str(test.get("name")), reason, where))
     return found
 
 
-def _add(test: Node, features: Mapping[str, ImportedFeature], keys: Sequence[str], found: FoundRules) -> str:
+def _add(test: Node, features: Mapping[str, ImportedFeature], keys: Collection[str], found: FoundRules) -> str:
     """Add the rule of a test; return why that cannot be, else `""`."""
     about = test.get("test_metadata") or {}
     name, arguments = str(about.get("name") or ""), about.get("kwargs") or {}
     config = test.get("config") or {}
-    column = str(arguments.get("column_name") or test.get("column_name") or "")
-    if name in {"not_null", "unique"} and column in keys:
+    column = str(arguments.get("column_name") or test.get("column_name") or "").strip('"').lower()
+    unique = _unique_columns(name, column, arguments)
+    if (name == "not_null" and column in keys) or (unique and all(each in keys for each in unique)):
         return ""  # every group is unique by its keys and times, which are never NULL
     reason = _has_more(name, config)
     if reason:
         return reason
     severity = "warn" if str(config.get("severity", "")).lower() == "warn" else "error"
-    condition = _condition(name, features[column], arguments) if column in features else ""
-    if name == "unique" and column in features:
-        found.unique.append(ImportedUnique(columns=(features[column].name,), severity=severity))
+    if name == "expression_is_true":
+        column, condition = _expression(column, str(arguments.get("expression") or ""), features)
+    else:
+        condition = _condition(name, features[column], arguments) if column in features else ""
+    if unique and all(each in features for each in unique):
+        names = tuple(features[each].name for each in unique)
+        found.unique.append(ImportedUnique(columns=names, severity=severity))
     elif condition:
         found.conditions.setdefault(column, []).append(ImportedRule(condition=condition, severity=severity))
     else:
         return f"featdsl has no counterpart of the test {name}{' on a key column' if column in keys else ''}."
     return ""
+
+
+def _unique_columns(name: str, column: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns that a test says are unique together, in lower case."""
+    if name == "unique_combination_of_columns":
+        return tuple(str(each).strip('"').lower() for each in arguments.get("combination_of_columns") or ())
+    return (column,) if name == "unique" else ()
 
 
 def _has_more(name: str, config: Node) -> str:
@@ -79,6 +95,20 @@ def _condition(name: str, feature: ImportedFeature, arguments: Mapping[str, Any]
     if name == "accepted_range":
         return _range(column, arguments)
     return ""
+
+
+def _expression(column: str, expression: str, features: Mapping[str, ImportedFeature]) -> tuple[str, str]:
+    """Return a condition on several features, and the column of the first; both empty if it reads anything else."""
+    written = f"{column} {expression}" if column else expression
+    try:
+        tree = parser.expression(written)
+    except SqlProblem:
+        return "", ""
+    columns = [name.lower() for name in parser.columns(tree)]
+    kept = [name for name in columns if name in features and features[name].name == name]
+    if not kept or len(kept) < len(columns) or parser.is_aggregate(tree):
+        return "", ""
+    return column or min(kept, key=list(features).index), literal_sql(written)
 
 
 def _range(column: str, arguments: Mapping[str, Any]) -> str:

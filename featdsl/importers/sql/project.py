@@ -14,6 +14,7 @@ from featdsl.importers import columns
 from featdsl.importers.declarations import ImportedGroup, ImportedProject, ImportedSource, ImportNote, LeftOut
 from featdsl.importers.entities import EntityNames
 from featdsl.importers.names import literal_sql, valid_name
+from featdsl.importers.reachable import used
 from featdsl.importers.sql import keys, places, queries
 from featdsl.importers.sql.choices import SqlChoices
 from featdsl.importers.sql.keys import QueryKeys, UnknownKeyError
@@ -39,7 +40,7 @@ def read(folder: Path, choices: SqlChoices) -> ImportedProject:
         name=valid_name(base.resolve().name, prefix="p"),
         origin=f"the SQL files of {base.resolve().name}",
         entities=gathered.entities.all(),
-        sources=tuple(gathered.used_sources()),
+        sources=tuple(used(gathered.groups, (*gathered.tables.sources.values(), *gathered.sources.values()))),
         groups=tuple(gathered.groups),
         left_out=tuple(gathered.left_out),
         notes=tuple(gathered.notes),
@@ -78,17 +79,6 @@ class _Gathered:
         times = {"timestamp": found.timestamp} if found.timestamp else {}
         self.sources[name] = ImportedSource(name=name, options={"sql": template, **times})
         self._add_group(query, found, {column: feature_type(dtype) for column, dtype in known.items()}, team)
-
-    def used_sources(self) -> Iterator[ImportedSource]:
-        """Yield the sources of groups, and those that they read."""
-        sources = {**self.tables.sources, **self.sources}
-        waiting, used = [group.source for group in self.groups], set[str]()
-        while waiting:
-            name = waiting.pop()
-            used.add(name)
-            sql = str(sources[name].options.get("sql", ""))
-            waiting += [each for each in sources if each not in used and f"{{{{ {each} }}}}" in sql]
-        yield from (each for name, each in sources.items() if name in used)
 
     def _source(self, query: SqlQuery) -> tuple[str, dict[str, str]]:
         """Return the template of a query over sources, and its columns. Raises UnreadableTableError or SqlProblem."""

@@ -1,0 +1,1 @@
+"""A Feast repository with what an import leaves out."""
