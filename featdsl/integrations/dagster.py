@@ -6,7 +6,7 @@ from featdsl.integrations.dagster import feature_assets
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -214,8 +214,7 @@ class _Execution:
 
     def _run(self, select: Sequence[str]) -> Event:
         """Run the command, and return its summary. Raises FeatdslError."""
-        run = self.assets.run
-        command = ProjectCommand(**{**run.__dict__, "select": select})
+        command = replace(self.assets.run, select=select)
         last: Event = {}
         for event in RunningCommand(command, self.context.log.info).events():
             self.context.log.info(line_of(event))

@@ -14,7 +14,7 @@ from featdsl.integrations.declared import (
     from_json,
 )
 from tests.conftest import Workspace
-from tests.integrations.test_openlineage import SHOP
+from tests.integrations.lineage_events import SHOP
 
 
 def definitions(workspace: Workspace) -> Any:

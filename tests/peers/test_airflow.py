@@ -15,7 +15,7 @@ from featdsl.project.settings import load
 from featdsl.stores import open_store
 from tests.conftest import Workspace
 from tests.integrations.held_store import held
-from tests.integrations.test_openlineage import SHOP
+from tests.integrations.lineage_events import SHOP
 
 pytest.importorskip("airflow")
 
@@ -82,8 +82,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def shop(workspace: Workspace) -> Workspace:
     """A source with a query over it, and three groups, applied."""
-    done = workspace.write(SHOP).spawn("apply", "--yes")
-    assert done.returncode == 0, done.stderr
+    workspace.write(SHOP).apply()
     return workspace
 
 

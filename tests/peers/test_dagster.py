@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,8 @@ import pytest
 
 from featdsl.errors import FeatdslError
 from tests.conftest import Workspace
-from tests.integrations.test_openlineage import SHOP
+from tests.integrations.held_store import held
+from tests.integrations.lineage_events import SHOP
 
 dg = pytest.importorskip("dagster")
 feature_assets = pytest.importorskip("featdsl.integrations.dagster").feature_assets
@@ -24,8 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Dagster itself, and of i
 @pytest.fixture
 def shop(workspace: Workspace) -> Workspace:
     """A source with a query over it, and three groups, applied."""
-    done = workspace.write(SHOP).spawn("apply", "--yes")
-    assert done.returncode == 0, done.stderr
+    workspace.write(SHOP).apply()
     return workspace
 
 
@@ -130,6 +133,40 @@ def test_a_failure_has_the_text_of_the_problem(shop: Workspace, edit: Edit) -> N
     (check,) = result.get_asset_check_evaluations()
     assert (check.check_name, check.passed, check.severity) == ("large", False, dg.AssetCheckSeverity.ERROR)
     assert materialized(result) == {}
+
+
+INTERRUPTED = """
+import signal
+import sys
+
+import dagster as dg
+
+from featdsl.integrations.dagster import feature_assets
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+result = dg.materialize(feature_assets(sys.argv[1]), raise_on_error=False)
+"""
+
+
+@pytest.mark.slow
+def test_ending_a_run_ends_the_command(shop: Workspace) -> None:
+    """Dagster interrupts the operation while the command waits for another writer."""
+    import psutil
+
+    holder = held(shop)
+    words = [sys.executable, "-c", INTERRUPTED, str(shop.root)]
+    running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stderr
+        lines = iter(running.stderr.readline, "")
+        assert any("waiting holder=" in line for line in lines)
+        (command,) = [each for each in psutil.Process(running.pid).children() if "refresh" in each.cmdline()]
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+        assert not command.is_running()
+    finally:
+        holder.kill()
+        holder.communicate()
 
 
 def test_a_source_has_the_key_of_the_asset_that_makes_it(shop: Workspace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Workspace
-from tests.integrations.test_openlineage import SHOP, outline
+from tests.integrations.lineage_events import SHOP, outline
 
 attr = pytest.importorskip("attr")
 client = pytest.importorskip("openlineage.client")

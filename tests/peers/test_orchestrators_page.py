@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of the 
 def beside(workspace: Workspace) -> Workspace:
     """A folder with the applied project `bank` in it."""
     bank = Workspace(workspace.root / "bank").write(BANK).parquet("data/accounts.parquet", ACCOUNTS)
-    assert bank.spawn("apply", "--yes").returncode == 0
+    bank.apply()
     return workspace
 
 
@@ -37,6 +37,7 @@ def test_the_page_has_the_blocks_that_are_run_here() -> None:
         "import dagster as dg",
         '@dg.asset(key=["raw", "accounts"])',
         "from airflow.sdk import DAG",
+        "traced = FeatdslOperator(",
     ]
 
 
@@ -55,7 +56,7 @@ def test_the_assets_of_the_page(beside: Workspace) -> None:
 
 def test_the_dag_of_the_page(beside: Workspace, tmp_path: Path) -> None:
     """Airflow loads it, and its refresh runs."""
-    code = f"{BLOCKS[2]}\nprint(sorted(dag.task_dict), refresh.downstream_task_ids)\nprint(refresh.execute({{}})['serial'])\n"
+    code = f"{BLOCKS[2]}\n{BLOCKS[3]}\nprint(sorted(dag.task_dict), refresh.downstream_task_ids)\nprint(refresh.execute({{}})['serial'])\n"
     (beside.root / "features_dag.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "features_dag.py"], cwd=beside.root, env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},

@@ -19,7 +19,7 @@ from featdsl.integrations.openlineage.code_location import repository
 from featdsl.integrations.openlineage.definitions import known_definitions
 from featdsl.integrations.openlineage.jobs import Job, TableJobs
 from featdsl.integrations.openlineage.recorder import RunRecorder
-from featdsl.integrations.openlineage.sending import BUDGET, Sender, delivery
+from featdsl.integrations.openlineage.sending import Sender, delivery
 
 if TYPE_CHECKING:
     from featdsl.plan.document import Plan
@@ -54,7 +54,7 @@ def reporting(project: Project, store: Store, run: LineageRun, warn: Warn) -> It
     if sender is None or recorder is None:
         yield ignore
         return
-    patience = BUDGET
+    waiting: dict[str, float] = {}
     try:
         yield lambda event: guarded.call(lambda: recorder.listen(event))
     except FeatdslError as error:
@@ -63,13 +63,13 @@ def reporting(project: Project, store: Store, run: LineageRun, warn: Warn) -> It
         raise
     except KeyboardInterrupt:
         guarded.call(recorder.abort)
-        patience = _AFTER_STOP
+        waiting = {"patience": _AFTER_STOP, "limit": _AFTER_STOP}
         raise
     except BaseException:
         guarded.call(lambda: recorder.fail("featdsl has failed."))
         raise
     finally:
-        if failure := sender.close(patience):
+        if failure := sender.close(**waiting):
             guarded.warn(failure)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from featdsl import __version__
 from featdsl.definitions.sources import Column
 from featdsl.integrations.openlineage.datasets import Dataset
+from featdsl.integrations.openlineage.parents import RunReference
 
 Facet = dict[str, Any]
 
@@ -85,10 +86,13 @@ def code_location(url: str, repository: str, path: str, commit: str) -> Facet:
     return _facet("SourceCodeLocationJobFacet", type="git", **known)
 
 
-def parent(run_id: str, namespace: str, name: str) -> Facet:
-    """Return the run that another run is a part of."""
-    run, job = {"runId": run_id}, {"namespace": namespace, "name": name}
-    return _facet("ParentRunFacet", run=run, job=job, root={"run": run, "job": job})
+def parent(each: RunReference, root: RunReference) -> Facet:
+    """Return the run that another run is a part of, and the run that all of it is a part of."""
+    return _facet("ParentRunFacet", **_reference(each), root=_reference(root))
+
+
+def _reference(each: RunReference) -> Facet:
+    return {"run": {"runId": each.run_id}, "job": {"namespace": each.namespace, "name": each.job}}
 
 
 def engine() -> Facet:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from featdsl.apply.events import Event, Refreshed, RuleChecked, StepFinished, StepStarted, Summary
 from featdsl.integrations.openlineage import facets
 from featdsl.integrations.openlineage.jobs import Job, TableJobs, WrittenRows
+from featdsl.integrations.openlineage.parents import RunReference, starting_run
 
 State = Literal["START", "COMPLETE", "ABORT", "FAIL"]
 Send = Callable[[dict[str, Any]], None]
@@ -36,7 +37,8 @@ class RunRecorder:
 
     def __init__(self, command: Job, tables: TableJobs, send: Send) -> None:
         self._command, self._tables, self._send = command, tables, send
-        self._run_id = _new_id()
+        self._run = RunReference(command.namespace, command.name, _new_id())
+        self._started_by = starting_run()
         self._runs: dict[str, _TableRun] = {}
         self._under_way = ""
         self._is_over = False
@@ -100,8 +102,9 @@ class RunRecorder:
                 self._runs[table].checks.append(event)
 
     def _of_command(self, state: State, why: Mapping[str, Any] | None = None) -> None:
-        run_facets = {"processing_engine": facets.engine(), **(why or {})}
-        self._event(state, self._command, self._run_id, _now(), run_facets=run_facets)
+        above = {"parent": facets.parent(self._started_by, self._started_by)} if self._started_by else {}
+        run_facets = {**above, "processing_engine": facets.engine(), **(why or {})}
+        self._event(state, self._command, self._run.run_id, _now(), run_facets=run_facets)
 
     def _of_table(
         self,
@@ -126,7 +129,7 @@ class RunRecorder:
         self._event(state, job, run_id, at, run_facets=self._part(), inputs=results)
 
     def _part(self) -> dict[str, Any]:
-        parent = facets.parent(self._run_id, self._command.namespace, self._command.name)
+        parent = facets.parent(self._run, self._started_by or self._run)
         return {"parent": parent, "processing_engine": facets.engine()}
 
     def _event(

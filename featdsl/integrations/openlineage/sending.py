@@ -1,4 +1,4 @@
-"""Send events to an endpoint in the background: a run never waits for it longer than a few seconds in all."""
+"""Send events to an endpoint in the background: a run waits a few seconds for one that does not answer, and not long for any."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-BUDGET = 5.0
-"""Seconds that a request may take, and that a run waits in its end."""
+PATIENCE = 5.0
+"""Seconds that a request may take, and that a run waits in its end for the next event to be delivered."""
+_LIMIT = 30.0
+"""Seconds that a run waits in all for an endpoint that answers, however many events there are."""
+_POLL = 0.05
 _PATH = "/api/v1/lineage"
 _KEY = "OPENLINEAGE_API_KEY"
 
@@ -33,6 +36,7 @@ class Sender:
         self._deliver = deliver
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._failure = ""
+        self._delivered_at = 0.0
         self._thread = threading.Thread(target=self._work, name="openlineage", daemon=True)
         self._thread.start()
 
@@ -40,10 +44,15 @@ class Sender:
         """Take an event to deliver; returns at once."""
         self._events.put(event)
 
-    def close(self, patience: float = BUDGET) -> str:
-        """Wait until all is delivered, at most `patience` seconds. Returns why not all was, or ""."""
+    def close(self, patience: float = PATIENCE, limit: float = _LIMIT) -> str:
+        """Wait until all is delivered: `patience` seconds for each event, `limit` in all. Returns why not all was, or ""."""
         self._events.put(None)
-        self._thread.join(patience)
+        begun = time.monotonic()
+        while self._thread.is_alive():
+            now = time.monotonic()
+            if now - max(begun, self._delivered_at) > patience or now - begun > limit:
+                break
+            self._thread.join(_POLL)
         return self._failure or ("the endpoint is too slow" if self._thread.is_alive() else "")
 
     def _work(self) -> None:
@@ -52,6 +61,7 @@ class Sender:
                 continue
             try:
                 self._deliver(json.dumps(event, ensure_ascii=False).encode())
+                self._delivered_at = time.monotonic()
             except UndeliveredError as error:
                 self._failure = str(error)
 
@@ -90,13 +100,13 @@ def _append(path: Path, body: bytes) -> None:
 def _post(opener: urllib.request.OpenerDirector, request: urllib.request.Request) -> None:
     begun, host = time.monotonic(), urlsplit(request.full_url).netloc.rpartition("@")[2]
     try:
-        with opener.open(request, timeout=BUDGET):
+        with opener.open(request, timeout=PATIENCE):
             return
     except urllib.error.HTTPError as error:
         error.close()
         raise UndeliveredError(f"{host} answered {error.code}") from None
     except (OSError, ValueError) as error:
-        is_slow = time.monotonic() - begun >= BUDGET
+        is_slow = time.monotonic() - begun >= PATIENCE
         reason = getattr(error, "reason", error)
         told = getattr(reason, "strerror", None) or type(reason).__name__
         raise UndeliveredError(f"{host} {'is too slow' if is_slow else f'cannot be reached: {told}'}") from None
