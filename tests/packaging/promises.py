@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
@@ -22,7 +23,7 @@ from featdsl.plan import document
 from featdsl.project.settings import Settings
 from featdsl.query import lockfile
 from featdsl.stores import export, registry
-from tests.packaging.project_files import PROJECT
+from tests.packaging.project_files import PROJECT, text
 
 RECORD = Path(__file__).parent / "promises.txt"
 
@@ -42,6 +43,12 @@ NAMES = {
     "featdsl.online.memory": ("InMemoryOnlineStore",),
 }
 """The public names of each public module."""
+
+OF_PEERS = {
+    "featdsl.integrations.airflow.FeatdslOperator": "__init__",
+    "featdsl.integrations.dagster.feature_assets": "feature_assets",
+}
+"""Public names that need a whole product to be imported, with the function that takes their parameters: it is read as text."""
 
 MEMBERS = {
     "featdsl.Feature": ("alias",),
@@ -74,7 +81,7 @@ FORMATS = {
 
 def current() -> list[str]:
     """Return the promises of the code, sorted."""
-    return sorted({*_names(), *_members(), *_commands(main, "featdsl"), *_settings(Settings), *_rest()})
+    return sorted({*_names(), *_of_peers(), *_members(), *_commands(main, "featdsl"), *_settings(Settings), *_rest()})
 
 
 def recorded() -> list[str]:
@@ -91,6 +98,18 @@ def _names() -> Iterator[str]:
                 yield from (f"{path} is a {each.__name__}" for each in found.__mro__[1:-2])
             elif name not in MADE_BY_FEATDSL:
                 yield from _parameters(found, path)
+
+
+def _of_peers() -> Iterator[str]:
+    for path, function in OF_PEERS.items():
+        tree = ast.parse(text(f"{path.rpartition('.')[0].replace('.', '/')}.py"))
+        (made,) = (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name == function)
+        places = [each.arg for each in made.args.args if each.arg != "self"]
+        required = len(places) - len(made.args.defaults)
+        yield path
+        yield from (_line(path, name, str(i + 1), optional=i >= required) for i, name in enumerate(places))
+        for name, default in zip(made.args.kwonlyargs, made.args.kw_defaults, strict=True):
+            yield _line(path, name.arg, "keyword", optional=default is not None)
 
 
 def _members() -> Iterator[str]:
@@ -111,12 +130,12 @@ def _parameters(function: Any, path: str) -> Iterator[str]:
     ]
     for place, each in enumerate(named, start=1):
         how = "keyword" if each.kind is each.KEYWORD_ONLY else str(place)
-        optional = (
-            " optional"
-            if each.default is not each.empty or each.kind in {each.VAR_KEYWORD, each.VAR_POSITIONAL}
-            else ""
-        )
-        yield f"{path}({each.name}) {how}{optional}"
+        optional = each.default is not each.empty or each.kind in {each.VAR_KEYWORD, each.VAR_POSITIONAL}
+        yield _line(path, each.name, how, optional=optional)
+
+
+def _line(path: str, parameter: str, how: str, *, optional: bool) -> str:
+    return f"{path}({parameter}) {how}{' optional' if optional else ''}"
 
 
 def _commands(command: click.Command, path: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -69,19 +70,25 @@ def test_help_needs_no_extra(words: tuple[str, ...], installed: Installed, tmp_p
     assert done.stdout.startswith(f"Usage: {' '.join(('featdsl', *words))}")
 
 
-NEEDING = {
-    "serve": ["serve"],
-    "mcp": ["mcp"],
-}
-"""An extra, and a command that needs it."""
+NEEDING = [
+    ("serve", "", "serve"),
+    ("mcp", "", "mcp"),
+    ("redis", '[serving]\nurl = "redis://localhost/0"', "publish"),
+    ("postgres", '[serving]\nurl = "postgresql://localhost/features"', "publish"),
+    ("team", '[store]\nurl = "ducklake:postgres:dbname=x host=localhost"\ndata = "lake"', "plan"),
+]
+"""An extra, the settings that need it, and the command that meets them."""
 
 
-@pytest.mark.parametrize(("extra", "words"), NEEDING.items())
+@pytest.mark.parametrize(("extra", "settings", "command"), NEEDING)
 def test_a_command_names_the_extra_that_it_needs(
-    extra: str, words: list[str], installed: Installed, project: Path
+    extra: str, settings: str, command: str, *, installed: Installed, project: Path, tmp_path: Path
 ) -> None:
     """The message is the command that installs it, without a traceback."""
-    done = installed.run("featdsl", *words, cwd=project)
+    folder = shutil.copytree(project, tmp_path / "project")
+    with (folder / "featproject.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{settings}\n")
+    done = installed.run("featdsl", command, cwd=folder)
     assert done.returncode == 1
     assert f"pip install 'featdsl[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
