@@ -35,7 +35,7 @@ def _entry(name: str, *methods: str) -> Iterator[str]:
     found = _package()[name.removeprefix("featdsl.")]
     member = found.final_target if isinstance(found, griffe.Alias) else found
     if isinstance(member, griffe.Class):
-        is_made_by_users = name.count(".") == 1  # what a call returns is in a module of its own
+        is_made_by_users = name.count(".") == 1 or ".integrations." in name  # else a call returns it
         made = _signature(_constructor(member)) if is_made_by_users else ""
         yield from _directive("py:class", f"{name}{made}", _text(member))
         public = {own.name: own for own in _methods(member)}

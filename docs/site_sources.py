@@ -11,8 +11,6 @@ from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent
 _LINK = re.compile(r"(?<=\]\()(?!https?://|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
-_PLACE = re.compile(r"^([\w/]+\*)\n", re.MULTILINE)
-"""A line of the navigation that stands for pages that may not be there."""
 _API = re.compile(r"^```api\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -27,7 +25,6 @@ def _prepare(app: Sphinx, page: str, source: list[str]) -> None:
     """Replace the text of a page in place, as Sphinx asks."""
     folder = (DOCS / page).parent
     text = _LINK.sub(lambda link: _target(link, folder, app.config.REPOSITORY), source[0])
-    text = _PLACE.sub(lambda place: place[0] if any(DOCS.glob(f"{place[1]}.md")) else "", text)
     source[0] = _API.sub(lambda block: api_reference.entries(block[1].splitlines()), text)
 
 
