@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass
 from functools import cache
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -33,6 +35,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("no deadline", deadline=None, max_examples=examples(25, 100))
 settings.load_profile("no deadline")
+
+# Before 8.2, click mixed both streams unless it was told not to.
+_STREAMS_APART: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
 
 MYPY_CACHE = Path(__file__).parents[1] / ".mypy_cache" / "tests"
 """What mypy knows of the standard library and of featdsl, for all tests that run it: to find it out takes seconds."""
@@ -64,7 +69,7 @@ class Workspace:
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run featdsl here, within this process: a process of its own costs ten times the command."""
         with chdir(self.root):
-            done = CliRunner().invoke(main, arguments, env=environment, prog_name="featdsl")
+            done = CliRunner(**_STREAMS_APART).invoke(main, arguments, env=environment, prog_name="featdsl")
         raised = done.exception is not None and not isinstance(done.exception, SystemExit)
         told = "".join(traceback.format_exception(*done.exc_info)) if raised and done.exc_info else ""
         return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr + told)

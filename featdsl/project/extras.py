@@ -11,7 +11,7 @@ _INSTALL = "Install it into this environment: pip install 'featdsl[{}]'"
 INSTALL = _INSTALL.format("frames")
 _FRAMES = ("pandas", "polars", "pyarrow", "numpy")
 _SERVE = ("fastapi", "starlette", "uvicorn", "prometheus_client")
-_MCP = ("mcp", "mcp_types")
+_MCP = ("mcp", "mcp_types", "anyio")
 _EXTRAS = {"frames": _FRAMES, "serve": _SERVE, "mcp": _MCP}
 
 

@@ -83,6 +83,9 @@ class EventLog:
         self._connection: sqlite3.Connection | None = None
         self._process = self._inode = 0
 
+    def __del__(self) -> None:
+        self.close()  # from Python 3.13 on, a connection that nobody closed is a warning
+
     def append(self, columns: Sequence[Column], events: Sequence[EncodedEvent]) -> int:
         """Add the events that are new, all at once and durably, and return their number."""
         with self._writing() as connection:
@@ -164,6 +167,8 @@ class EventLog:
         with self._lock:
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
+            elif self._connection is not None:
+                _INHERITED.append(self._connection)
             self._connection = None
 
     # Files

@@ -54,7 +54,7 @@ def test_one_thread_makes_one_table_at_a_time(workspace: Workspace) -> None:
             assert writer.has_room
             writer.begin(name, SELECT)
         assert not writer.has_room
-        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("featdsl")] == ["featdsl_0"]
+        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("featdsl_")] == ["featdsl_0"]
         for name in ("t1", "t0"):
             assert writer.build(name, SELECT, COLUMNS, ()) == 1000
 
