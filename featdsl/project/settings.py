@@ -8,12 +8,11 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from featdsl.declarations.declaration import Name
-from featdsl.definitions.dialects import STORE, Dialect
 from featdsl.definitions.durations import seconds
 from featdsl.definitions.kinds import Policy
 from featdsl.definitions.names import did_you_mean
@@ -28,14 +27,14 @@ from featdsl.errors import (
     StoreError,
     UnreachableError,
 )
+from featdsl.project.engine_settings import EngineTable, is_server
 from featdsl.project.event_settings import EventsTable, fault_of_endpoint
 from featdsl.project.serving_settings import ServingTable
-from featdsl.project.setting_types import VARIABLE, Duration, SettingTable, memory
+from featdsl.project.setting_types import VARIABLE, Duration, SettingTable
 from featdsl.project.store_url import Place, holds_secret, parse
 
 FILE = PROJECT_FILE
 
-_SERVER = re.compile(r"sc://[^/\s:@]+(:\d{1,5})?(/(;[^\s;=]+=[^\s;]*)*)?")
 _ACCOUNT = re.compile(r"@[\w.-]+(/[\w.-]+)*|[^\s@#]+@[^\s@#]+")
 
 
@@ -74,51 +73,6 @@ class EnvironmentsTable(SettingTable):
     """`[environments]`: how long an environment other than prod lives after its last apply."""
 
     expire_after: Duration = "14 days"
-
-
-def _bare(endpoint: str) -> str:
-    """Return `endpoint` if it is the host and port of an S3 server. Raises ValueError."""
-    if "/" in endpoint or "@" in endpoint:
-        raise ValueError("write the host and the port only, such as 127.0.0.1:9000; use_ssl = false means http")
-    return endpoint
-
-
-class S3Table(SettingTable):
-    """`[engine.s3]`: the S3 server of source files, if it is not AWS. Credentials come from environment variables."""
-
-    endpoint: Annotated[str, AfterValidator(_bare)] | None = None
-    region: str | None = None
-    url_style: Literal["vhost", "path"] | None = None
-    use_ssl: bool | None = None
-
-
-def _connect(text: str) -> str:
-    """Return `text` if it is the URL of a Spark Connect server, `local`, or `env:NAME`. Raises ValueError."""
-    if text == "local" or text.startswith(VARIABLE):
-        return text
-    if not _SERVER.fullmatch(text):
-        raise ValueError('write the URL of a Spark Connect server, such as "sc://host:15002", or "local"')
-    if "token=" in text:
-        raise ValueError("it contains a token; keep it out of this file: write env:NAME for the whole URL")
-    return text
-
-
-class EngineTable(SettingTable):
-    """`[engine]`: which engine computes tables, limits for DuckDB (default: its own), and whether to install extensions.
-
-    `kind` computes the groups that choose no engine themselves. `url` is the server of Spark: `sc://host:port`, or `local` for one
-    that lives as long as the command.
-    """
-
-    kind: Dialect = STORE
-    url: Annotated[str, AfterValidator(_connect)] | None = None
-    memory_limit: Annotated[str, AfterValidator(memory)] | None = None
-    # DuckDB starts all threads at once; too many get the process killed.
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    temp_directory: str | None = None
-    batch_rows: Annotated[int, Field(ge=1)] = 20_000_000
-    install_extensions: bool = False
-    s3: S3Table = S3Table()
 
 
 class CatalogueTable(SettingTable):
@@ -237,7 +191,7 @@ class Project:
         if url is None or not url.startswith(VARIABLE):
             return url
         value = _in_environment(url, "[engine] url", "URL of the engine is missing", UnreachableError)
-        if value != "local" and not _SERVER.fullmatch(value):
+        if not is_server(value):
             name = url.removeprefix(VARIABLE)
             what = f"Environment variable {name} is not the URL of a Spark Connect server."
             raise UnreachableError(Problem("URL of the engine is invalid", what, fix=f"Set {name}=sc://host:15002"))

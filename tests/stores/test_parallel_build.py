@@ -11,7 +11,8 @@ import pytest
 
 from featdsl.definitions.stored_tables import Reading, Resumed
 from featdsl.errors import FeatdslError, Problem
-from featdsl.project.settings import EngineTable, Project, ProjectTable, Settings
+from featdsl.project.engine_settings import EngineTable
+from featdsl.project.settings import Project, ProjectTable, Settings
 from featdsl.stores.embedded.store import EmbeddedStore
 from featdsl.stores.embedded.writer import EmbeddedWriter
 from tests.conftest import Workspace

@@ -9,7 +9,8 @@ import pytest
 
 from featdsl.engines.duckdb import connections, extensions
 from featdsl.engines.duckdb import session as duckdb_session
-from featdsl.project.settings import Project, ProjectTable, S3Table, Settings
+from featdsl.project.engine_settings import S3Table
+from featdsl.project.settings import Project, ProjectTable, Settings
 from tests.conftest import Workspace
 from tests.servers import S3, Postgres
 

@@ -12,7 +12,8 @@ import pytest
 from featdsl.definitions.snapshot import Drift
 from featdsl.engines.duckdb import session
 from featdsl.engines.external import Computed, ParquetRows
-from featdsl.project.settings import Project, S3Table, StoreTable
+from featdsl.project.engine_settings import S3Table
+from featdsl.project.settings import Project, StoreTable
 from featdsl.stores import Store, Writer
 from featdsl.stores.embedded.store import EmbeddedStore
 from featdsl.stores.migration import migrate

@@ -18,7 +18,8 @@ from featdsl.errors import Problem, UnreachableError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from featdsl.project.settings import Project, S3Table
+    from featdsl.project.engine_settings import S3Table
+    from featdsl.project.settings import Project
 
 _EXAMPLE = "postgresql://user:password@host:5432/database"
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
