@@ -59,7 +59,6 @@ test-pythons: .venv/ready
 
 # The portable tests on the oldest release of every library that pyproject.toml allows, and on the newest, without a lock.
 test-lowest: .venv-lowest/ready
-	.venv-lowest/bin/pytest --numprocesses=2 -m "not slow and not browser" $(PORTABLE)
 	.venv-lowest/bin/pytest -W default --numprocesses=2 -m "not slow and not browser" $(PORTABLE)
 
 .venv-lowest/ready: requirements-lowest.lock pyproject.toml
