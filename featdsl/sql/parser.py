@@ -11,6 +11,7 @@ from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
+from featdsl.definitions.dialects import STORE, TITLES
 from featdsl.definitions.names import SOURCE_SCHEMA
 from featdsl.errors import SqlProblem
 from featdsl.sql import mistakes, syntax_tree, volatility
@@ -47,7 +48,7 @@ def expression(text: str) -> exp.Expr:
 
 
 def _expression(text: str) -> exp.Expr:
-    tree = _one_statement(text)
+    tree = one_statement(text)
     if isinstance(tree, exp.Alias):
         raise SqlProblem("AS gives the feature a second name.", "Remove AS: the column has the feature's name.")
     nodes = list(tree.walk())
@@ -72,7 +73,7 @@ def _expression(text: str) -> exp.Expr:
 @lru_cache(maxsize=10_000)
 def query(text: str) -> exp.Query:
     """Return the syntax tree of one query. Raises SqlProblem."""
-    tree = _one_statement(text)
+    tree = one_statement(text)
     if not isinstance(tree, exp.Query):
         raise SqlProblem("The SQL is not a query.", "Write one SELECT.")
     if any(isinstance(node, exp.TableSample) and node.args.get("seed") is None for node in tree.walk()):
@@ -204,13 +205,16 @@ def source_inputs(tree: exp.Query) -> tuple[str, ...]:
     return tuple(sorted(inputs))
 
 
-def _one_statement(text: str) -> exp.Expr:
+def one_statement(text: str, dialect: str = STORE) -> exp.Expr:
+    """Return the syntax tree of the one statement in a text. Raises SqlProblem."""
     try:
-        statements = [tree for tree in sqlglot.parse(text, read=DIALECT) if tree is not None]
+        statements = [tree for tree in sqlglot.parse(text, read=dialect) if tree is not None]
     except (SqlglotError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         details: list[dict[str, object]] = getattr(error, "errors", [])
         reason = mistakes.mistake(text, details[0] if details else None)
-        raise SqlProblem(f"Syntax error: {reason}.", "Fix the SQL; the dialect is DuckDB's.") from None
+        raise SqlProblem(
+            f"Syntax error: {reason}.", f"Fix the SQL; the dialect is {TITLES.get(dialect, dialect)}'s."
+        ) from None
     if len(statements) > 1:
         raise SqlProblem("The SQL has several statements.", "Write one, without semicolons.")
     if not statements:
