@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from featdsl.definitions.casts import fits, joined, widens
+from featdsl.engines.duckdb.file_reading import rows_of
 from tests.budgets import examples
 from tests.conftest import Workspace
 
@@ -427,3 +428,13 @@ def test_a_number_of_a_json_file_is_declared_a_text_as_it_stands(workspace: Work
     })  # fmt: skip
     workspace.apply()
     assert [workspace.store.get_features(["code"], user_id=n)["code"] for n in (1, 2)] == [str(large), "1.5"]
+
+
+def test_decimals_of_a_text_file_are_never_floats(tmp_path: Path) -> None:
+    """The query itself reads them as decimals: no optimizer has to move a cast into the reader for exact values."""
+    file = tmp_path / "large.csv"
+    file.write_text("v\n9007199254740993\n0.5\n")
+    with duckdb.connect() as connection:
+        connection.execute("PRAGMA disable_optimizer")
+        rows = connection.execute(rows_of(connection, "csv", str(file))).fetchall()
+    assert rows == [(Decimal(9007199254740993),), (Decimal("0.5"),)]

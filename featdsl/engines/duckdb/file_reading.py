@@ -24,6 +24,7 @@ from featdsl.engines.duckdb.file_schemas import (
     Files,
     FileSchema,
     is_looked_at,
+    is_read_directly,
     paths_of,
     plain,
     read_as,
@@ -141,7 +142,7 @@ def reading(files: Files) -> str:
 def _part(files: Files, schema: FileSchema, paths: Sequence[str]) -> str:
     """Return the SQL that reads files of one schema."""
     wanted = {column.name.lower(): column for column in files.source.columns}
-    replaced, added = [], []
+    replaced, added, types = [], [], {}
     for column in files.source.columns:
         actual = schema.dtype(column.name)
         if column.name in schema.around:
@@ -152,11 +153,14 @@ def _part(files: Files, schema: FileSchema, paths: Sequence[str]) -> str:
             added.append(f"CAST(NULL AS {plain(column.dtype)}) AS {quote(column.name)}")
         elif (is_read_as := read_as(files, actual, column.dtype)) != column.dtype:
             refuse_misfit(files, schema, paths, (column, is_read_as))
-            replaced.append(f"CAST({quote(column.name)} AS {plain(column.dtype)}) AS {quote(column.name)}")
+            if is_read_directly(files, actual, column.dtype):
+                types[column.name] = column.dtype
+            else:
+                replaced.append(f"CAST({quote(column.name)} AS {plain(column.dtype)}) AS {quote(column.name)}")
     others = [quote(column.name) for column in schema.columns if column.name.lower() not in wanted]
     star = "*" + (f" EXCLUDE ({', '.join(others)})" if others else "")
     star += f" REPLACE ({', '.join(replaced)})" if replaced else ""
-    return f"SELECT {', '.join([star, *added])} FROM {relation_of(files, schema, paths)}"
+    return f"SELECT {', '.join([star, *added])} FROM {relation_of(files, schema, paths, types=types)}"
 
 
 def _names(files: Files, schemas: Mapping[str, FileSchema]) -> list[str]:
@@ -191,7 +195,7 @@ def _dtypes(files: Files, schemas: Mapping[str, FileSchema], name: str) -> dict[
 
 
 def _has_values(files: Files, schema: FileSchema, path: str, name: str) -> bool:
-    relation = relation_of(files, schema, [path], as_text=[name])
+    relation = relation_of(files, schema, [path], types={name: "VARCHAR"})
     return bool(
         files.connection.execute(f"SELECT 1 FROM {relation} WHERE {quote(name)} IS NOT NULL LIMIT 1").fetchall()
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featdsl.definitions.casts import NULLS
+from featdsl.definitions.dtypes import family
 from featdsl.definitions.names import escaped, literal
 from featdsl.definitions.sources import FILE_FORMATS, Column, SourceDefinition
 from featdsl.engines.duckdb import source_files
@@ -119,15 +120,22 @@ def read_as(files: Files, actual: str, wanted: str) -> str:
     return wanted if files.source.format != "parquet" and wanted == "VARCHAR" else actual
 
 
-def relation_of(files: Files, schema: FileSchema, paths: Sequence[str], *more: str, as_text: Iterable[str] = ()) -> str:
-    """Return the SQL of the reader for files of one schema; the columns `as_text` are read as text."""
+def is_read_directly(files: Files, actual: str, wanted: str) -> bool:
+    """Return whether a CSV file is read in the type of a column instead of the detected one: a DOUBLE would change decimals."""
+    return files.source.format == "csv" and actual == "DOUBLE" and family(wanted) == "decimal"
+
+
+def relation_of(
+    files: Files, schema: FileSchema, paths: Sequence[str], *more: str, types: Mapping[str, str] = {}
+) -> str:
+    """Return the SQL of the reader for files of one schema; `types` are those in which to read columns instead of the detected ones."""
     listed = ", ".join(literal(escaped(path)) for path in paths)
     kind = files.source.format
     if kind == "parquet":
         return f"read_parquet({', '.join([f'[{listed}]', *files.options_except({'union_by_name'}), *more])})"
-    texts = {name.lower() for name in as_text}
-    wanted = {column.name.lower(): column.dtype for column in files.source.columns}
-    columns = ", ".join(f"{literal(each.name)}: {literal(_in_file(each, wanted, texts))}" for each in schema.columns)
+    texts = {column.name.lower(): "VARCHAR" for column in files.source.columns if column.dtype == "VARCHAR"}
+    chosen = texts | {name.lower(): dtype for name, dtype in types.items()}
+    columns = ", ".join(f"{literal(each.name)}: {literal(_in_file(each, chosen))}" for each in schema.columns)
     arguments = [
         f"[{listed}]",
         f"columns = {{{columns}}}",
@@ -138,9 +146,8 @@ def relation_of(files: Files, schema: FileSchema, paths: Sequence[str], *more: s
     return f"read_{kind}({', '.join(arguments)})"
 
 
-def _in_file(column: Column, wanted: Mapping[str, str], texts: set[str]) -> str:
-    as_text = column.name.lower() in texts or wanted.get(column.name.lower()) == "VARCHAR"
-    return "VARCHAR" if as_text or column.dtype in NULLS else column.dtype
+def _in_file(column: Column, chosen: Mapping[str, str]) -> str:
+    return chosen.get(column.name.lower()) or ("VARCHAR" if column.dtype in NULLS else column.dtype)
 
 
 def paths_of(connection: DuckDBPyConnection, source: SourceDefinition, root: Path) -> list[str]:

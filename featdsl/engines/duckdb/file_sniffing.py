@@ -130,7 +130,7 @@ def _with_offsets(files: Files, schema: FileSchema, path: str) -> FileSchema:
     if not naive:
         return schema
     tests = ", ".join(f"coalesce(bool_or(regexp_matches({quote(name)}, '{OFFSET}')), false)" for name in naive)
-    relation = relation_of(files, schema, [path], as_text=naive)
+    relation = relation_of(files, schema, [path], types=dict.fromkeys(naive, "VARCHAR"))
     (row,) = files.connection.execute(f"SELECT {tests} FROM {relation}").fetchall()
     zoned = {name for name, has in zip(naive, row, strict=True) if has}
     columns = tuple(
