@@ -143,7 +143,7 @@ def _in_one_order(node: Node, scope: NameScope) -> Term:
         return {key: part(each) for key, each in value.items()}
 
     if node.get("class") == "CONSTANT":
-        return Term(node, "literal" in node)
+        return Term(node, "literal" in node or not is_nested(node["value"]["type"]["id"]))
     tree = {key: part(value) for key, value in node.items() if key != "alias"}
     is_scalar = _is_scalar(tree, terms)
     kind = tree.get("type")
@@ -154,13 +154,18 @@ def _in_one_order(node: Node, scope: NameScope) -> Term:
     elif kind in _LISTED:
         tree["children"] = [tree["children"][0], *_in_order(tree["children"][1:])]
     elif _is_commutative(tree, terms):
-        tree["arguments"] = _in_order(tree["arguments"])
+        tree[_arguments(tree)] = _in_order(tree[_arguments(tree)])
     return Term(tree, is_scalar)
+
+
+def _arguments(call: Node) -> str:
+    """Return the name of a call's arguments, which DuckDB 1.5 lists as its children."""
+    return "arguments" if "arguments" in call else "children"
 
 
 def _is_commutative(tree: Node, terms: Sequence[Term]) -> bool:
     """Return whether the operands of a call may change places: those of `*`, and those of `+` that are no lists."""
-    if tree.get("class") != "FUNCTION" or len(terms) != 2 or len(tree.get("arguments", ())) != 2:  # noqa: PLR2004
+    if tree.get("class") != "FUNCTION" or len(terms) != 2 or len(tree.get(_arguments(tree), ())) != 2:  # noqa: PLR2004
         return False
     return tree["function_name"] == "*" or (tree["function_name"] == "+" and all(each.is_scalar for each in terms))
 
@@ -170,7 +175,7 @@ def _is_scalar(tree: Node, terms: Sequence[Term]) -> bool:
         case "COMPARISON" | "BETWEEN":
             return True
         case "CAST":
-            return not is_nested(str(tree.get("type_expr", {}).get("type_name", "")))
+            return not _gives_nested(tree)
         case "FUNCTION":
             returned = _returned().get(tree["function_name"], frozenset({""}))
             if tree["function_name"] in _TRANSPARENT:
@@ -179,6 +184,12 @@ def _is_scalar(tree: Node, terms: Sequence[Term]) -> bool:
         case _ if tree.get("type") in _CHOICES:
             return all(each.is_scalar for each in terms)
     return str(tree.get("type")).startswith(("OPERATOR_NOT", "OPERATOR_IS_", "COMPARE_"))
+
+
+def _gives_nested(cast: Node) -> bool:
+    """Return whether a cast gives a list or the like. Its type stands elsewhere in trees of DuckDB 1.5."""
+    dtype = cast.get("cast_type", {}).get("id") or cast.get("type_expr", {}).get("type_name", "")
+    return is_nested(str(dtype))
 
 
 def _lambda(node: Node, scope: NameScope) -> Term:

@@ -109,7 +109,8 @@ def _select(node: Node, known: Relations) -> Relation:
     for each in (node.get("cte_map") or {}).get("map", ()):
         if each["value"].get("aliases"):
             raise UnresolvedSqlError(each["key"])
-        known = {**known, f"#{each['key'].lower()}": _select(each["value"]["query_node"], known)}
+        query = each["value"].get("query_node") or each["value"]["query"]["node"]  # the latter in DuckDB 1.5
+        known = {**known, f"#{each['key'].lower()}": _select(query, known)}
     read = _from(node["from_table"], known)
     scope = NameScope(read.tables, read.using or {})
     items = _items(node["select_list"], scope)
@@ -209,10 +210,17 @@ def _having(node: Node, relation: Relation, scope: NameScope) -> Node:
 
 
 def _group(node: Node, items: Sequence[Term], scope: NameScope) -> Node:
-    literal = node.get("literal") if node.get("class") == "CONSTANT" else None
-    if isinstance(literal, dict) and literal.get("kind") == "INTEGER":
-        return items[int(literal["text"]) - 1].tree
-    return reduced(node, scope).tree
+    position = _integer(node) if node.get("class") == "CONSTANT" else None
+    return reduced(node, scope).tree if position is None else items[position - 1].tree
+
+
+def _integer(constant: Node) -> int | None:
+    """Return the value of a constant if it is an integer. In trees of DuckDB 1.5 it is a value with a type."""
+    value = constant.get("value")
+    if isinstance(value, dict):
+        return int(value["value"]) if value["type"]["id"] == "INTEGER" else None
+    literal = constant.get("literal")
+    return int(literal["text"]) if isinstance(literal, dict) and literal.get("kind") == "INTEGER" else None
 
 
 def _inside(relation: Relation) -> dict[str, Term]:
