@@ -28,6 +28,7 @@ KINDS = {
     "report": "report.html",
     "drift": "drift.html",
 }
+AGES = re.compile(r"just now|\d+ \w+ ago")
 PHONE = {"width": 375, "height": 720}
 
 
@@ -57,8 +58,10 @@ def test_pages_open_from_disk_and_over_http(
     """The same page has the same text, wherever it is; the fixture fails on an error or a request to elsewhere."""
     from_disk = settled(visit((bank_site / "index.html").as_uri().replace("index.html", path)))
     over_http = settled(visit(served(bank_site) + path))
-    assert len(from_disk.locator("main").inner_text()) > 40
-    assert over_http.locator("main").inner_text() == from_disk.locator("main").inner_text()
+    texts = [each.locator("main").inner_text() for each in (from_disk, over_http)]
+    assert len(texts[0]) > 40
+    one, other = (AGES.sub("a moment ago", text) for text in texts)  # a minute may pass between them
+    assert one == other
 
 
 @pytest.mark.parametrize("width", [1280, 375], ids=["wide", "phone"])
