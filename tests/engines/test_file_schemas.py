@@ -438,3 +438,19 @@ def test_decimals_of_a_text_file_are_never_floats(tmp_path: Path) -> None:
         connection.execute("PRAGMA disable_optimizer")
         rows = connection.execute(rows_of(connection, "csv", str(file))).fetchall()
     assert rows == [(Decimal(9007199254740993),), (Decimal("0.5"),)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("csv", csv((1, "2026-01-01", "9007199254740993"), (2, "2026-01-01", "0.5"))),
+        ("json", '{"id": 1, "ts": "2026-01-01", "v": 9007199254740993}\n{"id": 2, "ts": "2026-01-01", "v": 0.5}\n'),
+    ],
+)
+def test_declared_decimals_of_a_text_file_keep_their_digits(workspace: Workspace, kind: str, text: str) -> None:
+    """The detected type of such a column is a float, which does not hold the first value."""
+    made = project(workspace, kind, '"DECIMAL(38,10)"', ', schema={"v": "DECIMAL(38,10)"}')
+    (made.root / "data" / f"a.{kind}").write_text(text)
+    done = made.run("apply", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert values(made) == [Decimal(9007199254740993), Decimal("0.5")]

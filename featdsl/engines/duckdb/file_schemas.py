@@ -121,8 +121,8 @@ def read_as(files: Files, actual: str, wanted: str) -> str:
 
 
 def is_read_directly(files: Files, actual: str, wanted: str) -> bool:
-    """Return whether a CSV file is read in the type of a column instead of the detected one: a DOUBLE would change decimals."""
-    return files.source.format == "csv" and actual == "DOUBLE" and family(wanted) == "decimal"
+    """Return whether a text file is read in the type of a column instead of the detected one: a DOUBLE would change decimals."""
+    return files.source.format != "parquet" and actual == "DOUBLE" and family(wanted) == "decimal"
 
 
 def relation_of(
