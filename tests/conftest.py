@@ -26,6 +26,7 @@ from featdsl.cli.main import main
 from featdsl.featurestore import FeatureStore
 from tests.applies import Applies
 from tests.budgets import examples
+from tests.waiting import PATIENCE
 
 pytest_plugins = ["featdsl.testing.plugin"]  # an installed featdsl has it as an entry point
 
@@ -84,7 +85,7 @@ class Workspace:
             text=True,
             stdin=subprocess.DEVNULL,
             check=False,
-            timeout=120,
+            timeout=PATIENCE,
         )
 
     def apply(self) -> None:

@@ -10,8 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,8 +21,13 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE, wait_until
+
 _ACCOUNT = "nobody" if os.geteuid() == 0 else None
 """The account that PostgreSQL runs as where it would be root, which it refuses."""
+
+_OPTIONS = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "checkpoint_timeout=30s")
+"""What is written outlives a killed server, not a killed machine; and a killed server is soon there again."""
 
 
 def free_port() -> int:
@@ -34,16 +38,23 @@ def free_port() -> int:
         return port
 
 
-def wait_for(port: int, seconds: float = 30) -> None:
+def wait_for(port: int) -> None:
     """Wait until something listens on a port. Raises TimeoutError."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with socket.socket() as sock:
-            sock.settimeout(1)
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise TimeoutError(f"nothing listens on port {port} after {seconds} seconds")
+    wait_until(lambda: _listens(port))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.settimeout(1)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_for_server(process: subprocess.Popen[bytes], is_ready: Callable[[], bool], log: Path) -> None:
+    """Wait until a server answers. Raises TimeoutError with its log, at once if it has ended."""
+    try:
+        wait_until(is_ready, failed=lambda: process.poll() is not None)
+    except TimeoutError:
+        raise TimeoutError(log.read_text(encoding="utf-8")) from None
 
 
 @dataclass
@@ -96,7 +107,7 @@ class Postgres:
         command = [self.program("postgres"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "-c", "fsync=off"],
+                [*command, *_OPTIONS],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -104,17 +115,13 @@ class Postgres:
                 cwd=self.folder,
             )
         ready = [self.program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        until = time.monotonic() + 30
-        while subprocess.run(ready, check=False).returncode != 0:
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise TimeoutError((self.folder / "log").read_text(encoding="utf-8"))
-            time.sleep(0.05)
+        _wait_for_server(self._process, lambda: subprocess.run(ready, check=False).returncode == 0, self.folder / "log")
 
     def stop(self, *, crash: bool = False) -> None:
         """End it: connections are closed, or the server stops dead as in a crash."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def freeze(self, *, on: bool = True) -> None:
@@ -185,18 +192,14 @@ class Valkey:
         ]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until = time.monotonic() + 30
-        while not self.execute("PING").endswith("PONG"):
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise TimeoutError((self.folder / "log").read_text(encoding="utf-8"))
-            time.sleep(0.02)
+        _wait_for_server(self._process, lambda: self.execute("PING").endswith("PONG"), self.folder / "log")
 
     def stop(self, *, crash: bool = False) -> None:
         """End it: in order, or dead as in a crash."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL if crash else signal.SIGTERM)
             self._process.send_signal(signal.SIGCONT)
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def freeze(self, *, on: bool = True) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from featdsl import DataError, FeatdslError, FeatureNotFoundError, FeatureStore, RequestError
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -237,7 +238,7 @@ def test_notebooks_that_register_at_once_all_succeed(notebook: Workspace) -> Non
         "FeatureStore().register_feature(f'f{n}', 'int', entity={'user_id': int}, data=[{'user_id': 1, f'f{n}': int(n)}])"
     )
     running = [subprocess.Popen([sys.executable, "-c", script, str(n)], cwd=notebook.root) for n in range(4)]
-    assert [process.wait(timeout=120) for process in running] == [0, 0, 0, 0]
+    assert [process.wait(timeout=PATIENCE) for process in running] == [0, 0, 0, 0]
     assert notebook.store.get_features(["f0", "f1", "f2", "f3"], user_id=1) == {"f0": 0, "f1": 1, "f2": 2, "f3": 3}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from featdsl import FeatureStore
 from tests import torture
+from tests.waiting import PATIENCE
 
 _PUBLISH = """
 import subprocess, sys, time
@@ -69,7 +70,7 @@ def read_in_threads(root: Path, threads: int, lasting: float) -> tuple[Counter[s
         for each in readers:
             each.join()
         (root / "stop").touch()
-        _, said = publisher.communicate(timeout=120)
+        _, said = publisher.communicate(timeout=PATIENCE)
         if publisher.returncode:
             faults.append(f"the publisher: {said[-800:]}")
     with suppress(FileNotFoundError):

@@ -17,6 +17,7 @@ from featdsl.project.settings import load
 from featdsl.render import json_lines, progress
 from featdsl.stores import open_store
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 Edit = Callable[[str, str, str], None]
 TEAM = "features/accounts/__init__.py"
@@ -117,7 +118,7 @@ def test_lines_are_written_at_once(bank: Workspace) -> None:
     finally:
         holding.kill()
         holding.communicate()
-    rest, _ = running.communicate(timeout=60)
+    rest, _ = running.communicate(timeout=PATIENCE)
     assert json.loads(rest.splitlines()[-1])["event"] == "summary"
 
 

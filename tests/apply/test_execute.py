@@ -25,6 +25,7 @@ from featdsl.project.settings import load
 from featdsl.stores import open_store
 from tests.altered import altered
 from tests.conftest import ACCOUNTS, BANK, Workspace
+from tests.waiting import PATIENCE
 
 Edit = Callable[[str, str, str], None]
 
@@ -208,7 +209,7 @@ def test_a_reader_sees_all_of_an_apply_or_none_of_it(clock: Workspace) -> None:
         generation(clock, number)
         featdsl(clock, "apply", "--yes")
     (clock.root / "stop").touch()
-    said, _ = reader.communicate(timeout=60)
+    said, _ = reader.communicate(timeout=PATIENCE)
 
     generations, torn = said.split(maxsplit=1)
     assert torn.strip() == "[]"

@@ -21,6 +21,7 @@ import featdsl
 from featdsl.project import extras
 from tests.conftest import Workspace
 from tests.servers import free_port, wait_for
+from tests.waiting import PATIENCE
 
 CODE = str(Path(featdsl.__file__).parents[1])
 
@@ -64,7 +65,7 @@ def serving(workspace: Workspace, *options: str) -> Iterator[int]:
             yield port
         finally:
             process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=30)
+            output, errors = process.communicate(timeout=PATIENCE)
         assert output == ""
         assert errors.startswith(f"Serving the features of bank to assistants at http://127.0.0.1:{port}/mcp\n"), errors
         assert "Traceback" not in errors
@@ -79,7 +80,7 @@ def initialize(port: int, **headers: str) -> int:
     accepted = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json", **headers}
     with httpx.Client() as client:
         url = f"http://127.0.0.1:{port}/mcp"
-        return client.post(url, content=json.dumps(message), headers=accepted, timeout=30).status_code
+        return client.post(url, content=json.dumps(message), headers=accepted, timeout=PATIENCE).status_code
 
 
 @pytest.mark.slow
@@ -95,7 +96,7 @@ def test_a_server_answers_over_http_and_refuses_other_hosts_and_origins(applied:
         assert initialize(port, Host=f"evil.example.com:{port}") == 421
         assert initialize(port, Origin="http://evil.example.com") == 403
         with httpx.Client() as client:
-            huge = client.post(f"http://127.0.0.1:{port}/mcp", content=b"x" * 300_000, timeout=30)
+            huge = client.post(f"http://127.0.0.1:{port}/mcp", content=b"x" * 300_000, timeout=PATIENCE)
         assert huge.status_code == 413
 
 

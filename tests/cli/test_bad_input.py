@@ -17,6 +17,7 @@ import pytest
 from featdsl import FeatureNotFoundError, RequestError
 from featdsl.plan import planfile
 from tests.conftest import ACCOUNTS, Workspace
+from tests.waiting import PATIENCE
 
 TEAM = "features/accounts/__init__.py"
 USERS = "features/lending/__init__.py"
@@ -1048,7 +1049,7 @@ def run_with_permissions(workspace: Workspace, *arguments: str) -> subprocess.Co
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 

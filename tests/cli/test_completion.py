@@ -21,6 +21,7 @@ from click.shell_completion import ShellComplete
 from featdsl.cli import completion
 from featdsl.cli.main import main
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 
 def completed(workspace: Workspace, *words: str) -> dict[str, str | None]:
@@ -98,7 +99,7 @@ def test_no_database_is_opened_while_the_store_is_unchanged(applied: Workspace) 
         "print([each.value for each in found], *{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=applied.root, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], cwd=applied.root, capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     names, _, loaded = done.stdout.partition("]")
     assert names == "['user_profile.age'"
@@ -160,7 +161,7 @@ class _Terminal:
     def type(self, keys: str, until: str) -> str:
         """Type keys, and return what is shown up to a text."""
         os.write(self._end, keys.encode())
-        shown, last = "", time.monotonic() + 60
+        shown, last = "", time.monotonic() + PATIENCE
         while not re.search(until, shown):
             assert time.monotonic() < last, shown
             if select.select([self._end], [], [], 1)[0]:

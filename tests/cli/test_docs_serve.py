@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE, wait_until
 
 
 @contextmanager
@@ -46,19 +46,15 @@ def serving(workspace: Workspace, *options: str) -> Iterator[tuple[subprocess.Po
 
 def read(url: str) -> str:
     """Return the text at a URL."""
-    answer = httpx.get(url, timeout=10)
+    answer = httpx.get(url, timeout=PATIENCE)
     assert answer.status_code == 200, url
     return answer.text
 
 
 def changed(url: str, before: str) -> str:
     """Wait until the text at a URL is another one, and return it."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if (text := read(url)) != before:
-            return text
-        time.sleep(0.1)
-    raise TimeoutError(url)
+    wait_until(lambda: read(url) != before, every=0.1)
+    return read(url)
 
 
 @pytest.mark.slow
@@ -79,7 +75,7 @@ def test_it_follows_applies_and_ends_at_ctrl_c(applied: Workspace) -> None:
         folders = list(applied.root.parent.glob("featdsl-docs-*"))
         assert len(folders) == 1
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == "Stopped.\n"
         assert not folders[0].exists()
 
@@ -90,7 +86,7 @@ def test_it_ends_at_sigterm_and_keeps_a_given_folder(applied: Workspace, tmp_pat
     with serving(applied, "--out", str(tmp_path / "site")) as (process, url):
         assert "/_preview/reload.js" in read(url)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "<h1>bank</h1>" in page
     assert "_preview" not in page

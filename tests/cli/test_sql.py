@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from featdsl.cli.main import main
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 WINDOWED = """
 from featdsl import Feature, FeatureGroup
@@ -87,7 +88,7 @@ def test_a_prompt_goes_on_after_a_mistake(applied: Workspace) -> None:
     )  # fmt: skip
     os.close(theirs)
     os.write(ours, b"SELECT nothing;\nSELECT count(*) AS n\nFROM user_profile;\n\x04")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     os.close(ours)
     assert process.returncode == 0
     assert "n\n20\n" in out
@@ -102,7 +103,9 @@ def test_a_few_rows_of_a_view_of_windows_are_there_at_once(bank: Workspace) -> N
     bank.apply()
     code = "import duckdb, sys; print(len(duckdb.connect(sys.argv[1], read_only=True).execute('SELECT * FROM prod.sums LIMIT 3').fetchall()))"
     path = str(bank.root / ".featdsl" / "store.duckdb")
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.stdout.endswith("3\n"), done.stderr  # DuckDB may show its progress before
     spine = "SELECT user_id, TIMESTAMP '2026-03-01' AS at FROM range(200000) t(user_id)"
     training = bank.store.training_set(["total", "mean"], spine, timestamp="at", ordered=False)

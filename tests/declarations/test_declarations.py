@@ -17,6 +17,7 @@ import pytest
 from featdsl import DeclarationError, Entity, Feature, FeatureAlias, FeatureGroup, FeatureNotFoundError, FeatureSet
 from featdsl.declarations.declaration import Declaration
 from featdsl.definitions.quality_rules import Expectation
+from tests.waiting import PATIENCE
 
 WORDS = """
 from datetime import date, datetime
@@ -728,7 +729,7 @@ print([name for name, value in wanted.items() if eval(f"module.{name}") is not v
 """
 
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
     assert (done.stdout, done.stderr) == ("[]\n", "")
@@ -742,7 +743,7 @@ def test_a_pickle_of_a_removed_declaration_says_so(accounts: ModuleType, tmp_pat
     path.write_text(path.read_text(encoding="utf-8").replace('Model("loan"', 'Model("lend"'), encoding="utf-8")
 
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
     assert done.stderr.endswith(

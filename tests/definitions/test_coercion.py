@@ -30,6 +30,7 @@ from featdsl.errors import RequestError
 from tests.budgets import examples
 from tests.conftest import Workspace
 from tests.declared import applied as declared
+from tests.waiting import PATIENCE
 
 PLUS_TWO = timezone(timedelta(hours=2))
 NEW_YEAR = datetime(2024, 1, 1)
@@ -359,7 +360,7 @@ def test_stores_and_training_sets_go_to_threads_and_tasks(stores: dict[str, Feat
 def test_stores_go_to_processes(stores: dict[str, FeatureStore], method: str) -> None:
     """Objects work in processes that inherit them, and in new ones."""
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as processes:
-        assert list(processes.map(_read, [stores["BIGINT"]] * 3, timeout=60)) == [20] * 3
+        assert list(processes.map(_read, [stores["BIGINT"]] * 3, timeout=PATIENCE)) == [20] * 3
 
 
 def test_a_store_is_used_after_a_fork(stores: dict[str, FeatureStore]) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import PATIENCE
+
 SCRIPT = """
 import gc, os
 from pathlib import Path
@@ -30,6 +32,6 @@ def test_a_child_does_not_close_sessions_in_inherited_garbage(tmp_path: Path) ->
     """A collection in the child returns, although the parent left a session with threads in a cycle of garbage."""
     (tmp_path / "featproject.toml").write_text('[project]\nname = "bank"\n[engine]\nthreads = 4\n')
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout == "0\n", done.stderr

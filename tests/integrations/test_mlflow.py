@@ -17,6 +17,7 @@ from featdsl.errors import LockFileError, OutdatedModelError
 from featdsl.integrations.mlflow import ARTIFACT, check_served, load_model, log_training, read_lock
 from tests.conftest import Workspace
 from tests.plan.test_renames import rename_feature
+from tests.waiting import PATIENCE
 
 SET = "credit_risk@1"
 SPINE = "SELECT 2 AS user_id, now() AS ts"
@@ -137,7 +138,7 @@ def test_features_with_other_definitions_are_named_with_the_command_that_shows_t
     ]  # fmt: skip
     command = [sys.executable, "-W", "ignore", "-m", *download.split()]
     environment = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
-    subprocess.run(command, cwd=applied.root, env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=applied.root, env=environment, check=True, capture_output=True, timeout=PATIENCE)
     shown = applied.run("outdated", "features.lock.json")
     assert "user_profile.income has a new definition in state 2" in shown.stdout
     assert "+ annual_income * 2" in shown.stdout
@@ -245,7 +246,9 @@ def test_without_a_library_the_line_that_installs_it_is_printed(library: str, ca
         "from featdsl.integrations.mlflow import *; module.check_served = lambda *_: None; Store = object; "
         f"{call}"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.stderr.endswith(
         f"RequestError: Missing package\n  featdsl.integrations.mlflow needs {library}, which is not installed.\n"
         "  Install it into this environment: pip install 'featdsl[mlflow,frames]'\n"

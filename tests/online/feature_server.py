@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 from tests.servers import free_port
+from tests.waiting import PATIENCE, wait_until
 
 
 @dataclass
@@ -47,11 +47,10 @@ class FeatureServer:
             self._process = subprocess.Popen(
                 command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
             )
-        until = time.monotonic() + 60
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise TimeoutError(self.log.read_text(encoding="utf-8"))
-            time.sleep(0.05)
+        try:
+            wait_until(self._is_ready, failed=lambda: self._process is None or self._process.poll() is not None)
+        except TimeoutError:
+            raise TimeoutError(self.log.read_text(encoding="utf-8")) from None
 
     def _is_ready(self) -> bool:
         try:
@@ -63,14 +62,14 @@ class FeatureServer:
         """Kill all of it at once."""
         assert self._process is not None
         os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
 
     def kill_supervisor(self) -> list[int]:
         """Kill the process that starts the workers, and return the workers that it leaves behind."""
         assert self._process is not None
         workers = self.workers()
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
         return workers
 
     def kill_worker(self) -> None:
@@ -81,7 +80,7 @@ class FeatureServer:
         """End it in order."""
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
 
 
 def is_worker(pid: int) -> bool:

@@ -23,6 +23,7 @@ import httpx
 from featdsl import FeatureStore
 from tests import torture
 from tests.torture import USERS
+from tests.waiting import PATIENCE
 
 UNIT = 1_000_000
 _FEATURES = '''
@@ -119,7 +120,9 @@ def over_http(url: str) -> Callable[[], Read]:
     """Return what makes the reads of a thread: each has a connection, which it keeps."""
 
     def make_read() -> Read:
-        client = httpx.Client(base_url=url, timeout=30, limits=httpx.Limits(max_connections=1, keepalive_expiry=600))
+        client = httpx.Client(
+            base_url=url, timeout=PATIENCE, limits=httpx.Limits(max_connections=1, keepalive_expiry=600)
+        )
 
         def read(request: str, rows: list[dict[str, int]], amount: int) -> Sequence[Mapping[str, int]]:
             body = {"features": REQUESTS[request], "rows": rows, "request": {"amount": amount}}
@@ -178,7 +181,7 @@ def reading(root: Path, url: str, pause: float) -> Iterator[dict[str, subprocess
         yield processes
     finally:
         (root / "stop").touch()
-        codes = {kind: process.wait(120) for kind, process in processes.items()}
+        codes = {kind: process.wait(PATIENCE) for kind, process in processes.items()}
         (root / "stop").unlink()
     assert codes == {"store": 0, "http": 0}
 

@@ -11,6 +11,7 @@ import pytest
 
 from featdsl import FeatureStore, RequestError
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 PROJECT = {
     "featproject.toml": '[project]\nname = "shop"\n\n[serving]\nurl = "embedded"\n',
@@ -110,5 +111,5 @@ def test_child_processes_of_a_fork_compute(shop: Workspace, tmp_path: Path) -> N
     script = tmp_path / "forks.py"
     script.write_text(FORKS, encoding="utf-8")
     command = [sys.executable, str(script), str(shop.root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

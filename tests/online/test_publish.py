@@ -21,6 +21,7 @@ from featdsl.online.records import read_record
 from featdsl.project import settings
 from tests.conftest import ACCOUNTS, Workspace
 from tests.online.worlds import HOUR, START, Place, Row, Shape, World
+from tests.waiting import PATIENCE
 
 NOW = moment(START)
 SERVED = '[project]\nname = "bank"\n\n[serving]\nurl = "embedded"\n'
@@ -440,7 +441,7 @@ def test_a_publisher_that_was_killed_is_made_up_for_by_the_next_run(served: Work
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     store = served.store
@@ -465,7 +466,7 @@ def test_publishers_at_the_same_time_wait_for_each_other(served: Workspace) -> N
         )
         for command in commands
     ]
-    ended = [(each.wait(timeout=120), each.communicate()) for each in running]
+    ended = [(each.wait(timeout=PATIENCE), each.communicate()) for each in running]
 
     assert [code for code, _ in ended] == [0] * len(commands), ended
     assert served.store.get_features("credit_risk@2", user_id=3)["income"] == 5.0

@@ -38,6 +38,7 @@ from tests.disks import Disk, disk
 from tests.engines.test_types import ROWS, VALUES, declare
 from tests.query.test_request_data import LENDING
 from tests.server.test_operation import BODY, address, running
+from tests.waiting import PATIENCE
 
 __all__ = ["disk"]
 
@@ -224,13 +225,13 @@ def test_a_read_does_not_wait_for_the_file(applied: Workspace) -> None:
 
     def blocked() -> Session:
         opens.set()
-        assert allowed.wait(30)
+        assert allowed.wait(PATIENCE)
         return open_now()
 
     log._open_session = blocked
     read = read_of(applied.store, 2)
     log.add(*read)
-    assert opens.wait(30), "the thread writes"
+    assert opens.wait(PATIENCE), "the thread writes"
     for _ in range(5):
         log.add(*read)
     allowed.set()
@@ -323,7 +324,7 @@ def script(workspace: Workspace, text: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -377,7 +378,7 @@ def test_a_server_that_is_ended_writes_its_rows(logging_bank: Workspace, workers
         for _ in range(12):
             assert httpx.post(f"{address(client)}/v1/features", json=BODY).status_code == 200
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
 
     assert rows(logging_bank.root, "user_id, served.income") == [(3, 19000.0)] * 12
 
@@ -436,7 +437,7 @@ def test_several_processes_write_side_by_side(logging_bank: Workspace) -> None:
         subprocess.Popen([sys.executable, "-c", SCRIPT.replace("user_id=2", f"user_id={user}")], cwd=logging_bank.root)
         for user in range(4)
     ]
-    assert [process.wait(120) for process in processes] == [0] * 4
+    assert [process.wait(PATIENCE) for process in processes] == [0] * 4
     assert rows(logging_bank.root, "user_id") == [(user,) for user in range(4) for _ in range(3)]
 
 

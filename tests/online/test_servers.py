@@ -22,6 +22,7 @@ from featdsl.online.postgres.connections import BoundedConnection
 from featdsl.online.postgres.statements import READ
 from tests.online import actor
 from tests.servers import Postgres, Valkey, free_port
+from tests.waiting import wait_until
 
 OPTIONS = OnlineOptions("lineage/prod", timeout=5.0, lock_timeout=5.0, lease=1.0)
 
@@ -163,9 +164,7 @@ def test_a_namespace_is_on_one_node_of_a_cluster(tmp_path: Path) -> None:
     server.start()
     try:
         server.execute("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        until = time.monotonic() + 30
-        while "cluster_state:ok" not in server.execute("CLUSTER", "INFO") and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: "cluster_state:ok" in server.execute("CLUSTER", "INFO"))
         store = open_store(server.url(), OPTIONS)
         for _ in range(12):
             actor.publish(store)

@@ -25,6 +25,7 @@ from tests.online.feature_server import FeatureServer, is_worker
 from tests.online.served_states import Seen
 from tests.servers import Postgres, Valkey
 from tests.torture import Run, run_featdsl
+from tests.waiting import PATIENCE, wait_until
 
 GRACE = 1.0
 """Seconds for which a read may still fail after a server is back: it may have been asked before, or wait for a connection."""
@@ -172,12 +173,11 @@ class ServingTorture:
 
     def _leave_workers(self) -> None:
         """Kill the supervisor, and wait until its workers have ended by themselves: they hold the port."""
-        left, until = self.server.kill_supervisor(), time.monotonic() + 30
-        while any(is_worker(pid) for pid in left):
-            if time.monotonic() > until:
-                self.faults.append("workers go on without their supervisor")
-                return
-            time.sleep(0.02)
+        left = self.server.kill_supervisor()
+        try:
+            wait_until(lambda: not any(map(is_worker, left)))
+        except TimeoutError:
+            self.faults.append("workers go on without their supervisor")
 
     # Runs
 
@@ -239,7 +239,7 @@ class ServingTorture:
 
     def _told(self, *words: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "featdsl", *words, "--format", "json"]
-        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=PATIENCE, check=False)
         if done.stderr:
             self.faults.append(f"{' '.join(words)}: {done.stderr}")
         return done.returncode, done.stdout

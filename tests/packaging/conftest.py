@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.project_files import ROOT
+from tests.waiting import PATIENCE
 
 TOOLS = ROOT / ".venv-packaging" / "bin"
 """build, hatchling, twine and uv, as `make test-packaging` installs them."""
@@ -49,7 +50,7 @@ class Installed:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=180,
+            timeout=PATIENCE,
         )
 
 

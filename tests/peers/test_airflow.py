@@ -16,6 +16,7 @@ from featdsl.stores import open_store
 from tests.conftest import Workspace
 from tests.integrations.held_store import held
 from tests.integrations.lineage_events import SHOP
+from tests.waiting import PATIENCE
 
 pytest.importorskip("airflow")
 
@@ -126,7 +127,7 @@ def test_killing_a_task_ends_the_command(airflow: dict[str, str], shop: Workspac
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE,
         )
     finally:
         holder.kill()

@@ -16,6 +16,7 @@ from featdsl.errors import FeatdslError
 from tests.conftest import Workspace
 from tests.integrations.held_store import held
 from tests.integrations.lineage_events import SHOP
+from tests.waiting import PATIENCE
 
 dg = pytest.importorskip("dagster")
 feature_assets = pytest.importorskip("featdsl.integrations.dagster").feature_assets
@@ -162,7 +163,7 @@ def test_ending_a_run_ends_the_command(shop: Workspace) -> None:
         assert any("waiting holder=" in line for line in lines)
         (command,) = [each for each in psutil.Process(running.pid).children() if "refresh" in each.cmdline()]
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=60)
+        running.communicate(timeout=PATIENCE)
         assert not command.is_running()
     finally:
         holder.kill()

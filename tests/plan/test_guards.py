@@ -30,6 +30,7 @@ from featdsl.project.settings import load
 from featdsl.query import deprecation_warnings
 from featdsl.stores import open_store
 from tests.conftest import BANK, Workspace
+from tests.waiting import PATIENCE
 
 TEAM = "features/accounts/__init__.py"
 USERS = "features/lending/__init__.py"
@@ -348,7 +349,7 @@ def test_reading_what_is_deprecated_warns_once_at_the_line_that_reads(outdated: 
     program.write_text(PROGRAM, encoding="utf-8")
 
     done = subprocess.run(
-        [sys.executable, str(program), str(outdated.root)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, str(program), str(outdated.root)], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
 
     said = "user_profile.income is deprecated since 2026-01-01, may be removed from 2099-06-30; use user_profile.age"

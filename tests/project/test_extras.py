@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,9 @@ def test_a_missing_library_is_named_with_the_line_that_installs_it(
     hidden = f"import sys; sys.modules[{library!r}] = None; from featdsl import FeatureStore; "
     program = hidden + code.format(root=str(applied.root))
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
 
     assert done.stderr.endswith(
         "RequestError: Missing package\n"

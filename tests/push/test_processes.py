@@ -18,6 +18,7 @@ from featdsl.engines.duckdb.pushed_events import DuckDBPushedEvents
 from featdsl.stores.event_log import EventLog
 from tests.conftest import Workspace
 from tests.push.declared import shop, trained
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,10 +46,7 @@ def kill(worker: subprocess.Popen[str]) -> None:
 
 def wait_for(what: str, folder: Path, name: str) -> None:
     """Wait until a worker has done something."""
-    deadline = time.monotonic() + 60
-    while not lines(what, folder, name):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: lines(what, folder, name), every=0.01)
 
 
 def stored(folder: Path) -> list[tuple[str, int]]:

@@ -33,6 +33,7 @@ from featdsl import (
 )
 from tests.conftest import ACCOUNTS, BANK, Workspace
 from tests.declared import JOINS, applied, join_by
+from tests.waiting import PATIENCE
 
 SPINE = "SELECT * FROM (VALUES (3, TIMESTAMP '2026-01-08', 'a'), (0, '2026-01-01', 'b'), (3, '2026-01-08', 'a'), (9, '2026-01-08', 'c')) t(user_id, ts, note)"
 """Out of order, with a duplicate, an unknown user, and a column of its own."""
@@ -850,7 +851,7 @@ def test_threads_share_a_store(bank: Workspace) -> None:
             doubled(bank)
             published.set()
         if number > 60:
-            published.wait(60)
+            published.wait(PATIENCE)
         if number % 2:
             return store.get_features(["age", "income"], user_id=3)
         return store.training_set("credit_risk@1", SPINE, timestamp="ts").relation.fetchall()
@@ -874,7 +875,7 @@ for _ in range(10):
     print(FeatureStore().training_set(["age"], spine, timestamp="ts").relation.fetchall()[0][-1])
 """
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=shared.root, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=shared.root, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert (done.stdout.splitlines(), done.stderr) == (["33"] * 10, "")
 

@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def in_terminal(workspace: Workspace, *arguments: str, typed: str = "") -> tuple
             break
         shown += part
     os.close(ours)
-    return process.wait(timeout=60), shown.decode().replace("\r\n", "\n")
+    return process.wait(timeout=PATIENCE), shown.decode().replace("\r\n", "\n")
 
 
 def test_apply_asks_and_takes_yes(bank: Workspace) -> None:

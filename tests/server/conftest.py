@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from featdsl.project import settings
 from featdsl.server.app import create_app
 from tests.conftest import ACCOUNTS, BANK, Workspace
 from tests.servers import free_port, wait_for
+from tests.waiting import PATIENCE
 
 PUBLISHED = BANK["featproject.toml"] + '\n[serving]\nurl = "embedded"\n'
 """The settings of a project with an online store."""
@@ -70,7 +70,7 @@ def serving() -> Iterator[Serve]:
         thread.start()
         wait_for(port)
         url = f"http://127.0.0.1:{port}"
-        client = httpx.Client(base_url=url, timeout=30)
+        client = httpx.Client(base_url=url, timeout=PATIENCE)
         started.append((server, thread, client))
         return Served(url, client, lines)
 
@@ -103,12 +103,3 @@ def served(_bank_server: Served) -> Served:
     """The small project, published and served, for tests that only read it; its access log is empty."""
     _bank_server.lines.clear()
     return _bank_server
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until a condition holds. Raises TimeoutError."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.02)

@@ -21,8 +21,9 @@ import pytest
 
 from featdsl.featurestore import FeatureStore
 from tests.conftest import ACCOUNTS, BANK, Workspace
-from tests.server.conftest import PUBLISHED, Serve, Served, until
+from tests.server.conftest import PUBLISHED, Serve, Served
 from tests.servers import free_port
+from tests.waiting import PATIENCE, wait_until
 
 BODY = {"features": "credit_risk@1", "rows": [{"user_id": 3}]}
 Edit = Callable[[str, str, str], None]
@@ -230,7 +231,7 @@ def test_the_registry_is_not_read_for_each_request(
     served = serve(bank)
     served.post(json=BODY)
     bank.parquet("data/accounts.parquet", ACCOUNTS.replace("range(20)", "range(40)")).run("refresh")
-    until(lambda: served.post(json=BODY).json()["rows"] == [{"age": 33, "income": 39000.0}])
+    wait_until(lambda: served.post(json=BODY).json()["rows"] == [{"age": 33, "income": 39000.0}])
     before, began = len(reads), time.monotonic()
     for _ in range(50):
         served.post(json=BODY)
@@ -246,7 +247,7 @@ def test_no_answer_has_values_of_a_group_that_became_private(bank: Workspace, ed
     body = {"features": ["income"], "rows": [{"user_id": 3}]}
 
     def ask() -> None:
-        with httpx.Client(base_url=served.url, timeout=30) as client:
+        with httpx.Client(base_url=served.url, timeout=PATIENCE) as client:
             while not done.is_set():
                 text = client.post("/v1/features", json=body).text
                 leaked.extend([text] if "38000" in text else [])
@@ -275,7 +276,7 @@ def test_no_request_fails_while_applies_run(settings: str, bank: Workspace, edit
     body = {"features": ["user_profile.income", "affordability.monthly"], "rows": [{"user_id": 3}, {"user_id": 2}]}
 
     def ask() -> None:
-        with httpx.Client(base_url=served.url, timeout=30) as client:
+        with httpx.Client(base_url=served.url, timeout=PATIENCE) as client:
             while not done.is_set():
                 answer = client.post("/v1/features", json=body)
                 rows = answer.json()["rows"] if answer.status_code == 200 else []
@@ -294,7 +295,7 @@ def test_no_request_fails_while_applies_run(settings: str, bank: Workspace, edit
         thread.join()
 
     assert wrong == []
-    until(lambda: served.post(json=body).json()["rows"][0]["income"] == 95000.0)
+    wait_until(lambda: served.post(json=body).json()["rows"][0]["income"] == 95000.0)
     assert len(served.lines) > 20
 
 
@@ -311,7 +312,7 @@ def running(
     process: Any = subprocess.Popen(
         command, cwd=workspace.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    with httpx.Client(base_url=f"{url}://127.0.0.1:{port}", timeout=30, **client) as reader:
+    with httpx.Client(base_url=f"{url}://127.0.0.1:{port}", timeout=PATIENCE, **client) as reader:
 
         def lives() -> bool:
             assert process.poll() is None, process.communicate()
@@ -321,13 +322,13 @@ def running(
                 return False
 
         try:
-            until(lives)
+            wait_until(lives)
             yield process, reader
         finally:
             reader.close()
             process.terminate()
             if not process.stdout.closed:
-                process.communicate(timeout=60)
+                process.communicate(timeout=PATIENCE)
 
 
 def address(client: httpx.Client) -> str:
@@ -341,7 +342,7 @@ def test_the_command_serves_until_it_is_ended(applied: Workspace) -> None:
     with running(applied) as (process, client):
         assert client.post("/v1/features", json=BODY).json()["rows"] == [{"age": 33, "income": 19000.0}]
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 0
     assert errors == (
@@ -371,7 +372,7 @@ def test_requests_that_have_begun_are_finished(workers: str, applied: Workspace)
         threading.Event().wait(1)
         arrived.set()
         thread.join()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
     assert [answer.json()["rows"] for answer in answers] == [[{"age": 33, "income": 19000.0}]]
     assert process.returncode == 0
@@ -398,10 +399,10 @@ def test_a_worker_that_dies_is_replaced(applied: Workspace) -> None:
             own = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
             return {int(pid) for pid in own if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
-        until(lambda: len(workers()) == 2)
+        wait_until(lambda: len(workers()) == 2)
         before = workers()
         os.kill(min(before), signal.SIGKILL)
-        until(lambda: len(workers()) == 2 and workers() != before)
+        wait_until(lambda: len(workers()) == 2 and workers() != before)
 
         assert httpx.post(f"{address(client)}/v1/features", json=BODY).status_code == 200
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Workspace
 from tests.online.feature_server import FeatureServer, is_worker
-from tests.server.conftest import until
+from tests.waiting import wait_until
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_workers_end_with_their_supervisor(applied: Workspace, tmp_path: Path) -
     server = FeatureServer(applied.root, tmp_path / "server.log")
     server.start()
     left = server.kill_supervisor()
-    until(lambda: not any(map(is_worker, left)), seconds=30)
+    wait_until(lambda: not any(map(is_worker, left)))
     server.start()
     try:
         body = {"features": "credit_risk@1", "rows": [{"user_id": 3}]}

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from featdsl.project import settings
 from featdsl.stores import open_store
 from tests.conftest import Workspace
 from tests.spark.projects import engines_of, files_of
+from tests.waiting import PATIENCE, wait_until
 
 Edit = Callable[[str, str, str], None]
 SERVER = """
@@ -83,10 +83,7 @@ def slow(bank: Workspace, edit: Edit, tmp_path: Path) -> Workspace:
 
 def begun(tmp_path: Path) -> None:
     """Wait until the slow group is computed."""
-    deadline = time.monotonic() + 90
-    while not (tmp_path / "wait.begun").exists():
-        assert time.monotonic() < deadline, "the slow group is not computed"
-        time.sleep(0.05)
+    wait_until((tmp_path / "wait.begun").exists)
 
 
 def start(workspace: Workspace, url: str) -> subprocess.Popen[str]:
@@ -124,7 +121,7 @@ def test_a_server_that_dies_publishes_nothing(slow: Workspace, tmp_path: Path, s
         process = start(slow, url)
         begun(tmp_path)
         dying.kill()
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "Traceback" not in told
     assert "group slow" in told

@@ -17,6 +17,7 @@ import pytest
 from tests import threads, torture
 from tests.conftest import Workspace
 from tests.stores.test_torture import SETTINGS
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,7 @@ def test_a_used_store_works_in_child_processes(applied: Workspace) -> None:
     script = applied.root / "forks.py"
     script.write_text(FORKS, encoding="utf-8")
     command = [sys.executable, str(script), str(applied.root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
@@ -99,7 +100,7 @@ def test_a_server_that_loads_before_it_forks_serves(applied: Workspace) -> None:
             answers = [asked(port, user % 4) for user in range(24)]
         finally:
             server.send_signal(signal.SIGTERM)
-            server.communicate(timeout=30)
+            server.communicate(timeout=PATIENCE)
     assert answers == [[{"income": 16000.0 + 1000 * (user % 4)}, 100_000, 100_000] for user in range(24)]
 
 
@@ -107,7 +108,7 @@ def asked(port: int, user: int) -> object:
     """Return the server's answer, waiting until it has started."""
     for _ in range(100):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/?{user}", timeout=60) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/?{user}", timeout=PATIENCE) as answer:
                 return json.load(answer)
         except ConnectionError:
             time.sleep(0.2)

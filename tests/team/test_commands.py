@@ -13,6 +13,7 @@ from featdsl import FeatureStore
 from featdsl.errors import StoreError
 from tests.conftest import ACCOUNTS, BANK, Workspace
 from tests.servers import S3, Postgres
+from tests.waiting import PATIENCE
 
 
 def settings(postgres: Postgres, database: str, *, name: str = "bank", data: str = "../shared", more: str = "") -> str:
@@ -176,7 +177,7 @@ def test_an_apply_that_is_stopped_while_it_publishes_claims_nothing(team: Worksp
     before = team.store._states.store.token()
     done = subprocess.run(
         [sys.executable, "-c", STOPPED, moment, "apply", "--yes", "--env", "pr_1"],
-        cwd=team.root, capture_output=True, text=True, check=False, timeout=60,
+        cwd=team.root, capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
 
     assert done.returncode == 1, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tests.conftest import Workspace
 from tests.engines.test_sources import EXPECTED, ROWS, declare
 from tests.servers import S3, Files, Postgres
+from tests.waiting import wait_until
 
 SHOES = """
 CREATE TABLE shoes AS SELECT i AS user_id, TIMESTAMP '2026-01-01' AS ts, 10 * i AS size FROM generate_series(1, 3) i
@@ -229,9 +229,7 @@ def test_a_server_that_dies_while_it_is_read(warehouse: Warehouse) -> None:
     reads = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%boots%' AND wait_event = 'PgSleep'"
     with ThreadPoolExecutor(1) as other:
         apply = other.submit(refused, warehouse.workspace, "apply", "--yes", **warehouse.variable)
-        until = time.monotonic() + 90
-        while warehouse.server.execute(reads) == "0" and not apply.done() and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: warehouse.server.execute(reads) != "0", failed=apply.done, every=0.1)
         warehouse.server.stop(crash=True)
         said = apply.result()
     assert "Data cannot be computed\n  group shoes: " in said

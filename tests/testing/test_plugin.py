@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Workspace
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"duckdb", "pydantic", "sqlglot", "networkx", "jinja2", "pandas", "polars", "pyarrow", "click"}
@@ -19,7 +20,9 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     """Run pytest in a folder as its users do, with the plugin."""
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "featdsl.testing.plugin", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
 
 
 def test_the_entry_point_has_the_name_of_the_module() -> None:

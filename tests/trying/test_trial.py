@@ -35,6 +35,7 @@ from tests.conftest import Workspace
 from tests.declared import applied as apply_declared
 from tests.trying import worlds
 from tests.trying.worlds import World
+from tests.waiting import PATIENCE
 
 SPINE = pd.DataFrame({"user_id": [3, 1, 9], "at": pd.to_datetime(["2026-01-18", "2026-01-05", "2026-01-18"])})
 
@@ -290,12 +291,12 @@ def test_it_works_while_an_apply_holds_the_lock(applied: Workspace) -> None:
 
         with open_store(settings.load(applied.root)).writing(print):
             held.set()
-            done.wait(20)
+            done.wait(PATIENCE)
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert held.wait(20)
+        assert held.wait(PATIENCE)
         assert [row["income"] for row in tried(applied, "income")] == [15000.0, 1000.0, None]
     finally:
         done.set()
