@@ -108,9 +108,11 @@ test-spark: .venv/ready .venv-spark/ready
 	.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-spark.lock
 	touch $@
 
-# Beside the products that featdsl works with: Dagster, Airflow, Feast and dbt in one environment, for they pin much.
-test-peers: .venv-peers/ready
+# Beside the products that featdsl works with: Dagster, Airflow, Feast and dbt in one environment, for they pin much. DuckDB's
+# extension for PostgreSQL is in that of a team.
+test-peers: .venv-peers/ready .venv-team/ready
 	FEATDSL_PEERS_SUITE=1 .venv-peers/bin/pytest --numprocesses=2 --dist=worksteal tests/peers
+	FEATDSL_FEAST_PYTHON=$(CURDIR)/.venv-peers/bin/python .venv-team/bin/pytest tests/peers/test_feast_postgres.py
 
 .venv-peers/ready: requirements-peers.lock pyproject.toml
 	$(PYTHON) -m venv .venv-peers
