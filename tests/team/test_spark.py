@@ -11,7 +11,7 @@ from featdsl.definitions.snapshot import PROD
 from featdsl.project.settings import load
 from featdsl.stores import open_store
 from tests.conftest import ACCOUNTS, BANK, Workspace
-from tests.servers import Postgres
+from tests.servers import S3, Postgres
 from tests.team.test_commands import settings
 
 FEATURES = ["days", "income", "monthly"]
@@ -80,3 +80,32 @@ def test_a_training_set_on_sail(both: tuple[Workspace, Workspace], tmp_path: Pat
     keys = [("user_id", "ascending"), ("at", "ascending")]
     assert there.sort_by(keys).equals(here.sort_by(keys))
     shutil.rmtree(tmp_path / "out")
+
+
+def test_sail_writes_to_a_bucket(
+    both: tuple[Workspace, Workspace], postgres: Postgres, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data of the lake is in a bucket: Sail writes the tables and a training set there, and DuckDB reads them."""
+    for name, value in {
+        **s3.environment, "AWS_ENDPOINT": f"http://{s3.endpoint}", "AWS_ALLOW_HTTP": "true",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    alone, shared = both
+    place = f"s3://{s3.bucket}/{shared.root.parent.name}"
+    text = settings(postgres, postgres.database(), data=f"{place}/lake").replace('name = "shop"', 'name = "bank"')
+    (shared.root / "featproject.toml").write_text(text + ENGINE + s3.settings, encoding="utf-8")
+    alone.apply()
+    done = shared.run("apply", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    tables = open_store(load(shared.root)).read(PROD).tables.values()
+    assert {table.engine.partition(" ")[0] for table in tables} == {"sail"}
+    assert values(alone) == values(shared)
+    alone.parquet("spine.parquet", SPINE)
+    spine = s3.put(alone.root / "spine.parquet", f"{shared.root.parent.name}/spine.parquet")
+    there = shared.store.training_set(FEATURES, spine, timestamp="at", engine="spark", to=f"{place}/out").arrow()
+    here = shared.store.training_set(FEATURES, SPINE, timestamp="at").arrow()
+    keys = [("user_id", "ascending"), ("at", "ascending")]
+    assert there.sort_by(keys).equals(here.sort_by(keys))
+    assert shared.run("plan", "--check").returncode == 0
+    assert shared.run("doctor").returncode == 0
