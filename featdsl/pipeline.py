@@ -23,12 +23,14 @@ from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.dialects import EXTERNAL
 from featdsl.definitions.notices import Notice
 from featdsl.definitions.snapshot import PROD, Drift, Snapshot
+from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.udfs import Functions
 from featdsl.definitions.value_shifts import Compared
-from featdsl.engines import Compilers, Runtime
+from featdsl.engines import Compilers, Runtime, source_sizes
 from featdsl.engines.duckdb.compiler import COMPILER as DUCKDB
 from featdsl.engines.duckdb.session import open_session
 from featdsl.engines.opening import Engines, external_compiler
+from featdsl.engines.source_sizes import SourceSize
 from featdsl.errors import DeclarationError, PlanFileError, Problem
 from featdsl.plan import comparison, function_uses, planner, preview, preview_session
 from featdsl.plan.document import BuildTable, KeepEnvironment, OpenSource, Plan
@@ -67,7 +69,7 @@ class Planned:
 class Declared:
     """The definitions to plan for, beside the registry, with dataframes by hash and functions by fingerprint.
 
-    `notices` are about sources that could not be checked.
+    `notices` are about sources that could not be checked; `sizes` are those of the sources of new groups.
     """
 
     snapshot: Snapshot
@@ -76,6 +78,7 @@ class Declared:
     rows: Mapping[str, Any] = field(default_factory=dict)
     functions: Functions = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    sizes: Mapping[str, SourceSize] = field(default_factory=dict)
 
 
 def make_plan(project: Project, store: Store, environment: str = PROD, select: Sequence[str] = ()) -> Planned:
@@ -194,17 +197,28 @@ def _bind(project: Project, applied: AppliedState, declared: Declared, cache: An
             exported=applied.exported,
         )
         bound = bind.bind(declared.catalog, context, declared.snapshot)
+        sizes = (
+            {}
+            if applied.exported is not None
+            else source_sizes.measure(session.sources, _new_sources(bound.catalog, declared.snapshot), applied.frames)
+        )
     snapshot = declared.snapshot
     if bound.catalog.sets.keys() - snapshot.catalog.sets.keys():
         snapshot = replace(snapshot, past_sets=applied.past_sets())
-    return replace(declared, snapshot=snapshot, catalog=bound.catalog, notices=bound.notices)
+    return replace(declared, snapshot=snapshot, catalog=bound.catalog, notices=bound.notices, sizes=sizes)
+
+
+def _new_sources(catalog: Catalog, snapshot: Snapshot) -> Iterator[SourceDefinition]:
+    """Yield the sources of the groups that are not applied yet, each once."""
+    new = {group.source for name, group in catalog.groups.items() if name not in snapshot.catalog.groups}
+    yield from (source for name, source in catalog.sources.items() if name in new)
 
 
 def _compare(project: Project, applied: AppliedState, declared: Declared, select: Sequence[str]) -> Planned:
     """Return the plan from the applied state to declared definitions, with all notices."""
     snapshot, catalog = declared.snapshot, declared.catalog
     state = replace(applied.state, snapshot=snapshot)
-    plan = planner.build(state, catalog, planner.PlanRequest(project.name, select), _COMPILERS)
+    plan = planner.build(state, catalog, planner.PlanRequest(project.name, select, sizes=declared.sizes), _COMPILERS)
     plan = replace(plan, back_to=applied.back_to)
     pulled = imports.notices(catalog, declared.imports, project.name)
     notices = (*plan.notices, *pulled, *declared.notices, *_behind(plan, snapshot))

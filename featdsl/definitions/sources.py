@@ -48,8 +48,8 @@ class FunctionDefinition:
 class SourceDefinition:
     """Rows to compute from.
 
-    - `location`: path globs, or a database and its table, or a table of an engine's own catalogue (format "cluster"), or the hash of a frame, or the name of the log of pushed events, with the
-      files to read if not all;
+    - `location`: path globs, or a database and its table, or a table of an engine's own catalogue (format "cluster"), or the
+      hash of a frame, or the name of the log of pushed events, with the files to read if not all;
     - `sql`: the rendered query, which names other sources as `source.<name>`; `lineage` has the input columns of each of its
       columns;
     - `variants`: the query in other dialects, by dialect;

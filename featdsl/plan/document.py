@@ -33,11 +33,17 @@ class OpenSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The expected size and time of a build: the rows, seconds and bytes of the last one."""
+    """The expected size and time of a build; `seconds` and `bytes` are 0 where they are unknown.
+
+    `basis` says where the figures come from: the last build of the table, the stored tables that it reads, or the files of its
+    source, which have `source_bytes`.
+    """
 
     rows: int
     seconds: float
     bytes: int
+    basis: Literal["last build", "inputs", "source"] = "last build"
+    source_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,6 +11,7 @@ from featdsl.definitions.dialects import TITLES, Dialect, dialect_of
 from featdsl.definitions.notices import Notice
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.stored_tables import StoredTable
+from featdsl.plan.document import BuildTable
 
 _FEWEST = 3
 """From this many tables on, the times of an engine tell how long another table takes."""
@@ -41,28 +42,38 @@ class EngineSpeed:
         return self.start + rows * self.each_row
 
 
-def notices(snapshot: Snapshot, target: Catalog) -> Iterator[Notice]:
-    """Yield a notice for each group that another engine would build at least twice as fast, by the times of its tables."""
+def speeds(snapshot: Snapshot) -> Mapping[Dialect | None, EngineSpeed]:
+    """Return the speed of each engine that has built enough tables."""
     stored: dict[Dialect | None, list[StoredTable]] = {}
     for table in snapshot.tables.values():
         stored.setdefault(dialect_of(table.engine), []).append(table)
-    if len(stored) < 2:  # noqa: PLR2004 - one engine has no other
-        return
-    speeds = {engine: EngineSpeed.of(tables) for engine, tables in stored.items()}
+    found = {engine: EngineSpeed.of(tables) for engine, tables in stored.items()}
+    return {engine: speed for engine, speed in found.items() if speed is not None}
+
+
+def notices(snapshot: Snapshot, target: Catalog, builds: Sequence[BuildTable]) -> Iterator[Notice]:
+    """Yield a notice for each group that another engine would build at least twice as fast, by the times of stored tables.
+
+    The time on its own engine is that of its stored tables, or for a group without any the estimate of its `builds`.
+    """
+    known = speeds(snapshot)
     for name, group in sorted(target.groups.items()):
         tables = [snapshot.tables[each] for each in target.tables_of(name) if each in snapshot.tables]
-        if not tables or any(dialect_of(each.engine) != group.engine for each in tables):
+        first = [each.estimate for each in builds if each.group == name and each.estimate is not None]
+        if any(dialect_of(each.engine) != group.engine for each in tables):
             continue
-        took = sum(each.seconds for each in tables)
+        rows = [each.rows for each in tables or first]
+        took = sum(each.seconds for each in tables or first)
         others = {
-            engine: sum(speed.seconds(each.rows) for each in tables)
-            for engine, speed in speeds.items()
-            if speed is not None and engine is not None and engine != group.engine
+            engine: sum(speed.seconds(each) for each in rows)
+            for engine, speed in known.items()
+            if engine is not None and engine != group.engine
         }
         best = min(others, key=lambda engine: (others[engine], engine), default=None)
         if best is not None and took >= _WORTH and took >= _FASTER * others[best]:
+            verb = "took" if tables else "takes about"
             what = (
-                f"{TITLES[group.engine]} took {took:.0f} s for group {name}; by the tables that {TITLES[best]} has built, it takes "
+                f"{TITLES[group.engine]} {verb} {took:.0f} s for group {name}; by the tables that {TITLES[best]} has built, it takes "
                 f"about {max(others[best], 1):.0f} s."
             )
             yield Notice(code="engine", address=name, what=what, fix=f'Give {name} the option engine="{best}".')

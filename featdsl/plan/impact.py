@@ -1,4 +1,4 @@
-"""The impact of a change: readers of changed columns, definitions it leaves alone, reused tables, and estimates."""
+"""The impact of a change: readers of changed columns, definitions it leaves alone, and reused tables."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Iterable, Sequence
 from featdsl.definitions import graph
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.graph import node
-from featdsl.definitions.kinds import FeatureDefinition
 from featdsl.definitions.readers import Affected, Versions, affected_by
 from featdsl.definitions.snapshot import Snapshot
-from featdsl.definitions.table_spec import TableSpec
 from featdsl.plan.diff import Change, altered
-from featdsl.plan.document import BuildTable, Estimate, PlannedChange, Reused, Step
+from featdsl.plan.document import BuildTable, PlannedChange, Reused, Step
 
 
 def changes_values(change: Change) -> bool:
@@ -99,19 +97,3 @@ def reused(snapshot: Snapshot, target: Catalog, steps: Iterable[Step]) -> tuple[
         for table in target.tables_of(group)
         if table not in built and table in snapshot.tables
     )
-
-
-def estimate(snapshot: Snapshot, features: Sequence[FeatureDefinition]) -> Estimate | None:
-    """Return the rows, time and size of the last table of these features of one group, or None if none is stored."""
-    table, names = TableSpec.of(features), {each.name for each in features}
-    if table.group not in snapshot.catalog.groups:
-        return None
-    before = {
-        name: sum(each.name in names for each in members)
-        for name, members in snapshot.catalog.tables_of(table.group).items()
-        if name in snapshot.tables and (TableSpec.of(members).rows == "events") == (table.rows == "events")
-    }
-    if not before:
-        return None
-    last = snapshot.tables[max(before, key=lambda name: (before[name], name))]
-    return Estimate(rows=last.rows, seconds=last.seconds, bytes=last.bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Literal
@@ -25,6 +25,7 @@ from featdsl.definitions.snapshot import Drift, Snapshot
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.engines import Compilers
 from featdsl.engines.lookups import tables_of
+from featdsl.engines.source_sizes import SourceSize
 from featdsl.errors import DeclarationError, Problem
 from featdsl.plan import (
     engine_costs,
@@ -41,7 +42,8 @@ from featdsl.plan import (
     views,
 )
 from featdsl.plan.diff import Change, compare, member_text
-from featdsl.plan.document import Plan, PlannedChange
+from featdsl.plan.document import BuildTable, Plan, PlannedChange
+from featdsl.plan.estimates import Estimates
 from featdsl.plan.event_columns import event_columns
 from featdsl.plan.live_versions import holders, live_versions
 from featdsl.plan.sides import Queries, Sides
@@ -60,12 +62,14 @@ class State:
 class PlanRequest:
     """The definitions to plan: all of one project, or the ones named in `select` with their upstream.
 
-    `today` is the day, in UTC, that deprecations are compared with; None is the current day.
+    `today` is the day, in UTC, that deprecations are compared with; None is the current day. `sizes` are those of the sources of
+    new groups, which estimate their first builds.
     """
 
     project: str
     select: Sequence[str] = ()
     today: date | None = None
+    sizes: Mapping[str, SourceSize] = field(default_factory=dict)
 
 
 def build(state: State, catalog: Catalog, request: PlanRequest, compilers: Compilers) -> Plan:
@@ -86,11 +90,9 @@ def build(state: State, catalog: Catalog, request: PlanRequest, compilers: Compi
     planned = _planned(changes, before, target, known, seen)
     held_by = holders(others, target)
     live = live_versions(held_by, versions)
-    todo = tuple(
-        steps.derive(
-            sides, changes, state.drift, Queries(compilers, versions, event_columns(snapshot, target, compilers)), live
-        )
-    )
+    queries = Queries(compilers, versions, event_columns(snapshot, target, compilers))
+    estimates = Estimates(snapshot, versions, request.sizes, engine_costs.speeds(snapshot))
+    todo = tuple(estimates.added(steps.derive(sides, changes, state.drift, queries, live), target))
     at = replace(sides, others=seen)
     guards.refuse_private(at)
     waiting = (f.address for f in snapshot.catalog.features.values() if _waits(f, target, request.project))
@@ -105,7 +107,7 @@ def build(state: State, catalog: Catalog, request: PlanRequest, compilers: Compi
             *guards.notices(at),
             *renames.probable(changes, before, target),
             *notices,
-            *engine_costs.notices(snapshot, target),
+            *engine_costs.notices(snapshot, target, [each for each in todo if isinstance(each, BuildTable)]),
         ),
         changes=planned,
         untouched=impact.untouched(before, target, planned),

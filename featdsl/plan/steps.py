@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 from featdsl.definitions import graph, quality_rules, udfs
@@ -16,9 +15,9 @@ from featdsl.definitions.table_spec import TableSpec
 from featdsl.engines import Baseline, Compiler, UnprovedError, derived_rows, table_layout
 from featdsl.engines.lookups import Versions
 from featdsl.errors import DeclarationError, Origin, Problem
-from featdsl.plan import impact, rule_checks
+from featdsl.plan import rule_checks
 from featdsl.plan.diff import Change
-from featdsl.plan.document import BuildTable, CheckRows, Estimate, Forget, OpenSource, Record, Step
+from featdsl.plan.document import BuildTable, CheckRows, Forget, OpenSource, Record, Step
 from featdsl.plan.sides import Queries, Sides
 from featdsl.plan.views import view_steps
 
@@ -32,13 +31,11 @@ def derive(sides: Sides, changes: Iterable[Change], drift: Drift, queries: Queri
     that a group or a set version reads once the plan is applied.
     """
     snapshot, target, written = sides.snapshot, sides.target, sides.written.versions
-    versions = queries.versions
     stale = [(name, table) for name in _in_order(target) for table in _to_build(snapshot, target, name, drift)]
     yield from _open_sources(target, dict.fromkeys(name for name, _ in stale))
     for name, table in stale:
         features = target.tables_of(name)[table]
-        table_step = build_step(target, features, queries, _why(snapshot, features, changes))
-        yield replace(table_step, estimate=_estimate(snapshot, features, versions))
+        yield build_step(target, features, queries, _why(snapshot, features, changes))
         if TableSpec.of(features).rows != "events":
             yield uniqueness(target.groups[name], features, queries.compiler)
     yield from _checks(snapshot, target, queries, {name for name, _ in stale})
@@ -51,18 +48,6 @@ def derive(sides: Sides, changes: Iterable[Change], drift: Drift, queries: Queri
             yield Record(definition=live[key])
     for key in sorted(written.keys() - live.keys()):
         yield Forget(kind="feature", address=key[0], fingerprint=key[1])
-
-
-def _estimate(
-    snapshot: Snapshot, features: Sequence[FeatureDefinition], versions: Mapping[tuple[str, str], FeatureDefinition]
-) -> Estimate | None:
-    """Return the estimate of a build: that of the last build, or for a derived table the rows that its inputs allow."""
-    before, table = impact.estimate(snapshot, features), TableSpec.of(features)
-    was = snapshot.catalog.groups.get(table.group)
-    if before is not None and was is not None and was.moments == table.moments:
-        return before
-    rows = derived_rows.most_rows(features, versions, snapshot.tables) if table.rows == "derived" else None
-    return None if rows is None else Estimate(rows=rows, seconds=0.0, bytes=0)
 
 
 def _in_order(catalog: Catalog) -> list[str]:

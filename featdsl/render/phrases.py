@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from featdsl.definitions.dialects import STORE, TITLES
+from featdsl.definitions.dialects import STORE, TITLES, Dialect
 from featdsl.definitions.kinds import (
     Definition,
     EntityDefinition,
@@ -37,6 +37,8 @@ WHOLE = "featdsl plan --format json"
 """The command that shows the whole plan."""
 _NAMES = 6
 """The most names in a list; the rest are counted."""
+_BASES = {"last build": "the last build", "inputs": "its inputs", "source": "its source"}
+"""The bases of estimates, as the end of a clause."""
 
 
 def title(plan: Plan) -> str:
@@ -222,25 +224,22 @@ def notice_lines(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
-    """Yield the estimate of each group that is built, at most `most`, then first builds and reused groups."""
+    """Yield the estimates of built groups, at most `most`, totals by engine, first builds and reused groups."""
     builds = [step for step in plan.steps if isinstance(step, BuildTable)]
     by_group: dict[str, list[Estimate]] = defaultdict(list)
-    elsewhere = {step.group: f", on {TITLES[step.dialect]}" for step in builds if step.dialect != STORE}
+    engines = {step.group: step.dialect for step in builds}
+    elsewhere = {group: f", on {TITLES[engine]}" for group, engine in engines.items() if engine != STORE}
     for step in builds:
         if step.estimate:
             by_group[step.group].append(step.estimate)
     known = sorted(by_group.items(), key=_largest)
     for group, estimates in known[:most]:
-        basis = (
-            "based on the last build"
-            if any(each.seconds or each.bytes for each in estimates)
-            else "based on its inputs"
-        )
+        basis = f"based on {_BASES[estimates[0].basis]}"
         yield Line(group, f"{together(estimates)}{elsewhere.get(group, '')}, {basis}", is_thing=True)
     if len(known) > most:
         yield Line(f"{len(known) - most:,} more", together(_all(known[most:])))
     if len(known) > 2:  # noqa: PLR2004 - a reader adds up two at sight
-        yield Line("total", together(_all(known)))
+        yield from _totals(known, engines)
     first = list(dict.fromkeys(step.group for step in builds if step.estimate is None))
     if first:
         yield Line(
@@ -252,6 +251,14 @@ def compute_lines(plan: Plan, most: int) -> Iterator[Line]:
     same = list(dict.fromkeys(each.group for each in plan.reused if not each.new))
     if same and (builds or existing):
         yield Line("reused", some(same, _NAMES))
+
+
+def _totals(known: Sequence[tuple[str, list[Estimate]]], engines: Mapping[str, Dialect]) -> Iterator[Line]:
+    """Yield the sum of the estimates of groups, for each engine if there are several."""
+    used = sorted({engines[group] for group, _ in known})
+    for engine in used:
+        own = [each for each in known if engines[each[0]] == engine]
+        yield Line("total" if len(used) == 1 else f"total on {TITLES[engine]}", together(_all(own)))
 
 
 def _largest(known: tuple[str, list[Estimate]]) -> tuple[float, int, str]:

@@ -48,13 +48,14 @@ def _short(number: float) -> str:
 
 
 def together(estimates: Iterable[Estimate]) -> str:
-    """Return the sum of estimates: `about 1.2 M rows, 40 MB, a few seconds`.
+    """Return the sum of estimates: `about 1.2 M rows, 40 MB, a few seconds`, or of a source `about 1.2 M rows from 90 MB`.
 
-    Leave out the size or the time if one of the estimates lacks it.
+    Leave out the sizes or the time if one of the estimates lacks it.
     """
     known = list(estimates)
+    read = size(sum(each.source_bytes for each in known)) if all(each.source_bytes for each in known) else ""
     parts = [
-        rows(sum(each.rows for each in known)),
+        rows(sum(each.rows for each in known)) + (f" from {read}" if read else ""),
         size(sum(each.bytes for each in known)) if all(each.bytes for each in known) else "",
         time(sum(each.seconds for each in known)) if all(each.seconds for each in known) else "",
     ]

@@ -10,6 +10,7 @@ from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.stored_tables import StoredTable
 from featdsl.errors import Origin
 from featdsl.plan import engine_costs
+from featdsl.plan.document import BuildTable, Estimate
 from featdsl.plan.engine_costs import EngineSpeed
 
 HERE = Origin("features/x.py", 1)
@@ -38,7 +39,7 @@ def catalog(engine: str, stored: str) -> Catalog:
 def hints(own: StoredTable, others: list[StoredTable], engine: str) -> list[str]:
     """Return what the plan says about a group on an engine, beside tables of others."""
     snapshot = Snapshot(tables={each.name: each for each in [own, *others]})
-    return [f"{each.what} {each.fix}" for each in engine_costs.notices(snapshot, catalog(engine, own.name))]
+    return [f"{each.what} {each.fix}" for each in engine_costs.notices(snapshot, catalog(engine, own.name), [])]
 
 
 FAST = [table(f"d{n}", rows, rows / 1_000_000, "duckdb") for n, rows in enumerate([1_000_000, 2_000_000, 4_000_000])]
@@ -83,3 +84,20 @@ def test_speed_is_a_start_and_a_rate() -> None:
     assert speed is not None
     assert (speed.start, speed.each_row) == (2.0, 0.001)
     assert speed.seconds(1000) == 3.0
+
+
+def test_a_new_group_is_told_by_its_estimate() -> None:
+    """A group without a stored table has the time that the plan expects of its build."""
+    spark = [
+        table(f"s{n}", rows, 8 + rows / 50_000_000, "spark") for n, rows in enumerate([10, 10_000_000, 90_000_000])
+    ]
+    build = BuildTable(
+        group="g", table="new", sql="", keys=(), timed=False, columns=(), reads=(), reason="new", origin=HERE,
+        estimate=Estimate(rows=100_000_000, seconds=300.0, bytes=0, basis="source"),
+    )  # fmt: skip
+    snapshot = Snapshot(tables={each.name: each for each in spark})
+    (hint,) = engine_costs.notices(snapshot, catalog("duckdb", "new"), [build])
+    assert hint.what == (
+        "DuckDB takes about 300 s for group g; by the tables that Spark has built, it takes about 10 s."
+    )
+    assert list(engine_costs.notices(snapshot, catalog("duckdb", "new"), [])) == []

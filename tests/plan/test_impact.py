@@ -18,11 +18,10 @@ from featdsl.cli.main import main
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import Column
-from featdsl.definitions.stored_tables import StoredTable
 from featdsl.engines import Compilers
 from featdsl.engines.duckdb.compiler import COMPILER
-from featdsl.plan import impact, planner
-from featdsl.plan.document import Estimate, Plan
+from featdsl.plan import planner
+from featdsl.plan.document import Plan
 from tests.budgets import examples
 from tests.conftest import ACCOUNTS as ACCOUNT_ROWS
 from tests.conftest import Workspace
@@ -187,39 +186,6 @@ def test_a_table_that_is_there_already_is_not_built(bank: Workspace, edit: Edit)
         ("user_profile", 20, True),
     ]
     assert "already built  affordability, user_profile: nothing to compute" in run(bank.root, "plan")
-
-
-def test_an_estimate_is_what_the_last_build_took(bank: Workspace, edit: Edit) -> None:
-    """The estimate is the group's last build; a new group has none."""
-    run(bank.root, "apply", "--yes")
-    edit(ACCOUNTS, '"annual_income"', '"annual_income + 1"')
-    built = {s["group"]: s["estimate"] for s in planned(bank)["steps"] if s["step"] == "build_table"}
-    assert {group: estimate["rows"] for group, estimate in built.items()} == {"user_profile": 20, "affordability": 20}
-
-    text = (bank.root / ACCOUNTS).read_text(encoding="utf-8")
-    bank.write(
-        {
-            ACCOUNTS: text
-            + "\n\nclass Other(FeatureGroup, entity=user, source=accounts):\n    born = Feature('DATE', sql='birth_date')\n"
-        }
-    )
-    built = {s["group"]: s["estimate"] for s in planned(bank)["steps"] if s["step"] == "build_table"}
-    assert built["other"] is None
-
-
-def test_an_estimate_is_of_the_table_with_most_of_the_same_features() -> None:
-    """Rows, seconds and bytes are those of the stored table; without one there is no estimate."""
-    described = Described(
-        {f"g0.g0_f{n}": ("a", "", frozenset()) for n in range(3)}, {}, {"g0": None}, frozenset(), model=False
-    )
-    catalog = desired(described, NOWHERE)
-    features = catalog.members_of("g0")
-    stored = StoredTable(
-        name=features[0].table, file="f", rows=7, columns=(), engine="", built_at="", seconds=3.5, bytes=40
-    )
-    snapshot = replace(snapshot_of(catalog), tables={stored.name: stored})
-    assert impact.estimate(snapshot, features) == Estimate(rows=7, seconds=3.5, bytes=40)
-    assert impact.estimate(snapshot_of(catalog), features) is None
 
 
 def test_a_set_reads_by_way_of_what_it_pins(bank: Workspace, edit: Edit) -> None:

@@ -250,12 +250,31 @@ def test_a_group_of_two_tables_is_told_once_with_both() -> None:
     ]
 
 
+def test_engines_have_totals_of_their_own() -> None:
+    """What Spark computes and what DuckDB computes are added up apart."""
+    estimate = Estimate(rows=2_000_000, seconds=0, bytes=0, basis="source", source_bytes=30_000_000)
+    far = [replace(build(name, estimate), dialect="spark") for name in ("clicks", "views")]
+    plan = replace(plan_of(change("a.b")), steps=(build("users", Estimate(rows=5_000, seconds=2, bytes=900)), *far))
+
+    lines = render.text(plan).splitlines()
+
+    start = lines.index("Tables to build")
+    assert lines[start : start + 6] == [
+        "Tables to build",
+        "  clicks           about 2 M rows from 30 MB, on Spark, based on its source",
+        "  views            about 2 M rows from 30 MB, on Spark, based on its source",
+        "  users            about 5,000 rows, under 1 MB, a few seconds, based on the last build",
+        "  total on DuckDB  about 5,000 rows, under 1 MB, a few seconds",
+        "  total on Spark   about 4 M rows from 60 MB",
+    ]
+
+
 def test_what_is_computed_kept_and_reused() -> None:
     """Slow builds come first, then first builds, reused tables, and the storage of old versions."""
     steps = (
         build("quick", Estimate(rows=20, seconds=0.1, bytes=900)),
         build("slow", Estimate(rows=1_200_000, seconds=75, bytes=40_000_000)),
-        build("unmeasured", Estimate(rows=30, seconds=0, bytes=0)),
+        build("unmeasured", Estimate(rows=30, seconds=0, bytes=0, basis="inputs")),
         build("fresh"),
         replace(build("fresh"), table="fresh_windows_1"),
     )
