@@ -19,8 +19,9 @@ from featdsl.catalog.imports import Imports
 from featdsl.declarations.declaration import Declaration
 from featdsl.declarations.python_feature import PythonFeature
 from featdsl.declarations.source import Source
+from featdsl.definitions import urls
 from featdsl.definitions.catalog import Catalog
-from featdsl.definitions.dialects import EXTERNAL
+from featdsl.definitions.dialects import EXTERNAL, STORE
 from featdsl.definitions.notices import Notice
 from featdsl.definitions.snapshot import PROD, Drift, Snapshot
 from featdsl.definitions.sources import SourceDefinition
@@ -209,9 +210,16 @@ def _bind(project: Project, applied: AppliedState, declared: Declared, cache: An
 
 
 def _new_sources(catalog: Catalog, snapshot: Snapshot) -> Iterator[SourceDefinition]:
-    """Yield the sources of the groups that are not applied yet, each once."""
-    new = {group.source for name, group in catalog.groups.items() if name not in snapshot.catalog.groups}
-    yield from (source for name, source in catalog.sources.items() if name in new)
+    """Yield the sources of the groups that are not applied yet, each once.
+
+    Leaves out URLs that only another engine reads: DuckDB may have neither the extension nor the credentials for them.
+    """
+    new = [group for name, group in catalog.groups.items() if name not in snapshot.catalog.groups]
+    here = {group.source for group in new if group.engine == STORE}
+    elsewhere = {group.source for group in new} - here
+    for name, source in catalog.sources.items():
+        if name in here or (name in elsewhere and not any(map(urls.scheme, source.location))):
+            yield source
 
 
 def _compare(project: Project, applied: AppliedState, declared: Declared, select: Sequence[str]) -> Planned:

@@ -10,6 +10,7 @@ from featdsl.definitions.sources import SourceDefinition
 from featdsl.engines.file_states import FileState
 from featdsl.engines.session import EngineError
 from featdsl.engines.sources import Sources
+from featdsl.errors import FeatdslError
 
 _COUNTED = 64
 """The most files of a source whose footers are read; the rest is expected to have as many rows for each byte."""
@@ -33,14 +34,14 @@ def measure(sources: Sources, wanted: Iterable[SourceDefinition], frames: Path |
     try:
         rows = sources.count_file_rows(sorted({file.path for files in counted.values() for file in files}))
         return {name: _whole(listed[name], files, rows) for name, files in counted.items()}
-    except (EngineError, LookupError):
+    except (EngineError, FeatdslError, LookupError):
         return {}
 
 
 def _listed(sources: Sources, source: SourceDefinition, frames: Path | str) -> list[FileState]:
     try:
         return sources.list_files(source, frames) or []
-    except EngineError:
+    except (EngineError, FeatdslError):
         return []
 
 

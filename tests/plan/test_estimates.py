@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from featdsl import pipeline
+from featdsl.definitions.catalog import Catalog
+from featdsl.definitions.kinds import GroupDefinition
+from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.stored_tables import StoredTable
 from featdsl.engines.duckdb.session import open_session
-from featdsl.engines.source_sizes import measure
+from featdsl.engines.source_sizes import SourceSize, measure
 from featdsl.plan.document import Estimate
 from featdsl.plan.estimates import last_build
 from featdsl.project.settings import load
@@ -83,7 +87,19 @@ def test_a_first_build_has_the_rows_of_its_source(tmp_path: Path) -> None:
         "sales": {"rows": 1000, "seconds": 0.0, "bytes": 0, "basis": "source", "source_bytes": size}
     }
     assert "sales  about 1,000 rows from under 1 MB, based on its source" in workspace.run("plan").stdout
-    assert "about 1,000 rows from under 1 MB, based on its source" in workspace.run("plan", "--format", "markdown").stdout
+    assert (
+        "about 1,000 rows from under 1 MB, based on its source" in workspace.run("plan", "--format", "markdown").stdout
+    )
+
+
+def measured(root: Path, path: str) -> Mapping[str, SourceSize]:
+    """Return the size of a source of Parquet files, as a plan of the project measures it."""
+    source = SourceDefinition(
+        name="sales", project="shop", owner="shop", description="", format="parquet", timestamp="at", tie_break=None,
+        location=(path,), fingerprint="1", origin=NOWHERE,
+    )  # fmt: skip
+    with closing(open_session(load(root))) as session:
+        return measure(session.sources, [source], "")
 
 
 def test_only_some_footers_of_many_files_are_read(tmp_path: Path) -> None:
@@ -93,12 +109,7 @@ def test_only_some_footers_of_many_files_are_read(tmp_path: Path) -> None:
         workspace.parquet(f"sales/{number:03}.parquet", ROWS.format(number * 1000, number * 1000 + 1000))
     sizes = [file.stat().st_size for file in (tmp_path / "sales").iterdir()]
     (tmp_path / "sales" / "099.parquet").write_bytes(b"?" * (sum(sizes) // len(sizes)))
-    source = SourceDefinition(
-        name="sales", project="shop", owner="shop", description="", format="parquet", timestamp="at", tie_break=None,
-        location=(f"{tmp_path}/sales/*.parquet",), fingerprint="1", origin=NOWHERE,
-    )  # fmt: skip
-    with closing(open_session(load(tmp_path))) as session:
-        found = measure(session.sources, [source], "")["sales"]
+    found = measured(tmp_path, f"{tmp_path}/sales/*.parquet")["sales"]
     assert 98_000 < found.rows < 102_000
     assert found.bytes == pytest.approx(sum(sizes) * 100 / 99, abs=100)
 
@@ -124,3 +135,32 @@ def test_no_estimate_without_rows_that_files_tell(tmp_path: Path) -> None:
     workspace = shop(tmp_path / "far", "sales/*.parquet").parquet("sales/a.parquet", ROWS.format(0, 10))
     assert workspace.run("export", "registry.json").returncode == 0
     assert builds(workspace, "--against", "registry.json") == {"sales": None}
+
+
+@pytest.mark.parametrize(
+    "path", ["s3://nowhere/sales/*.parquet", "https://nowhere.invalid/a.parquet", "none/*.parquet"]
+)
+def test_files_out_of_reach_have_no_size(path: str, tmp_path: Path) -> None:
+    """An estimate is no reason for a plan to fail: here there is no extension, no list of files, and no file."""
+    assert measured(shop(tmp_path, path).root, path) == {}
+
+
+def test_only_its_own_engine_reaches_urls(tmp_path: Path) -> None:
+    """DuckDB lists no bucket for a group that Spark computes; files of this machine it does."""
+    group = GroupDefinition(
+        name="sales", project="shop", owner="shop", description="", tags=(), entity=None, source="far", keys=(),
+        ttl=None, engine="spark", members=(), origin=NOWHERE,
+    )  # fmt: skip
+    far = SourceDefinition(
+        name="far", project="shop", owner="shop", description="", format="parquet", timestamp="at", tie_break=None,
+        location=("s3://bucket/*.parquet",), fingerprint="1", origin=NOWHERE,
+    )  # fmt: skip
+    near = replace(far, name="near", location=("/data/*.parquet",))
+
+    def wanted(*definitions: Any) -> list[str]:
+        return [each.name for each in pipeline._new_sources(Catalog.of(definitions), Snapshot())]
+
+    assert wanted(far, near, group) == []
+    assert wanted(far, near, replace(group, source="near")) == ["near"]
+    assert wanted(far, near, replace(group, engine="duckdb")) == ["far"]
+    assert wanted(far, near, group, replace(group, name="also", engine="duckdb")) == ["far"]
