@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,7 +11,7 @@ from featdsl.definitions.dialects import TITLES, Dialect, dialect_of
 from featdsl.definitions.notices import Notice
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.stored_tables import StoredTable
-from featdsl.plan.document import BuildTable
+from featdsl.plan.document import BuildTable, Estimate
 
 _FEWEST = 3
 """From this many tables on, the times of an engine tell how long another table takes."""
@@ -42,33 +42,37 @@ class EngineSpeed:
         return self.start + rows * self.each_row
 
 
-def speeds(snapshot: Snapshot) -> Mapping[Dialect | None, EngineSpeed]:
+def speeds(snapshot: Snapshot) -> Mapping[Dialect, EngineSpeed]:
     """Return the speed of each engine that has built enough tables."""
-    stored: dict[Dialect | None, list[StoredTable]] = {}
+    stored: dict[Dialect, list[StoredTable]] = {}
     for table in snapshot.tables.values():
-        stored.setdefault(dialect_of(table.engine), []).append(table)
-    found = {engine: EngineSpeed.of(tables) for engine, tables in stored.items()}
-    return {engine: speed for engine, speed in found.items() if speed is not None}
+        if (engine := dialect_of(table.engine)) is not None:
+            stored.setdefault(engine, []).append(table)
+    found = ((engine, EngineSpeed.of(tables)) for engine, tables in stored.items())
+    return {engine: speed for engine, speed in found if speed is not None}
 
 
-def notices(snapshot: Snapshot, target: Catalog, builds: Sequence[BuildTable]) -> Iterator[Notice]:
-    """Yield a notice for each group that another engine would build at least twice as fast, by the times of stored tables.
+def notices(
+    known: Mapping[Dialect, EngineSpeed], snapshot: Snapshot, target: Catalog, builds: Iterable[BuildTable]
+) -> Iterator[Notice]:
+    """Yield a notice for each group that another engine would build at least twice as fast, by the `known` speeds.
 
     The time on its own engine is that of its stored tables, or for a group without any the estimate of its `builds`.
     """
-    known = speeds(snapshot)
+    expected: dict[str, list[Estimate]] = {}
+    for each in builds:
+        if each.estimate is not None:
+            expected.setdefault(each.group, []).append(each.estimate)
     for name, group in sorted(target.groups.items()):
+        elsewhere = {engine: speed for engine, speed in known.items() if engine != group.engine}
+        if not elsewhere:
+            continue
         tables = [snapshot.tables[each] for each in target.tables_of(name) if each in snapshot.tables]
-        first = [each.estimate for each in builds if each.group == name and each.estimate is not None]
         if any(dialect_of(each.engine) != group.engine for each in tables):
             continue
-        rows = [each.rows for each in tables or first]
-        took = sum(each.seconds for each in tables or first)
-        others = {
-            engine: sum(speed.seconds(each) for each in rows)
-            for engine, speed in known.items()
-            if engine is not None and engine != group.engine
-        }
+        timed = tables or expected.get(name, [])
+        took = sum(each.seconds for each in timed)
+        others = {engine: sum(speed.seconds(each.rows) for each in timed) for engine, speed in elsewhere.items()}
         best = min(others, key=lambda engine: (others[engine], engine), default=None)
         if best is not None and took >= _WORTH and took >= _FASTER * others[best]:
             verb = "took" if tables else "takes about"

@@ -24,7 +24,7 @@ class Estimates:
     snapshot: Snapshot
     versions: Versions
     sizes: Mapping[str, SourceSize]
-    speeds: Mapping[Dialect | None, EngineSpeed]
+    speeds: Mapping[Dialect, EngineSpeed]
 
     def added(self, steps: Iterable[Step], catalog: Catalog) -> Iterator[Step]:
         """Yield the steps of a plan for a catalogue, each build with its estimate."""

@@ -91,7 +91,8 @@ def build(state: State, catalog: Catalog, request: PlanRequest, compilers: Compi
     held_by = holders(others, target)
     live = live_versions(held_by, versions)
     queries = Queries(compilers, versions, event_columns(snapshot, target, compilers))
-    estimates = Estimates(snapshot, versions, request.sizes, engine_costs.speeds(snapshot))
+    speeds = engine_costs.speeds(snapshot)
+    estimates = Estimates(snapshot, versions, request.sizes, speeds)
     todo = tuple(estimates.added(steps.derive(sides, changes, state.drift, queries, live), target))
     at = replace(sides, others=seen)
     guards.refuse_private(at)
@@ -107,7 +108,7 @@ def build(state: State, catalog: Catalog, request: PlanRequest, compilers: Compi
             *guards.notices(at),
             *renames.probable(changes, before, target),
             *notices,
-            *engine_costs.notices(snapshot, target, [each for each in todo if isinstance(each, BuildTable)]),
+            *engine_costs.notices(speeds, snapshot, target, (each for each in todo if isinstance(each, BuildTable))),
         ),
         changes=planned,
         untouched=impact.untouched(before, target, planned),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from featdsl.definitions.catalog import Catalog
 from featdsl.definitions.kinds import FeatureDefinition, GroupDefinition, Member
+from featdsl.definitions.notices import Notice
 from featdsl.definitions.snapshot import Snapshot
 from featdsl.definitions.stored_tables import StoredTable
 from featdsl.errors import Origin
@@ -36,10 +39,15 @@ def catalog(engine: str, stored: str) -> Catalog:
     return Catalog.of([group, feature])
 
 
+def notices(snapshot: Snapshot, target: Catalog, builds: Sequence[BuildTable]) -> list[Notice]:
+    """Return the notices of a plan from a snapshot, by the speeds that its tables show."""
+    return list(engine_costs.notices(engine_costs.speeds(snapshot), snapshot, target, builds))
+
+
 def hints(own: StoredTable, others: list[StoredTable], engine: str) -> list[str]:
     """Return what the plan says about a group on an engine, beside tables of others."""
     snapshot = Snapshot(tables={each.name: each for each in [own, *others]})
-    return [f"{each.what} {each.fix}" for each in engine_costs.notices(snapshot, catalog(engine, own.name), [])]
+    return [f"{each.what} {each.fix}" for each in notices(snapshot, catalog(engine, own.name), [])]
 
 
 FAST = [table(f"d{n}", rows, rows / 1_000_000, "duckdb") for n, rows in enumerate([1_000_000, 2_000_000, 4_000_000])]
@@ -96,8 +104,8 @@ def test_a_new_group_is_told_by_its_estimate() -> None:
         estimate=Estimate(rows=100_000_000, seconds=300.0, bytes=0, basis="source"),
     )  # fmt: skip
     snapshot = Snapshot(tables={each.name: each for each in spark})
-    (hint,) = engine_costs.notices(snapshot, catalog("duckdb", "new"), [build])
+    (hint,) = notices(snapshot, catalog("duckdb", "new"), [build])
     assert hint.what == (
         "DuckDB takes about 300 s for group g; by the tables that Spark has built, it takes about 10 s."
     )
-    assert list(engine_costs.notices(snapshot, catalog("duckdb", "new"), [])) == []
+    assert notices(snapshot, catalog("duckdb", "new"), []) == []
