@@ -198,27 +198,24 @@ def _bind(project: Project, applied: AppliedState, declared: Declared, cache: An
             exported=applied.exported,
         )
         bound = bind.bind(declared.catalog, context, declared.snapshot)
-        sizes = (
-            {}
-            if applied.exported is not None
-            else source_sizes.measure(session.sources, _new_sources(bound.catalog, declared.snapshot), applied.frames)
-        )
+        sizes = source_sizes.measure(session.sources, _new_sources(bound.catalog, applied), applied.frames)
     snapshot = declared.snapshot
     if bound.catalog.sets.keys() - snapshot.catalog.sets.keys():
         snapshot = replace(snapshot, past_sets=applied.past_sets())
     return replace(declared, snapshot=snapshot, catalog=bound.catalog, notices=bound.notices, sizes=sizes)
 
 
-def _new_sources(catalog: Catalog, snapshot: Snapshot) -> Iterator[SourceDefinition]:
+def _new_sources(catalog: Catalog, applied: AppliedState) -> Iterator[SourceDefinition]:
     """Yield the sources of the groups that are not applied yet, each once.
 
-    Leaves out URLs that only another engine reads: DuckDB may have neither the extension nor the credentials for them.
+    Leaves out URLs that nothing here has read: those that another engine reads, and the unchanged ones of an export. There may be
+    neither the extension nor the credentials for them.
     """
-    new = [group for name, group in catalog.groups.items() if name not in snapshot.catalog.groups]
-    here = {group.source for group in new if group.engine == STORE}
-    elsewhere = {group.source for group in new} - here
-    for name, source in catalog.sources.items():
-        if name in here or (name in elsewhere and not any(map(urls.scheme, source.location))):
+    new = [group for name, group in catalog.groups.items() if name not in applied.state.snapshot.catalog.groups]
+    here = {group.source for group in new if group.engine == STORE} - (applied.exported or {}).keys()
+    for name in sorted({group.source for group in new if group.source}):
+        source = catalog.sources[name]
+        if name in here or not any(map(urls.scheme, source.location)):
             yield source
 
 

@@ -19,8 +19,10 @@ from featdsl.definitions.sources import SourceDefinition
 from featdsl.definitions.stored_tables import StoredTable
 from featdsl.engines.duckdb.session import open_session
 from featdsl.engines.source_sizes import SourceSize, measure
+from featdsl.plan import planner
 from featdsl.plan.document import Estimate
 from featdsl.plan.estimates import last_build
+from featdsl.plan.state_readers import AppliedState
 from featdsl.project.settings import load
 from tests.conftest import Workspace
 from tests.plan.test_impact import snapshot_of
@@ -128,13 +130,18 @@ def test_a_measured_engine_tells_the_time(tmp_path: Path) -> None:
 
 
 def test_no_estimate_without_rows_that_files_tell(tmp_path: Path) -> None:
-    """Text files do not tell their rows, and a plan against an export opens no file."""
+    """Text files do not tell their rows."""
     workspace = shop(tmp_path, "sales/*.csv").write({"sales/a.csv": "id,at,price\n1,2026-01-01 00:00:00,2.5\n"})
     assert builds(workspace) == {"sales": None}
 
-    workspace = shop(tmp_path / "far", "sales/*.parquet").parquet("sales/a.parquet", ROWS.format(0, 10))
+
+def test_a_plan_against_an_export_has_the_same_estimates(tmp_path: Path) -> None:
+    """It reads the files that are there."""
+    workspace = shop(tmp_path, "sales/*.parquet").parquet("sales/a.parquet", ROWS.format(0, 10))
     assert workspace.run("export", "registry.json").returncode == 0
-    assert builds(workspace, "--against", "registry.json") == {"sales": None}
+    estimates = builds(workspace)
+    assert builds(workspace, "--against", "registry.json") == estimates
+    assert estimates["sales"]["rows"] == 10
 
 
 @pytest.mark.parametrize(
@@ -145,8 +152,8 @@ def test_files_out_of_reach_have_no_size(path: str, tmp_path: Path) -> None:
     assert measured(shop(tmp_path, path).root, path) == {}
 
 
-def test_only_its_own_engine_reaches_urls(tmp_path: Path) -> None:
-    """DuckDB lists no bucket for a group that Spark computes; files of this machine it does."""
+def test_only_what_is_read_here_reaches_urls(tmp_path: Path) -> None:
+    """DuckDB lists no bucket for a group that Spark computes, nor one that an export describes; files of this machine it does."""
     group = GroupDefinition(
         name="sales", project="shop", owner="shop", description="", tags=(), entity=None, source="far", keys=(),
         ttl=None, engine="spark", members=(), origin=NOWHERE,
@@ -157,10 +164,12 @@ def test_only_its_own_engine_reaches_urls(tmp_path: Path) -> None:
     )  # fmt: skip
     near = replace(far, name="near", location=("/data/*.parquet",))
 
-    def wanted(*definitions: Any) -> list[str]:
-        return [each.name for each in pipeline._new_sources(Catalog.of(definitions), Snapshot())]
+    def wanted(*definitions: Any, exported: Mapping[str, SourceDefinition] | None = None) -> list[str]:
+        applied = AppliedState(planner.State(Snapshot()), exported=exported)
+        return [each.name for each in pipeline._new_sources(Catalog.of(definitions), applied)]
 
     assert wanted(far, near, group) == []
     assert wanted(far, near, replace(group, source="near")) == ["near"]
     assert wanted(far, near, replace(group, engine="duckdb")) == ["far"]
+    assert wanted(far, near, replace(group, engine="duckdb"), exported={"far": far}) == []
     assert wanted(far, near, group, replace(group, name="also", engine="duckdb")) == ["far"]
