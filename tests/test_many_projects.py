@@ -252,7 +252,7 @@ actions = st.tuples(
 
 
 @pytest.mark.filterwarnings("ignore::featdsl.DeprecatedWarning")
-@settings(max_examples=examples(2, 12))
+@settings(max_examples=examples(2, 6))
 @given(todo=st.lists(actions, min_size=4, max_size=9))
 def test_no_value_changes_and_nobody_goes_unnamed(todo: list[tuple[str, int, str]]) -> None:
     """Sets give what they gave, bare names mean what they meant or the plan says so, and every holder is named."""

@@ -119,7 +119,7 @@ class Files:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@settings(max_examples=examples(2, 12), deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=examples(2, 8), deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(st.lists(ROWS, min_size=6, max_size=6), st.lists(st.lists(EDIT, min_size=1, max_size=3), min_size=1, max_size=4))
 def test_a_refresh_stores_what_computing_everything_stores(
     first: Sequence[Rows], rounds: Sequence[Sequence[tuple[str, str, Rows | int | str | None]]]

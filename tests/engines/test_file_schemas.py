@@ -92,7 +92,7 @@ def written(path: Path, kind: str, rows: list[tuple[int, object]]) -> None:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-@settings(max_examples=examples(4, 40), deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(4, 20), deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(
     case=st.sampled_from(sorted(LATE)),
     kind=st.sampled_from(["csv", "json"]),

@@ -34,7 +34,7 @@ PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(4, 15), deadline=None, phases=PHASES)
+@settings(max_examples=examples(4, 8), deadline=None, phases=PHASES)
 @given(worlds(), st.integers(0, 10_000))
 def test_online_values_are_those_of_the_tables_and_of_training_until_the_horizon(world: World, seed: int) -> None:
     """At random moments, and at each moment of change with the microseconds before and after; statuses, too."""
@@ -48,7 +48,7 @@ def test_online_values_are_those_of_the_tables_and_of_training_until_the_horizon
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(3, 15), deadline=None, phases=PHASES)
+@settings(max_examples=examples(3, 8), deadline=None, phases=PHASES)
 @given(worlds(), histories(), st.integers(0, 10_000))
 def test_publications_that_follow_each_other_leave_what_a_full_one_writes(
     world: World, history: list[Change], seed: int

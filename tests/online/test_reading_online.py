@@ -313,7 +313,7 @@ def test_sixteen_threads_read_beside_a_publisher(served: Workspace) -> None:
 
     def read(_: int) -> list[tuple[float, float]]:
         seen = []
-        while not stop.is_set():
+        while not stop.wait(0.01):  # without a pause, sixteen threads leave the publisher of this process no time
             row = store.get_features("credit_risk@2", user_id=3)
             seen.append((row["income"], row["monthly"] * 12))
         return seen

@@ -25,7 +25,7 @@ from tests.servers import Postgres, postgres, postgres_server, valkey, valkey_se
 
 __all__ = ["postgres", "postgres_server", "valkey", "valkey_server"]
 
-SECONDS = float(os.environ.get("FEATDSL_SECONDS", "20"))
+SECONDS = float(os.environ.get("FEATDSL_SECONDS", "10"))
 _EVERY = 0.25
 """Seconds between two looks at the processes."""
 

@@ -140,7 +140,7 @@ EVENTS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(4, 15), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(4, 8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.tuples(EVENTS, st.booleans()), min_size=1, max_size=4), last=EVENTS)
 def test_any_pending_events_read_as_after_a_refresh(
     workspace: Workspace, batches: list[tuple[list[tuple[Any, ...]], bool]], last: list[tuple[Any, ...]]
@@ -206,7 +206,7 @@ def price(item: int, hour: int, later: int | None, amount: int) -> dict[str, Any
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(4, 15), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(4, 8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(PRICES, min_size=2, max_size=4))
 def test_rows_that_are_known_late_or_end_read_as_after_a_refresh(
     workspace: Workspace, batches: list[list[tuple[int, int, int | None, int]]]

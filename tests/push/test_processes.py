@@ -103,9 +103,9 @@ def test_killed_processes_lose_and_repeat_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_killed_processes_lose_and_repeat_nothing(tmp_path: Path) -> None:
+def test_forty_killed_processes_lose_and_repeat_nothing(tmp_path: Path) -> None:
     """The same with more kills."""
-    torture(tmp_path / "log", 100, 1)
+    torture(tmp_path / "log", 40, 1)
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ def read(store: FeatureStore) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("join", JOINS)
-@settings(max_examples=examples(2, 12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2, 8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds)
 def test_values_are_those_of_plain_python(tmp_path_factory: pytest.TempPathFactory, join: str, world: World) -> None:
     """In training, in what is served now, and in the stored rows of what is derived, by every join."""
@@ -158,7 +158,7 @@ def test_values_are_those_of_plain_python(tmp_path_factory: pytest.TempPathFacto
         assert (found[2] if found else 0) == world.expected(user, day)[2]
 
 
-@settings(max_examples=examples(2, 10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2, 6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=worlds, cut=st.integers(0, 10))
 def test_a_refresh_is_a_rebuild(tmp_path_factory: pytest.TempPathFactory, world: World, cut: int) -> None:
     """Of new files, whose rows begin after others have ended, or before that."""

@@ -94,7 +94,7 @@ def without_next(rows: Rows | Fault, columns: tuple[Column, ...]) -> Rows:
 
 @settings(
     report_multiple_bugs=False,
-    max_examples=examples(12, 150),
+    max_examples=examples(12, 75),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -121,7 +121,7 @@ def test_rows_of_windows_are_those_of_duckdb(
 
 @settings(
     report_multiple_bugs=False,
-    max_examples=examples(12, 150),
+    max_examples=examples(12, 75),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

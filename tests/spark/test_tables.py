@@ -101,7 +101,7 @@ def repeated(rows: Rows | Fault, identity: int) -> set[tuple[Any, ...]]:
 
 @settings(
     report_multiple_bugs=False,
-    max_examples=examples(25, 300),
+    max_examples=examples(25, 150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

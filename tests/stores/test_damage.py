@@ -35,7 +35,7 @@ def test_no_damage_of_any_file_is_silent(tmp_path: Path, capsys: pytest.CaptureF
     pristine = tmp_path / "pristine"
     mutations.make(pristine)
     done = mutations.Mutations(pristine)
-    done.run(mutations.budget(24))
+    done.run(mutations.budget(16))
     with capsys.disabled():
         torture.tell(f"A store in a folder: {done.report()}", done.faults)
     assert done.faults == []

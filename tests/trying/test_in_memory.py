@@ -32,7 +32,7 @@ def values(project: FeatureProject, world: World) -> list[dict[str, object]]:
     return [rows.values(groups, at=hour(at), request={"factor": float(user)}, user_id=user) for user, at in world.spine]
 
 
-@settings(max_examples=examples(10, 200))
+@settings(max_examples=examples(10, 100))
 @given(world=worlds.worlds())
 def test_values_over_given_rows_are_those_of_plain_python(empty_project: FeatureProject, world: World) -> None:
     """Windows, ttl, late rows, ties, derived, request-time data and keys by features, for random rows."""
@@ -40,7 +40,7 @@ def test_values_over_given_rows_are_those_of_plain_python(empty_project: Feature
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(3, 60))
+@settings(max_examples=examples(3, 30))
 @given(world=worlds.worlds())
 def test_values_over_given_rows_are_those_of_a_training_set(empty_project: FeatureProject, world: World) -> None:
     """Of a store with the same declarations and rows."""

@@ -60,7 +60,7 @@ def files(folder: Path) -> set[tuple[str, int]]:
     return {(str(path), path.stat().st_mtime_ns) for path in paths if path.is_file()}
 
 
-@settings(max_examples=examples(4, 100))
+@settings(max_examples=examples(4, 50))
 @given(worlds.worlds())
 def test_tried_values_are_those_of_plain_python(world: World) -> None:
     """Windows, ttl, late rows, ties, derived, request-time data and keys by features, for random rows."""
@@ -70,7 +70,7 @@ def test_tried_values_are_those_of_plain_python(world: World) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(3, 60))
+@settings(max_examples=examples(3, 30))
 @given(worlds.worlds())
 def test_tried_values_are_those_of_a_training_set_after_the_apply(world: World) -> None:
     """After it, the applied values are the same, and nothing differs."""
