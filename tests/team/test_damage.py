@@ -45,7 +45,7 @@ def test_every_command_reports_damage(bank: Workspace, capsys: pytest.CaptureFix
     paths = [*files(bank, "data"), *files(bank, "registry")]
     ways = ("cut", "garbage", "zero", "flip", "grow")
     counts, faults = Counter[str](), list[str]()
-    for number in range(mutations.budget(10)):
+    for number in range(mutations.budget(6)):
         chance, way = random.Random(number), ways[number % len(ways)]  # noqa: S311
         path = chance.choice(paths)
         before = path.read_bytes()

@@ -23,4 +23,4 @@ def test_sixteen_threads_read_while_others_publish(
     torture.make(root, settings(postgres, postgres.database(), name="torture"))
     Workspace(root).apply()
     with capsys.disabled():
-        threads.hold(root, "A store in a lake", threads.seconds(20))
+        threads.hold(root, "A store in a lake", threads.seconds(10))

@@ -34,7 +34,7 @@ def test_writers_may_be_killed_at_any_time(
     more = 'lock_timeout = "5 minutes"\n'
     root = tmp_path / "project"
     torture.make(root, settings(postgres, postgres.database(), name="torture", more=more))
-    tortured = Torture(root, torture.kills(8))
+    tortured = Torture(root, torture.kills(5))
     tortured.begin()
     with tortured.read_by(READERS):
         writing = Thread(target=tortured.write)
