@@ -40,10 +40,11 @@ def free_port() -> int:
 
 def wait_for(port: int) -> None:
     """Wait until something listens on a port. Raises TimeoutError."""
-    wait_until(lambda: _listens(port))
+    wait_until(lambda: listens(port))
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Return whether something listens on a port of this machine."""
     with socket.socket() as sock:
         sock.settimeout(1)
         return sock.connect_ex(("127.0.0.1", port)) == 0

@@ -15,18 +15,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.servers import listens
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-spark"
 """The environment of the servers and of the Python workers."""
 WORKERS = 2
-_PATIENCE = 180.0
-"""The seconds that a server has to start."""
 _JAVA_VERSIONS = (17, 21)
 """The versions of Java that Spark 4 runs on."""
 _DIES_WITH_PARENT = 1
@@ -194,14 +194,11 @@ def start_worker(cluster: Cluster, name: str, master: int, environment: dict[str
 
 
 def _wait_for_port(cluster: Cluster, name: str, port: int) -> None:
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        if cluster.processes[name].poll() is not None:
-            break
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.2)
-    raise SystemExit(f"The {name} of Spark did not start.\n{cluster.log(name)[-3000:]}")
+    process = cluster.processes[name]
+    try:
+        wait_until(lambda: listens(port), failed=lambda: process.poll() is not None, every=0.2)
+    except TimeoutError:
+        raise SystemExit(f"The {name} of Spark did not start.\n{cluster.log(name)[-3000:]}") from None
 
 
 def main(arguments: list[str]) -> int:
